@@ -1,0 +1,1 @@
+"""Documents, queries, judgments and runs, from wherever they are."""

@@ -1,0 +1,73 @@
+"""What every source of documents, queries and judgments offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+
+from iaa_retrieval.collections.types import Document, Qrels, Query
+from iaa_retrieval.errors import IaaRetrievalError
+
+
+class Collection(ABC):
+    """Documents, and perhaps queries and judgments of one split.
+
+    Attributes:
+        name: what :func:`.collection.load_collection` was asked for; it can be given to it again.
+    """
+
+    name: str
+
+    @abstractmethod
+    def documents(self) -> Iterator[Document]:
+        """Stream the documents in a fixed order; a document without title and text has empty ``contents``.
+
+        Raises:
+            IaaRetrievalError: a malformed line, a missing or a repeated id, named by file and line.
+        """
+
+    @abstractmethod
+    def document_count(self) -> int | None:
+        """How many documents :meth:`documents` yields, or None where nobody knows without reading them."""
+
+    @abstractmethod
+    def queries(self) -> list[Query]:
+        """The queries of the split (all queries when no split was chosen)."""
+
+    @abstractmethod
+    def qrels(self) -> Qrels:
+        """The judgments of the split.
+
+        Raises:
+            UsageError: no split was chosen, or the collection has no judgments.
+        """
+
+    @abstractmethod
+    def splits(self) -> list[str]:
+        """The names of the known splits, sorted."""
+
+    def get_documents(self, ids: Iterable[str]) -> dict[str, Document]:
+        """Fetch documents by id, here in one streaming pass that stops at the last one wanted.
+
+        Raises:
+            IaaRetrievalError: an id that the collection does not have.
+        """
+        wanted = list(dict.fromkeys(ids))
+        missing = set(wanted)
+        found: dict[str, Document] = {}
+        if missing:
+            for document in self.documents():
+                if document.doc_id in missing:
+                    found[document.doc_id] = document
+                    missing.remove(document.doc_id)
+                    if not missing:
+                        break
+        return self._in_order(wanted, found)
+
+    def _in_order(self, wanted: Sequence[str], found: dict[str, Document]) -> dict[str, Document]:
+        """``found`` in the order of ``wanted``; an id without a document is an error."""
+        missing = [doc_id for doc_id in wanted if doc_id not in found]
+        if missing:
+            others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise IaaRetrievalError(f"document {missing[0]!r}{others} is not in collection {self.name}")
+        return {doc_id: found[doc_id] for doc_id in wanted}

@@ -1,0 +1,148 @@
+"""Collections of the ir_datasets catalogue, downloaded by that library where they are not on disk yet."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.types import Document, Qrels, Query
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+
+
+class IrDatasetsCollection(Collection):
+    """One ir_datasets id.
+
+    ``split`` names a part of it: ``beir/scifact`` with ``train`` is ``beir/scifact/train``, and so is
+    ``beir/scifact/test`` with ``train``, its sibling.
+    """
+
+    def __init__(self, dataset_id: str, split: str | None) -> None:
+        self.name = _resolve(dataset_id, split)
+        with _one_line_errors(self.name, "open"):
+            self._dataset = _library().load(self.name)
+
+    def documents(self) -> Iterator[Document]:
+        self._require(self._dataset.has_docs(), "documents")
+        with _one_line_errors(self.name, "read the documents of"):
+            for record in self._dataset.docs_iter():
+                yield _to_document(record)
+
+    def document_count(self) -> int | None:
+        self._require(self._dataset.has_docs(), "documents")
+        with _one_line_errors(self.name, "count the documents of"):
+            count: int | None = self._dataset.docs_count()
+        return count
+
+    def queries(self) -> list[Query]:
+        self._require(self._dataset.has_queries(), "queries")
+        with _one_line_errors(self.name, "read the queries of"):
+            return [Query(record.query_id, _query_text(record)) for record in self._dataset.queries_iter()]
+
+    def qrels(self) -> Qrels:
+        self._require(self._dataset.has_qrels(), "judgments")
+        qrels: Qrels = {}
+        with _one_line_errors(self.name, "read the judgments of"):
+            for record in self._dataset.qrels_iter():
+                qrels.setdefault(record.query_id, {})[record.doc_id] = int(record.relevance)
+        return qrels
+
+    def splits(self) -> list[str]:
+        return _splits_of(self.name) or _splits_of(_parent(self.name))
+
+    def get_documents(self, ids: Iterable[str]) -> dict[str, Document]:
+        wanted = list(dict.fromkeys(ids))
+        self._require(self._dataset.has_docs(), "documents")
+        with _one_line_errors(self.name, "look up documents of"):
+            records = self._dataset.docs_store().get_many(wanted)
+        return self._in_order(wanted, {doc_id: _to_document(record) for doc_id, record in records.items()})
+
+    def _require(self, available: bool, what: str) -> None:
+        if not available:
+            splits = self.splits()
+            hint = f"; choose a split: {', '.join(splits)}" if splits else ""
+            raise UsageError(f"ir_datasets {self.name} has no {what}{hint}")
+
+
+def is_ir_datasets_id(name: str) -> bool:
+    """Whether the catalogue has ``name``."""
+    try:
+        _library().registry[name]
+    except KeyError:
+        return False
+    return True
+
+
+def _resolve(dataset_id: str, split: str | None) -> str:
+    if not is_ir_datasets_id(dataset_id):
+        close = difflib.get_close_matches(dataset_id, ["embedded", *_library().registry], n=3)
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        raise UsageError(
+            f"unknown collection {dataset_id!r}: not a file, a directory or an ir_datasets id{hint}"
+        )
+    if split is None or dataset_id.endswith(f"/{split}"):
+        return dataset_id
+    if is_ir_datasets_id(f"{dataset_id}/{split}"):
+        return f"{dataset_id}/{split}"
+    available = _splits_of(dataset_id) or _splits_of(_parent(dataset_id))
+    if split in available:
+        return f"{_parent(dataset_id)}/{split}"
+    hint = f"available: {', '.join(available)}" if available else "it has no splits"
+    raise UsageError(f"ir_datasets {dataset_id} has no split {split!r}; {hint}")
+
+
+def _parent(dataset_id: str) -> str:
+    return dataset_id.rpartition("/")[0]
+
+
+def _splits_of(dataset_id: str) -> list[str]:
+    """The last parts of the ids directly below ``dataset_id`` that have judgments over its documents."""
+    registry = _library().registry
+    if not is_ir_datasets_id(dataset_id) or not registry[dataset_id].has_docs():
+        return []
+    below = [name for name in registry if _parent(name) == dataset_id]
+    return sorted(name.rpartition("/")[2] for name in below if registry[name].has_qrels())
+
+
+def _to_document(record: Any) -> Document:
+    if hasattr(record, "text"):
+        return Document(record.doc_id, getattr(record, "title", "") or "", record.text or "")
+    return Document(record.doc_id, "", record.default_text())
+
+
+def _query_text(record: Any) -> str:
+    text: str = record.text if hasattr(record, "text") else record.default_text()
+    return text
+
+
+@contextmanager
+def _one_line_errors(dataset_id: str, action: str) -> Iterator[None]:
+    """Every way in which the library can fail (network, checksums, missing licensed files) as one line."""
+    try:
+        yield
+    except IaaRetrievalError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0][:160]
+        raise IaaRetrievalError(
+            f"cannot {action} ir_datasets {dataset_id}: its data is not in {_library().util.home_path()} "
+            f"(IR_DATASETS_HOME) and could not be downloaded ({type(error).__name__}: {reason})"
+        ) from error
+
+
+@cache
+def _library() -> Any:
+    """ir_datasets, with its log cut down to licence notices and what our own errors do not say."""
+    import ir_datasets
+
+    # The library resets its level to INFO when it first logs, so asking for the logger comes first.
+    ir_datasets.log.easy().logger().addFilter(_is_worth_showing)
+    return ir_datasets
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR or "agree" in record.getMessage()

@@ -1,0 +1,293 @@
+"""``python -m iaa_retrieval.encode``: a drop-in for ``python -m pyserini.encode``, and encoded queries."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from iaa_retrieval.cli import Verb, one_line_errors
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+
+# Encoder classes that are a Hugging Face encoder with pooling; (pooling, l2 norm) are Pyserini's for that class,
+# None means that --pooling and --l2-norm decide.
+OUR_CLASSES: dict[str, tuple[str | None, bool | None]] = {
+    "auto": (None, None),
+    "sentence-transformers": ("mean", True),
+    "contriever": ("mean", False),
+}
+STOCK_CLASSES = (
+    "dpr", "bpr", "tct_colbert", "ance", "openai-api", "arctic", "splade", "uniir", "qwen3", "dse", "mmeb",
+)
+OUR_OPTIONS = ("--resume", "--precision", "--index-factory")
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """One corpus encoding; None means what the encoder or the corpus says itself."""
+
+    corpus: str
+    embeddings: str
+    encoder: str
+    input_fields: tuple[str, ...] | None = None
+    docid_field: str | None = None
+    delimiter: str = "\n"
+    shard_id: int = 0
+    shard_num: int = 1
+    to_faiss: bool = False
+    index_factory: str = "Flat"
+    encoder_class: str | None = None
+    encoder_fields: tuple[str, ...] | None = None
+    pooling: str | None = None
+    l2_norm: bool = False
+    prefix: str | None = None
+    max_length: int | None = None
+    dimension: int | None = None
+    batch_size: int = 64
+    add_sep: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    resume: bool = False
+
+
+def encode_documents(options: EncodeOptions) -> int:
+    """Encode a corpus as ``options`` say and return the number of documents.
+
+    Raises:
+        IaaRetrievalError: bad input (named by file and line) or work in progress that does not match.
+        UsageError: options that contradict each other, the encoder or the corpus.
+    """
+    from iaa_retrieval.files import require_empty
+    from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
+    from iaa_retrieval.inference.corpus_reader import COLLECTION_FIELDS, Corpus
+
+    require_empty(options.embeddings)
+    if options.index_factory != "Flat" and not options.to_faiss:
+        raise UsageError("--index-factory describes a Faiss index; add --to-faiss")
+    corpus = Corpus(
+        options.corpus, options.input_fields, docid_field=options.docid_field, delimiter=options.delimiter,
+        shard_id=options.shard_id, shard_num=options.shard_num,
+    )
+    fields = options.encoder_fields or (COLLECTION_FIELDS if corpus.is_collection else ("text",))
+    missing = sorted(set(fields) - set(corpus.fields))
+    if missing:
+        raise UsageError(f"the encoder fields {', '.join(missing)} are not among the input fields {', '.join(corpus.fields)}")
+    encoder = _load(options)
+    if options.dimension not in (None, encoder.dimension):
+        raise UsageError(f"--dimension {options.dimension}, but {options.encoder} has {encoder.dimension}; leave it out")
+    encoding = CorpusEncoding(
+        fields=corpus.fields,
+        encode_title="title" in fields,
+        separate_title=options.add_sep,
+        to_faiss=options.to_faiss,
+        index_factory=options.index_factory,
+        batch_size=options.batch_size,
+    )
+    return encode_corpus(encoder, corpus, options.embeddings, encoding, resume=options.resume).documents
+
+
+def encode_topics(topics: str, encoder: str, output: str, *, precision: str = "auto", device: str = "auto") -> int:
+    """Encode the queries of ``topics`` into ``output/embedding.pkl`` and return their number."""
+    from iaa_retrieval.collections.topics import read_topics
+    from iaa_retrieval.files import require_empty
+    from iaa_retrieval.inference.encoded_queries import write_encoded_queries
+    from iaa_retrieval.models.bi_encoder import load_bi_encoder
+
+    require_empty(output)
+    queries = read_topics(topics)
+    write_encoded_queries(load_bi_encoder(encoder, precision=precision, device=device), queries, output)
+    return len(queries)
+
+
+def _load(options: EncodeOptions) -> Any:
+    from iaa_retrieval.models.bi_encoder import load_bi_encoder
+    from iaa_retrieval.models.retriever_config import read_retriever_config
+
+    pooling, normalize = options.pooling, options.l2_norm or None
+    if options.encoder_class is not None and read_retriever_config(options.encoder) is None:
+        # A class that is named means Pyserini's settings for it, whatever metadata the directory holds.
+        fixed_pooling, fixed_norm = OUR_CLASSES[options.encoder_class]
+        pooling = fixed_pooling or pooling or "cls"
+        normalize = options.l2_norm if fixed_norm is None else fixed_norm
+    return load_bi_encoder(
+        options.encoder, pooling=pooling, normalize=normalize, document_prefix=options.prefix,
+        document_max_length=options.max_length, precision=options.precision, device=options.device,
+    )
+
+
+class _Sections(click.Group):
+    """Pyserini's command line: sections ``input``, ``output``, ``encoder``, options with several values."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _repeat_multiple(args, "--fields", set(self.commands)))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_line_errors("--debug" in sys.argv):
+            return super().invoke(ctx)
+
+
+def _repeat_multiple(args: list[str], option: str, sections: set[str]) -> list[str]:
+    """``--fields a b`` becomes ``--fields a --fields b``, which is how click takes several values."""
+    expanded: list[str] = []
+    inside = False
+    for argument in args:
+        if argument == option:
+            inside = True
+        elif argument.startswith("-") or argument in sections:
+            inside = False
+            expanded.append(argument)
+        elif inside:
+            expanded += [option, argument]
+        else:
+            expanded.append(argument)
+    return expanded
+
+
+@click.group(cls=_Sections, chain=True, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Encode a corpus with a bi-encoder: the flags and files of pyserini.encode.
+
+    \b
+    Documents (a Faiss directory that pyserini.search.faiss reads):
+      python -m iaa_retrieval.encode input --corpus beir/scifact \\
+          output --embeddings runs/index --to-faiss encoder --encoder CHECKPOINT
+    Queries (for pyserini.search.faiss --encoded-queries):
+      python -m iaa_retrieval.encode queries --topics beir/scifact/test \\
+          --encoder CHECKPOINT --output runs/queries
+
+    Each section has a --help of its own.
+    """
+
+
+@main.command("input", cls=Verb)
+@click.option("--corpus", required=True, help="File or directory of Pyserini JSONL, or a collection (ir_datasets id, BEIR directory, 'embedded').")
+@click.option("--fields", multiple=True, help="Fields inside contents, in order.  [default: text; of a collection: title text]")
+@click.option("--docid-field", help="Field that holds the id.  [default: id, _id or docid]")
+@click.option("--delimiter", default="\\n", show_default=True, help="What separates the fields inside contents.")
+@click.option("--shard-id", type=int, default=0, show_default=True, help="Encode this part, from 0 ...")
+@click.option("--shard-num", type=int, default=1, show_default=True, help="... of so many.")
+def input_section(**values: Any) -> tuple[str, dict[str, Any]]:
+    """What to encode."""
+    return "input", values
+
+
+@main.command("output", cls=Verb)
+@click.option("--embeddings", required=True, help="Directory to make.")
+@click.option("--to-faiss", is_flag=True, help="A Faiss directory instead of embeddings.jsonl.")
+@click.option("--index-factory", default="Flat", show_default=True, help="Faiss index, e.g. HNSW32,Flat or IVF4096,SQ8.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted encoding.")
+def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
+    """Where to put it."""
+    return "output", values
+
+
+@main.command("encoder", cls=Verb)
+@click.option("--encoder", required=True, help="Checkpoint, directory, hub id or all-MiniLM-L6-v2.")
+@click.option("--encoder-class", type=click.Choice([*OUR_CLASSES, *STOCK_CLASSES]),
+              help="Pyserini's class; ours are read from the checkpoint, the others run stock Pyserini.")
+@click.option("--fields", multiple=True, help="Fields to encode.  [default: text; of a collection: title text]")
+@click.option("--multimodal", is_flag=True, help="Stock Pyserini only.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True,
+              help="Texts of full length per batch; shorter ones travel in larger batches.")
+@click.option("--max-length", type=int, help="Tokens per document.  [default: the encoder's own]")
+@click.option("--dimension", type=int, help="Checked against the encoder, which knows it.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
+@click.option("--fp16", is_flag=True, help="The same as --precision fp16 on a GPU; no effect on a CPU.")
+@click.option("--precision", type=click.Choice(("auto", "fp32", "bf16", "fp16")), default="auto", show_default=True,
+              help="auto is bf16 where the hardware has it, else fp32.")
+@click.option("--add-sep", is_flag=True, help="Title and text as two segments.")
+@click.option("--pooling", type=click.Choice(("cls", "mean", "last", "eos")), help="Only for encoders that do not say it themselves.")
+@click.option("--l2-norm", is_flag=True, help="Unit-length vectors; only for encoders that do not say it themselves.")
+@click.option("--prefix", help="Put before every document's text.")
+@click.option("--use-openai", is_flag=True, help="Stock Pyserini only.")
+@click.option("--rate-limit", type=int, help="Stock Pyserini only.")
+@click.option("--explicit-truncate", is_flag=True, help="Stock Pyserini only.")
+def encoder_section(**values: Any) -> tuple[str, dict[str, Any]]:
+    """What to encode with."""
+    return "encoder", values
+
+
+@main.command("queries", cls=Verb)
+@click.option("--topics", required=True, help="File, collection (SPEC:SPLIT), ir_datasets id or Pyserini topics name.")
+@click.option("--encoder", required=True, help="Checkpoint, directory, hub id or all-MiniLM-L6-v2.")
+@click.option("--output", required=True, help="Directory to make.")
+@click.option("--precision", type=click.Choice(("auto", "fp32", "bf16", "fp16")), default="auto", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+def queries_section(topics: str, encoder: str, output: str, precision: str, device: str) -> tuple[str, dict[str, Any]]:
+    """Encode queries into OUTPUT/embedding.pkl."""
+    count = encode_topics(topics, encoder, output, precision=precision, device=device)
+    click.echo(f"{output}: {count} queries")
+    return "queries", {}
+
+
+@main.result_callback()
+def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
+    given = dict(sections)
+    if "queries" in given:
+        if len(sections) > 1:
+            raise UsageError("queries stands alone; encode documents with input ... output ... encoder ...")
+        return
+    missing = [name for name in ("input", "output", "encoder") if name not in given]
+    if missing:
+        raise UsageError(f"section {' and '.join(missing)} is missing; see --help")
+    source, target, model = given["input"], given["output"], given["encoder"]
+    if model["encoder_class"] in STOCK_CLASSES or model["multimodal"] or model["use_openai"]:
+        _run_stock_pyserini()
+        return
+    options = EncodeOptions(
+        corpus=source["corpus"],
+        embeddings=target["embeddings"],
+        encoder=model["encoder"],
+        input_fields=source["fields"] or None,
+        docid_field=source["docid_field"],
+        delimiter=source["delimiter"].replace("\\n", "\n"),
+        shard_id=source["shard_id"],
+        shard_num=source["shard_num"],
+        to_faiss=target["to_faiss"],
+        index_factory=target["index_factory"],
+        encoder_class=model["encoder_class"],
+        encoder_fields=model["fields"] or None,
+        pooling={"eos": "last"}.get(model["pooling"], model["pooling"]),
+        l2_norm=model["l2_norm"],
+        prefix=model["prefix"],
+        max_length=model["max_length"],
+        dimension=model["dimension"],
+        batch_size=model["batch_size"],
+        add_sep=model["add_sep"],
+        **_device_and_precision(model),
+        resume=target["resume"],
+    )
+    click.echo(f"{options.embeddings}: {encode_documents(options)} documents")
+
+
+def _device_and_precision(model: dict[str, Any]) -> dict[str, str]:
+    """Pyserini falls back to the CPU where no GPU is, and ``--fp16`` only matters on one."""
+    import torch
+
+    on_gpu = model["device"] != "cpu" and torch.cuda.is_available()
+    if model["device"].startswith("cuda") and not on_gpu:
+        click.echo(f"device {model['device']} is not available; using the CPU", err=True)
+    precision = "fp16" if model["fp16"] and on_gpu and model["precision"] == "auto" else model["precision"]
+    return {"device": model["device"] if on_gpu else "cpu", "precision": precision}
+
+
+def _run_stock_pyserini() -> None:
+    """Encoder classes of other architectures are Pyserini's own business."""
+    import runpy
+
+    from iaa_retrieval.pyserini_plugin.java import prepare_java
+
+    used = [name for name in OUR_OPTIONS if name in sys.argv]
+    if used:
+        raise UsageError(f"{', '.join(used)} is not known to stock Pyserini, which this encoder class runs")
+    prepare_java()
+    try:
+        runpy.run_module("pyserini.encode", run_name="__main__", alter_sys=True)
+    except Exception as error:
+        raise IaaRetrievalError(f"stock pyserini.encode failed: {error}") from error
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m iaa_retrieval.encode")

@@ -1,0 +1,1 @@
+"""Fast inference: length-bucketed batches, precision choice, the streaming corpus encoder, the pair scorer."""

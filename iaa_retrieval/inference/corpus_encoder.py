@@ -1,0 +1,231 @@
+"""Encode a corpus of any size: streamed in windows, restartable, written as Pyserini reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from iaa_retrieval.cli import progress
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, write_json
+from iaa_retrieval.inference.corpus_reader import CorpusDocument
+from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
+from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
+from iaa_retrieval.models.bi_encoder import BiEncoder
+
+LOG = logging.getLogger("iaa_retrieval")
+
+# Large enough that sorting by length leaves little padding, small enough to lose little when killed.
+WINDOW = 2048
+# Vectors that an index with a trained quantiser learns from.
+TRAINING_VECTORS = 262_144
+
+
+@dataclass(frozen=True)
+class CorpusEncoding:
+    """How documents become an index.
+
+    Attributes:
+        fields: the input fields, in the order of :class:`CorpusDocument`.
+        encode_title: put the title before the text.
+        separate_title: title and text as two segments instead of one.
+        to_faiss: write a Faiss directory, else ``embeddings.jsonl``.
+        index_factory: Faiss index description; vectors are compared by inner product.
+    """
+
+    fields: tuple[str, ...]
+    encode_title: bool
+    separate_title: bool = False
+    to_faiss: bool = True
+    index_factory: str = "Flat"
+    batch_size: int = DEFAULT_BATCH_SIZE
+
+
+class EncodeReport(NamedTuple):
+    """What was encoded: documents in all, those resumed from an interrupted run, and those without any text."""
+
+    documents: int
+    resumed: int
+    empty: int
+
+
+class _Window(NamedTuple):
+    documents: list[CorpusDocument]
+    token_ids: list[list[int]]
+    digest: str
+
+
+def encode_corpus(
+    encoder: BiEncoder,
+    documents: Iterable[CorpusDocument],
+    output: str | Path,
+    encoding: CorpusEncoding,
+    *,
+    resume: bool = False,
+) -> EncodeReport:
+    """Encode ``documents`` into ``output``, whole or not at all.
+
+    Finished windows lie in ``.OUTPUT.encoding`` beside the output until the end; with ``resume`` they are used
+    again, after checking that the encoder, the settings and the documents are still the same.
+
+    Raises:
+        IaaRetrievalError: no documents, a vector that is not finite, or work in progress that does not match.
+    """
+    output = Path(output)
+    require_empty(output)
+    work = output.absolute().with_name(f".{output.name}.encoding")
+    _open_work(work, encoder, encoding, resume)
+    resumed = empty = total = 0
+    with ThreadPoolExecutor(max_workers=1) as executor, progress(desc="encoding", unit="doc") as bar:
+        windows = _windows(documents, encoder, encoding)
+        upcoming = executor.submit(next, windows, None)  # tokenise ahead while the model computes
+        number = 0
+        while (window := upcoming.result()) is not None:
+            upcoming = executor.submit(next, windows, None)
+            done = _finished(work, number, window)
+            if not done:
+                vectors = encode_token_ids(
+                    encoder, window.token_ids, batch_size=encoding.batch_size,
+                    max_length=encoder.config.document_max_length,
+                )
+                _store(work, number, window, vectors, encoding)
+            number += 1
+            total += len(window.documents)
+            resumed += len(window.documents) if done else 0
+            empty += sum(not any(document.fields) for document in window.documents)
+            bar.update(len(window.documents))
+    if total == 0:
+        raise IaaRetrievalError("there is no document to encode")
+    if empty:
+        LOG.warning("%d of %d documents have no text; they are encoded as such", empty, total)
+    with atomic_directory(output) as directory:
+        if encoding.to_faiss:
+            _write_faiss(work, directory, number, encoder.dimension, encoding.index_factory)
+        else:
+            _write_jsonl(work, directory, number)
+        encoder.config.save(directory)
+    shutil.rmtree(work)
+    return EncodeReport(total, resumed, empty)
+
+
+def _windows(documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: CorpusEncoding) -> Iterator[_Window]:
+    stream = iter(documents)
+    while batch := list(islice(stream, WINDOW)):
+        digest = hashlib.sha256()
+        for document in batch:
+            digest.update(json.dumps(document).encode())
+        yield _Window(batch, _tokenize(encoder, batch, encoding), digest.hexdigest())
+
+
+def _tokenize(encoder: BiEncoder, documents: Sequence[CorpusDocument], encoding: CorpusEncoding) -> list[list[int]]:
+    column = {name: [document.fields[i] for document in documents] for i, name in enumerate(encoding.fields)}
+    texts = with_prefix(encoder.config.document_prefix, column["text"])
+    length = encoder.config.document_max_length
+    if not encoding.encode_title:
+        return tokenize_texts(encoder.tokenizer, texts, length)
+    if encoding.separate_title:
+        return tokenize_texts(encoder.tokenizer, column["title"], length, texts)
+    joined = [f"{title} {text}" for title, text in zip(column["title"], texts, strict=True)]
+    return tokenize_texts(encoder.tokenizer, joined, length)
+
+
+def _open_work(work: Path, encoder: BiEncoder, encoding: CorpusEncoding, resume: bool) -> None:
+    """Start a work directory, or check that an interrupted one was begun with the same encoder and settings."""
+    settings = {
+        "encoder": encoder.fingerprint,
+        "document_max_length": encoder.config.document_max_length,
+        "document_prefix": encoder.config.document_prefix,
+        "precision": str(next(encoder.parameters()).dtype),
+        **{key: value for key, value in asdict(encoding).items() if key not in ("index_factory", "batch_size")},
+        "fields": list(encoding.fields),
+    }
+    state = work / "state.json"
+    if resume and state.is_file():
+        begun = read_json(state)
+        differing = sorted(key for key in settings if settings[key] != begun.get(key))
+        if differing:
+            raise UsageError(
+                f"the interrupted work in {work} was begun with another {', '.join(differing)}; use the same, or leave "
+                "out --resume to start anew"
+            )
+        return
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True)
+    write_json(state, settings)
+
+
+def _finished(work: Path, number: int, window: _Window) -> bool:
+    record = work / f"{number:06d}.json"
+    if not record.is_file():
+        return False
+    if read_json(record)["digest"] != window.digest:
+        raise IaaRetrievalError(
+            f"the corpus changed since the interrupted work in {work}, near document {window.documents[0].doc_id}; "
+            "leave out --resume to start anew"
+        )
+    return True
+
+
+def _store(work: Path, number: int, window: _Window, vectors: np.ndarray, encoding: CorpusEncoding) -> None:
+    """Keep a window: vectors, then ids (and contents), then the record that makes it count."""
+    with atomic_file(work / f"{number:06d}.npy", "wb") as stream:
+        np.save(stream, vectors)
+    with atomic_file(work / f"{number:06d}.jsonl") as stream:
+        for document in window.documents:
+            line = {"id": document.doc_id} if encoding.to_faiss else {
+                "id": document.doc_id, "contents": "\n".join(document.fields)
+            }
+            stream.write(json.dumps(line) + "\n")
+    write_json(work / f"{number:06d}.json", {"digest": window.digest})
+
+
+def _stored(work: Path, count: int) -> Iterator[tuple[np.ndarray, list[dict[str, str]]]]:
+    for number in range(count):
+        with open(work / f"{number:06d}.jsonl", encoding="utf-8") as stream:
+            yield np.load(work / f"{number:06d}.npy"), [json.loads(line) for line in stream]
+
+
+def _write_faiss(work: Path, directory: Path, count: int, dimension: int, factory: str) -> None:
+    import faiss
+
+    try:
+        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise UsageError(f"Faiss does not know the index {factory!r} for {dimension} dimensions") from error
+    if not index.is_trained:
+        _train_index(index, work, count)
+    with atomic_file(directory / "docid") as ids:
+        for vectors, lines in _stored(work, count):
+            index.add(vectors)
+            ids.writelines(f"{line['id']}\n" for line in lines)
+    faiss.write_index(index, str(directory / "index"))
+
+
+def _train_index(index: object, work: Path, count: int) -> None:
+    """Train a quantiser on an even sample of the vectors of all windows."""
+    share = max(1, -(-count * WINDOW // TRAINING_VECTORS))
+    sample = np.concatenate([vectors[::share] for vectors, _ in _stored(work, count)])
+    try:
+        index.train(sample)  # type: ignore[attr-defined]
+    except RuntimeError as error:
+        raise IaaRetrievalError(
+            f"{len(sample)} vectors are too few to train this index; choose a smaller one with --index-factory"
+        ) from error
+
+
+def _write_jsonl(work: Path, directory: Path, count: int) -> None:
+    with atomic_file(directory / "embeddings.jsonl") as stream:
+        for vectors, lines in _stored(work, count):
+            for vector, line in zip(vectors, lines, strict=True):
+                stream.write(json.dumps({**line, "vector": vector.tolist()}) + "\n")

@@ -1,0 +1,39 @@
+"""``embedding.pkl``: encoded queries as ``pyserini.search.faiss --encoded-queries`` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from iaa_retrieval.collections.topics import write_topics
+from iaa_retrieval.collections.types import Query
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.files import atomic_directory
+from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_queries
+from iaa_retrieval.models.bi_encoder import BiEncoder
+
+
+def write_encoded_queries(
+    encoder: BiEncoder, queries: Sequence[Query], output: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE
+) -> None:
+    """Encode ``queries`` into ``output/embedding.pkl`` (a data frame with id, text and embedding).
+
+    ``topics.json`` beside it holds the same queries in a form that stock Pyserini reads as ``--topics``, and
+    ``retriever.json`` the encoder, so that a search can check that the index was made with the same one.
+    """
+    import pandas
+
+    if not queries:
+        raise IaaRetrievalError("there is no query to encode")
+    vectors = encode_queries(encoder, [query.text for query in queries], batch_size=batch_size, show_progress=True)
+    frame = pandas.DataFrame(
+        {
+            "id": [query.query_id for query in queries],
+            "text": [query.text for query in queries],
+            "embedding": list(vectors),
+        }
+    )
+    with atomic_directory(output) as directory:
+        frame.to_pickle(directory / "embedding.pkl")
+        write_topics(directory / "topics.json", queries)
+        encoder.config.save(directory)

@@ -1,0 +1,66 @@
+"""Query-passage pairs to relevance scores with a cross-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from iaa_retrieval.cli import progress
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.inference.batching import bucket_batches, pad
+from iaa_retrieval.inference.tokens import PairTokens, tokenize_pairs, with_prefix
+from iaa_retrieval.models.cross_encoder import CrossEncoder
+
+DEFAULT_BATCH_SIZE = 32
+
+
+@torch.inference_mode()
+def score_pairs(
+    cross_encoder: CrossEncoder,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    show_progress: bool = False,
+) -> np.ndarray:
+    """Score (query, passage) pairs; float32 [len(pairs)], in the order given, higher is more relevant.
+
+    Raises:
+        IaaRetrievalError: a score is not finite.
+    """
+    config = cross_encoder.config
+    queries = with_prefix(config.query_prefix, [query for query, _ in pairs])
+    passages = with_prefix(config.document_prefix, [passage for _, passage in pairs])
+    tokens = tokenize_pairs(
+        cross_encoder.tokenizer, list(zip(queries, passages, strict=True)),
+        max_length=config.document_max_length, query_max_length=config.query_max_length,
+    )
+    scores = np.empty(len(pairs), dtype=np.float32)
+    batches = bucket_batches(
+        [len(row) for row in tokens.input_ids],
+        token_budget=batch_size * config.document_max_length, max_texts=8 * batch_size,
+    )
+    cross_encoder.eval()
+    for batch in progress(batches, desc="scoring", unit="batch", leave=False) if show_progress else batches:
+        scores[batch] = cross_encoder(**pair_inputs(cross_encoder, tokens, batch, cross_encoder.device)).cpu().numpy()
+    if not np.isfinite(scores).all():
+        query, passage = pairs[int(np.flatnonzero(~np.isfinite(scores))[0])]
+        raise IaaRetrievalError(
+            f"{cross_encoder.source} gives a score that is not finite for query {query[:40]!r} and passage "
+            f"{passage[:40]!r}; try --precision fp32"
+        )
+    return scores
+
+
+def pair_inputs(
+    cross_encoder: CrossEncoder, tokens: PairTokens, batch: Sequence[int], device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Padded model inputs [len(batch), tokens] of the pairs at the positions in ``batch``."""
+    pad_id = cross_encoder.tokenizer.pad_token_id or 0
+    ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    # Encoders without segment embeddings (DistilBERT, ModernBERT, RoBERTa) take no segment ids.
+    if getattr(cross_encoder.classifier.config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device)
+    return inputs

@@ -1,0 +1,93 @@
+"""Re-rank a run with a cross-encoder, or with a bi-encoder's similarities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+
+from iaa_retrieval.cli import progress
+from iaa_retrieval.collections.runs import rank
+from iaa_retrieval.collections.types import Run
+from iaa_retrieval.inference.pair_scorer import score_pairs
+from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder
+
+# Texts of this many pairs are held at a time.
+CHUNK_PAIRS = 20_000
+
+
+def rerank_run(
+    model: BiEncoder | CrossEncoder,
+    run: Run,
+    queries: Mapping[str, str],
+    texts_of: Callable[[Sequence[str]], Mapping[str, str]],
+    *,
+    hits: int = 100,
+    interpolate: float = 1.0,
+) -> Run:
+    """Score each query's first ``hits`` documents anew; what lies below them is left out.
+
+    Args:
+        model: scores a query and a passage.
+        run: the first stage.
+        queries: query id -> text, for every query of the run.
+        texts_of: document ids -> texts.
+        hits: depth.
+        interpolate: weight a of the new score; the final one is ``a * new + (1 - a) * old``, each scaled to
+            [0, 1] per query. 1 is the new score alone, unscaled.
+    """
+    top = {query_id: dict(rank(scores)[:hits]) for query_id, scores in run.items()}
+    reranked: Run = {}
+    with progress(total=sum(map(len, top.values())), desc="re-ranking", unit="pair") as bar:
+        for query_ids in _chunks(list(top), max(1, CHUNK_PAIRS // hits)):
+            texts = texts_of(list(dict.fromkeys(doc_id for q in query_ids for doc_id in top[q])))
+            keys = [(query_id, doc_id) for query_id in query_ids for doc_id in top[query_id]]
+            scores = _score(model, keys, queries, texts)
+            for query_id in query_ids:
+                reranked[query_id] = {}
+            for (query_id, doc_id), score in zip(keys, scores, strict=True):
+                reranked[query_id][doc_id] = float(score)
+            bar.update(len(keys))
+    if interpolate == 1.0:
+        return reranked
+    return {query_id: _interpolated(reranked[query_id], top[query_id], interpolate) for query_id in reranked}
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
+    stream = iter(items)
+    while chunk := list(islice(stream, size)):
+        yield chunk
+
+
+def _score(
+    model: BiEncoder | CrossEncoder,
+    keys: Sequence[tuple[str, str]],
+    queries: Mapping[str, str],
+    texts: Mapping[str, str],
+) -> np.ndarray:
+    """A score for each (query id, document id), float32 [len(keys)]."""
+    if isinstance(model, CrossEncoder):
+        return score_pairs(model, [(queries[query_id], texts[doc_id]) for query_id, doc_id in keys])
+    rows = {query_id: row for row, query_id in enumerate(dict.fromkeys(query_id for query_id, _ in keys))}
+    columns = {doc_id: column for column, doc_id in enumerate(texts)}
+    query_vectors = encode_queries(model, [queries[query_id] for query_id in rows])
+    passage_vectors = encode_passages(model, list(texts.values()))
+    left = query_vectors[[rows[query_id] for query_id, _ in keys]]
+    right = passage_vectors[[columns[doc_id] for _, doc_id in keys]]
+    scores: np.ndarray = np.einsum("nd,nd->n", left, right)
+    return scores
+
+
+def _interpolated(new: Mapping[str, float], old: Mapping[str, float], weight: float) -> dict[str, float]:
+    scaled_new, scaled_old = _scaled(new), _scaled(old)
+    return {doc_id: weight * scaled_new[doc_id] + (1 - weight) * scaled_old[doc_id] for doc_id in new}
+
+
+def _scaled(scores: Mapping[str, float]) -> dict[str, float]:
+    if not scores:
+        return {}
+    low, high = min(scores.values()), max(scores.values())
+    return {doc_id: (score - low) / (high - low) if high > low else 1.0 for doc_id, score in scores.items()}

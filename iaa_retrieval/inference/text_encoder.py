@@ -1,0 +1,79 @@
+"""Texts to vectors with a bi-encoder, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from iaa_retrieval.cli import progress
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.inference.batching import bucket_batches, pad
+from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
+from iaa_retrieval.models.bi_encoder import BiEncoder
+
+DEFAULT_BATCH_SIZE = 64
+
+
+def encode_queries(
+    encoder: BiEncoder, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH_SIZE, show_progress: bool = False
+) -> np.ndarray:
+    """Encode queries into float32 [len(texts), d], in the order given, with the encoder's prefix and length."""
+    config = encoder.config
+    ids = tokenize_texts(encoder.tokenizer, with_prefix(config.query_prefix, texts), config.query_max_length)
+    return encode_token_ids(encoder, ids, batch_size=batch_size, max_length=config.query_max_length,
+                            show_progress=show_progress)
+
+
+def encode_passages(
+    encoder: BiEncoder,
+    texts: Sequence[str],
+    *,
+    text_pairs: Sequence[str] | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    show_progress: bool = False,
+) -> np.ndarray:
+    """Encode passages into float32 [len(texts), d], in the order given, with the encoder's prefix and length.
+
+    ``text_pairs`` are second segments (after a separator token), for encoders trained on title and text apart.
+    """
+    config = encoder.config
+    ids = tokenize_texts(
+        encoder.tokenizer, with_prefix(config.document_prefix, texts), config.document_max_length, text_pairs
+    )
+    return encode_token_ids(encoder, ids, batch_size=batch_size, max_length=config.document_max_length,
+                            show_progress=show_progress)
+
+
+@torch.inference_mode()
+def encode_token_ids(
+    encoder: BiEncoder,
+    token_ids: Sequence[Sequence[int]],
+    *,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    max_length: int,
+    show_progress: bool = False,
+) -> np.ndarray:
+    """Encode unpadded token ids into float32 [n, d].
+
+    One batch holds at most ``batch_size * max_length`` tokens, so short texts travel in larger batches.
+
+    Raises:
+        IaaRetrievalError: a vector is not finite.
+    """
+    vectors = np.empty((len(token_ids), encoder.dimension), dtype=np.float32)
+    batches = bucket_batches(
+        [len(row) for row in token_ids], token_budget=batch_size * max_length, max_texts=8 * batch_size
+    )
+    encoder.eval()
+    pad_id = encoder.tokenizer.pad_token_id or 0
+    for batch in progress(batches, desc="encoding", unit="batch", leave=False) if show_progress else batches:
+        ids, mask = pad([token_ids[position] for position in batch], pad_id, encoder.device)
+        vectors[batch] = encoder(ids, mask).cpu().numpy()
+    if not np.isfinite(vectors).all():
+        position = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise IaaRetrievalError(
+            f"{encoder.source} gives a vector that is not finite (text number {position + 1}); try --precision fp32"
+        )
+    return vectors

@@ -1,0 +1,1 @@
+"""Bi-encoders, cross-encoders and their self-describing checkpoints."""

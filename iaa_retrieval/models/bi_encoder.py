@@ -1,0 +1,170 @@
+"""The bi-encoder: one encoder for queries and passages, pooled into one vector per text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.models.backbone import (
+    backbone_name,
+    fingerprint_weights,
+    load_pretrained,
+    load_tokenizer,
+    read_text_settings,
+)
+from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, load_tuned_weights, tokenizer_fingerprint
+from iaa_retrieval.models.pooling import POOLINGS, pool
+from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
+from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+
+
+class BiEncoder(nn.Module):
+    """An encoder with its tokenizer and settings.
+
+    Attributes:
+        encoder: the (possibly PEFT-wrapped) Hugging Face encoder.
+        tokenizer: its fast tokenizer.
+        config: pooling, lengths, prefixes and provenance.
+        source: what it was loaded from, for error messages.
+    """
+
+    def __init__(self, encoder: nn.Module, tokenizer: Any, config: RetrieverConfig, source: str) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+        self.config = config
+        self.source = source
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Encode token ids [batch, tokens] into fp32 vectors [batch, d] (unit length when normalised)."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
+        vectors = pool(hidden, attention_mask, self.config.pooling)
+        return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return encoder_width(self.encoder)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that a vector depends on (weights, pooling, normalisation); hex."""
+        return self.config.fingerprint
+
+
+def load_bi_encoder(
+    name_or_path: str,
+    *,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    query_prefix: str | None = None,
+    document_prefix: str | None = None,
+    query_max_length: int | None = None,
+    document_max_length: int | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+) -> BiEncoder:
+    """Load a checkpoint of ours, or any plain encoder, ready for inference.
+
+    A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder follows its
+    sentence-transformers metadata where it has any, else CLS pooling without normalisation (Pyserini's default),
+    and every setting can be overridden.
+
+    Raises:
+        UsageError: an override contradicts the checkpoint.
+        IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
+    """
+    config = read_retriever_config(name_or_path)
+    overrides = {
+        "query_prefix": query_prefix,
+        "document_prefix": document_prefix,
+        "query_max_length": query_max_length,
+        "document_max_length": document_max_length,
+    }
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if config is None:
+        encoder, tokenizer, config = _load_plain(name_or_path, pooling, normalize)
+    else:
+        if config.kind != "bi-encoder":
+            raise IaaRetrievalError(f"{name_or_path} is a {config.kind}; a bi-encoder is needed here")
+        _refuse_contradiction(name_or_path, "pooling", pooling, config.pooling)
+        _refuse_contradiction(name_or_path, "l2-norm", normalize, config.normalize)
+        _refuse_contradiction(name_or_path, "query prefix", query_prefix, config.query_prefix)
+        _refuse_contradiction(name_or_path, "document prefix", document_prefix, config.document_prefix)
+        encoder, tokenizer = _load_tuned(name_or_path, config)
+    config = replace(config, **given)
+    _check_lengths(config, encoder, name_or_path)
+    device = choose_device(device)
+    encoder.to(device=device, dtype=DTYPES[choose_precision(precision, device)]).eval()
+    return BiEncoder(encoder, tokenizer, config, name_or_path)
+
+
+def encoder_width(encoder: Any) -> int:
+    """Hidden size of an encoder, whatever its configuration calls it."""
+    return int(getattr(encoder.config, "hidden_size", None) or encoder.config.dim)
+
+
+def _load_plain(name: str, pooling: str | None, normalize: bool | None) -> tuple[Any, Any, RetrieverConfig]:
+    from transformers import AutoModel
+
+    settings = read_text_settings(name)
+    encoder = load_pretrained(AutoModel, name, dtype=torch.float32)
+    tokenizer = load_tokenizer(name)
+    weights = fingerprint_weights(encoder)
+    limit = position_limit(encoder)
+    config = RetrieverConfig(
+        kind="bi-encoder",
+        backbone=backbone_name(name),
+        backbone_fingerprint=weights,
+        pooling=pooling or settings.pooling,
+        normalize=settings.normalize if normalize is None else normalize,
+        query_max_length=min(64, limit),
+        document_max_length=min(settings.max_length or 256, limit),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+    )
+    if config.pooling not in POOLINGS:
+        raise UsageError(f"unknown pooling {config.pooling!r}; one of {', '.join(POOLINGS)}")
+    return encoder, tokenizer, replace(config, fingerprint=fingerprint_bi_encoder(config, weights))
+
+
+def _load_tuned(path: str, config: RetrieverConfig) -> tuple[Any, Any]:
+    from transformers import AutoModel
+
+    encoder, weights = load_tuned_weights(AutoModel, path, config)
+    if fingerprint_bi_encoder(config, weights) != config.fingerprint:
+        raise IaaRetrievalError(f"{path}: its weights are not those that retriever.json describes; train or copy it again")
+    tokenizer = load_tokenizer(path)
+    if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
+        raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
+    return encoder, tokenizer
+
+
+def position_limit(encoder: Any) -> int:
+    """The longest input in tokens that the position embeddings allow (RoBERTa-style ones reserve two)."""
+    positions = int(getattr(encoder.config, "max_position_embeddings", 512))
+    reserved = 2 if encoder.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
+    return positions - reserved
+
+
+def _check_lengths(config: RetrieverConfig, encoder: Any, name: str) -> None:
+    limit = position_limit(encoder)
+    for label, length in (("query", config.query_max_length), ("document", config.document_max_length)):
+        if not 2 < length <= limit:
+            raise UsageError(f"{label} length {length} is outside what {Path(name).name} takes: 3 to {limit} tokens")
+
+
+def _refuse_contradiction(path: str, label: str, asked: object, recorded: object) -> None:
+    if asked is not None and asked != recorded:
+        raise UsageError(
+            f"{label} {asked!r} contradicts the checkpoint {path}, which was trained with {recorded!r}; leave the option out"
+        )

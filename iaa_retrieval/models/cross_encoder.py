@@ -1,0 +1,96 @@
+"""The cross-encoder: query and passage read together, one relevance score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_pretrained, load_tokenizer
+from iaa_retrieval.models.bi_encoder import position_limit
+from iaa_retrieval.models.checkpoint import fingerprint_cross_encoder, load_tuned_weights, tokenizer_fingerprint
+from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
+from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+
+
+class CrossEncoder(nn.Module):
+    """A sequence classifier with one output, its tokenizer and its settings."""
+
+    def __init__(self, classifier: nn.Module, tokenizer: Any, config: RetrieverConfig, source: str) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.tokenizer = tokenizer
+        self.config = config
+        self.source = source
+
+    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Score token ids [batch, tokens] of query-passage pairs; fp32 logits [batch]."""
+        logits: torch.Tensor = self.classifier(**inputs).logits
+        return logits.squeeze(-1).float()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+
+def new_cross_encoder(backbone: str) -> CrossEncoder:
+    """A backbone with a fresh one-output head, in fp32, for training."""
+    from transformers import AutoModelForSequenceClassification
+
+    classifier = load_pretrained(
+        AutoModelForSequenceClassification, backbone, dtype=torch.float32, num_labels=1
+    )
+    tokenizer = load_tokenizer(backbone)
+    limit = position_limit(classifier)
+    config = RetrieverConfig(
+        kind="cross-encoder",
+        backbone=backbone_name(backbone),
+        backbone_fingerprint=fingerprint_weights(classifier.base_model),
+        query_max_length=min(64, limit),
+        document_max_length=min(256, limit),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+    )
+    return CrossEncoder(classifier, tokenizer, config, backbone)
+
+
+def head_names(classifier: Any) -> list[str]:
+    """The modules a cross-encoder must train and save besides the adapters: its head, and the pooler below it."""
+    base = classifier.base_model
+    heads = [
+        name
+        for name, child in classifier.named_children()
+        if child is not base and any(True for _ in child.parameters())
+    ]
+    pooler = getattr(base, "pooler", None)
+    return heads + (["pooler"] if pooler is not None else [])
+
+
+def load_cross_encoder(
+    path: str, *, max_length: int | None = None, precision: str = "auto", device: str = "auto"
+) -> CrossEncoder:
+    """Load a cross-encoder checkpoint of ours, ready for inference.
+
+    Raises:
+        IaaRetrievalError: not a cross-encoder checkpoint, or not matching its backbone or weights.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    config = read_retriever_config(path)
+    if config is None or config.kind != "cross-encoder":
+        found = f"a {config.kind}" if config else "no checkpoint of this project (it has no retriever.json)"
+        raise IaaRetrievalError(f"{path} is {found}; a cross-encoder is needed here")
+    classifier, weights = load_tuned_weights(AutoModelForSequenceClassification, path, config, num_labels=1)
+    tokenizer = load_tokenizer(path)
+    if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
+        raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
+    if fingerprint_cross_encoder(config, weights) != config.fingerprint:
+        raise IaaRetrievalError(f"{path}: its weights are not those that retriever.json describes; train or copy it again")
+    if max_length is not None:
+        config = replace(config, document_max_length=max_length)
+    device = choose_device(device)
+    classifier.to(device=device, dtype=DTYPES[choose_precision(precision, device)]).eval()
+    return CrossEncoder(classifier, tokenizer, config, path)

@@ -1,0 +1,42 @@
+"""Which floating-point precision to compute in."""
+
+from __future__ import annotations
+
+import torch
+
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(device: str = "auto") -> str:
+    """``auto`` is the first GPU when there is one; a GPU that is asked for but absent is an error."""
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda:0" if available else "cpu"
+    if device.startswith("cuda") and not available:
+        raise IaaRetrievalError(f"device {device} was asked for, but this PyTorch sees no GPU; use --device cpu")
+    return device
+
+
+def choose_precision(precision: str = "auto", device: str = "cpu") -> str:
+    """Resolve ``auto`` to what is fast on ``device``: bf16 where the hardware multiplies it natively, else fp32.
+
+    Returns:
+        ``fp32``, ``bf16`` or ``fp16``.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; one of {', '.join(PRECISIONS)}")
+    if precision == "fp16" and not device.startswith("cuda"):
+        raise UsageError("fp16 needs a GPU; use --precision bf16 or fp32 on a CPU")
+    if precision != "auto":
+        return precision
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if cpu_multiplies_bf16() else "fp32"
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has bf16 matrix instructions (AVX-512 BF16 or AMX); without them bf16 is slower than fp32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,75 @@
+"""``retriever.json``: what makes a checkpoint, and everything made with it, self-describing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.files import read_json, write_json
+
+FILE_NAME = "retriever.json"
+
+
+@dataclass(frozen=True)
+class RetrieverConfig:
+    """How text becomes vectors or scores, and where the weights came from.
+
+    Lengths are in tokens, special tokens included. Prefixes are joined to the text with one space, as Pyserini
+    does. ``fingerprint`` is a hash of every weight and setting that a vector depends on: two artefacts with the
+    same fingerprint may be searched together.
+    """
+
+    kind: str  # "bi-encoder" or "cross-encoder"
+    method: str = "none"  # "none" is an untuned backbone
+    dimensions: dict[str, int] = field(default_factory=dict)
+    trainable_parameters: dict[str, int] = field(default_factory=dict)  # weights, biases, heads
+    backbone: str = ""
+    backbone_fingerprint: str = ""
+    pooling: str = "mean"  # "mean", "cls" or "last"; bi-encoders only
+    normalize: bool = True
+    similarity: str = "dot"
+    query_prefix: str = ""
+    document_prefix: str = ""
+    query_max_length: int = 64
+    document_max_length: int = 256
+    tokenizer_fingerprint: str = ""
+    fingerprint: str = ""
+    training: dict[str, Any] = field(default_factory=dict)  # data, seed, steps, loss, hyper-parameters
+    versions: dict[str, str] = field(default_factory=dict)
+    dev_scores: dict[str, float] = field(default_factory=dict)
+
+    def save(self, directory: str | Path) -> None:
+        """Write ``retriever.json`` into ``directory``."""
+        write_json(Path(directory) / FILE_NAME, asdict(self))
+
+
+def read_retriever_config(directory: str | Path) -> RetrieverConfig | None:
+    """The configuration in ``directory``, or None where there is none (a plain Hugging Face directory)."""
+    path = Path(directory) / FILE_NAME
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    known = {f.name for f in fields(RetrieverConfig)}
+    if not isinstance(values, dict) or "kind" not in values or not set(values) <= known:
+        unknown = sorted(set(values) - known) if isinstance(values, dict) else []
+        raise IaaRetrievalError(
+            f"{path} is not a retriever configuration of this version"
+            + (f" (unknown: {', '.join(unknown)})" if unknown else "")
+        )
+    return RetrieverConfig(**values)
+
+
+def require_same_encoder(left: str, left_fingerprint: str, right: str, right_fingerprint: str) -> None:
+    """Refuse to use together two things that different encoders made.
+
+    Args:
+        left, right: how to name either side in the error (a path).
+        left_fingerprint, right_fingerprint: their encoders' fingerprints; empty means unknown, which passes.
+    """
+    if left_fingerprint and right_fingerprint and left_fingerprint != right_fingerprint:
+        raise IaaRetrievalError(
+            f"{left} (encoder {left_fingerprint[:12]}) and {right} (encoder {right_fingerprint[:12]}) were made by "
+            "different encoders; encode the corpus again with the encoder of the queries"
+        )

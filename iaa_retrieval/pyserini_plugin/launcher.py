@@ -1,0 +1,155 @@
+"""Running Pyserini's own search commands with our encoders, any topics we can read, and whole outputs.
+
+The command line goes to the stock module as it is, but for four things: ``--encoder`` may name our
+checkpoints, ``--topics`` may name what Pyserini cannot read, ``--output`` appears whole or not at all, and an
+index that another encoder made is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import runpy
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.files import atomic_file
+from iaa_retrieval.pyserini_plugin.java import prepare_java
+from iaa_retrieval.pyserini_plugin.search_encoder import (
+    load_query_encoder,
+    registered,
+    require_index,
+    require_matching_index,
+)
+from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments, join_hybrid, split_hybrid
+
+BATCH_SIZE = 128
+
+logger = logging.getLogger(__name__)
+
+
+def launch_search(kind: str, words: list[str]) -> None:
+    """Run ``python -m pyserini.search.KIND`` with these arguments in this process.
+
+    Args:
+        kind: ``faiss``, ``lucene`` or ``hybrid``.
+        words: the stock command's arguments.
+
+    Raises:
+        UsageError: an option contradicts the checkpoint, or one is missing.
+        IaaRetrievalError: no Java, an unknown index or topics, an index made by another encoder, or the
+            search failed; no output is left then.
+        SystemExit: the stock command ended with an exit code other than 0; no output is left then either.
+    """
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # tqdm reads it when it is imported
+    prepare_java()
+    if "--help" in words or "-h" in words:
+        _run_stock(kind, words)
+        return
+    sections = _sections(kind, words)
+    run, dense, sparse = sections["run"], sections.get("dense"), sections.get("sparse")
+    if dense is not None:
+        require_index(dense, "index")
+    if sparse is not None:
+        require_index(sparse, "segments_*")
+    with tempfile.TemporaryDirectory(prefix="topics-") as folder:
+        _materialise_topics(run, Path(folder))
+        encoder = None
+        if dense is not None:
+            encoder = load_query_encoder(dense)
+            require_matching_index(dense, encoder)
+        if kind == "faiss" and encoder is not None and not (run.has("--batch-size") or run.has("--threads")):
+            run.set("--batch-size", str(BATCH_SIZE))  # stock Pyserini would encode one query at a time
+            run.set("--threads", str(os.cpu_count() or 1))
+        with _whole_output(run), registered(encoder):
+            _run_stock(kind, join_hybrid(sections) if kind == "hybrid" else run.words)
+
+
+def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
+    """The options by what they are about; in faiss and lucene one command line serves two sections."""
+    if kind != "hybrid":
+        arguments = StockArguments(words)
+        return {"run": arguments, "dense" if kind == "faiss" else "sparse": arguments}
+    sections = split_hybrid(words)
+    for needed in ("dense", "sparse", "fusion", "run"):
+        if needed not in sections:
+            raise UsageError(f"no part `{needed}`: hybrid search is dense ... sparse ... fusion ... run ...")
+    if not sections["run"].has("--output"):
+        raise UsageError("--output is needed in the part `run`: the run to write")
+    return sections
+
+
+def _run_stock(kind: str, words: list[str]) -> None:
+    """The stock module as ``__main__``; whatever it raises is one line, an exit code stays as it is."""
+    before = sys.argv
+    sys.argv = [f"python -m iaa_retrieval.search {kind}", *words]
+    try:
+        runpy.run_module(f"pyserini.search.{kind}", run_name="__main__")
+    except SystemExit as stop:
+        if stop.code not in (None, 0):
+            raise
+    except KeyError as error:
+        raise IaaRetrievalError(
+            f"Pyserini's {kind} search found nothing for {error}; is that query among the encoded queries?"
+        ) from error
+    except Exception as error:  # anything that stock code or the JVM raises
+        lines = str(error).strip().splitlines()
+        reason = f": {lines[0]}" if lines else ""
+        raise IaaRetrievalError(
+            f"Pyserini's {kind} search failed with {type(error).__name__}{reason} (--debug shows where)"
+        ) from error
+    finally:
+        sys.argv = before
+
+
+def _materialise_topics(arguments: StockArguments, folder: Path) -> None:
+    """Point ``--topics`` at a Pyserini ``.json`` of the same queries, unless it is a name of Pyserini's own.
+
+    Pyserini knows neither ir_datasets ids nor BEIR's JSON lines, turns an id ``0012`` into 12, and parses a
+    file by words in its path; a ``.json`` escapes all of that.
+    """
+    from iaa_retrieval.collections.collection import is_collection, looks_like_path
+    from iaa_retrieval.collections.topics import read_topics, write_topics
+
+    name = arguments.get("--topics")
+    if name is None:
+        raise UsageError(
+            "--topics is needed: a file, an ir_datasets id, SPEC:SPLIT or one of Pyserini's names"
+        )
+    if (arguments.get("--topics-format") or "default") != "default":
+        return
+    if not (Path(name).is_file() or looks_like_path(name) or is_collection(name)):
+        from pyserini.search._base import topics_mapping
+
+        if name not in topics_mapping:
+            raise UsageError(
+                f"unknown topics {name!r}: not a file, a collection (SPEC:SPLIT) or one of Pyserini's topics"
+            )
+        return
+    if not arguments.has("--output"):
+        raise UsageError("--output is needed: the run to write")
+    path = folder / "topics.json"
+    write_topics(path, read_topics(name))
+    arguments.set("--topics", str(path))
+
+
+@contextmanager
+def _whole_output(arguments: StockArguments) -> Iterator[None]:
+    """Let the stock writer fill a file beside ``--output`` that gets its name only after success."""
+    output = arguments.get("--output")
+    if output is None:
+        yield
+        return
+    with atomic_file(output) as stream:
+        partial = Path(stream.name)
+        partial.unlink()  # so that its presence tells whether stock Pyserini wrote anything
+        arguments.set("--output", str(partial))
+        yield
+        if not partial.exists():
+            raise IaaRetrievalError(f"the search wrote no run for {output}; see what Pyserini printed above")
+    logger.info("Wrote %s", output)

@@ -1,0 +1,136 @@
+"""Re-ranking the hits of a Pyserini searcher with a cross-encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iaa_retrieval.collections.runs import rank
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.inference.pair_scorer import score_pairs
+from iaa_retrieval.models.cross_encoder import load_cross_encoder
+
+TextOf = Callable[[str], str]
+"""The text of a document, by its id."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A re-ranked document; the two attributes that Pyserini's own writers and fusion read from a hit."""
+
+    docid: str
+    score: float
+
+
+class IaaReranker:
+    """A cross-encoder checkpoint that re-orders hits.
+
+    Args:
+        encoder_dir: the checkpoint.
+        text_of: gives a document's text by its id; None reads it from the hit, as LuceneSearcher's hits allow
+            for an index that keeps raw documents.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        device: ``auto``, ``cpu``, ``cuda:0``, ...
+
+    Raises:
+        IaaRetrievalError: the checkpoint cannot be loaded, or is no cross-encoder.
+    """
+
+    def __init__(
+        self,
+        encoder_dir: str,
+        *,
+        text_of: TextOf | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        self.cross_encoder = load_cross_encoder(encoder_dir, precision=precision, device=device)
+        self.text_of = text_of
+
+    def rerank(self, query: str, hits: Sequence[Any], *, text_of: TextOf | None = None) -> list[Hit]:
+        """Score every hit against ``query`` and put the best first (see :func:`.runs.rank` for ties).
+
+        Raises:
+            IaaRetrievalError: a hit whose text is not to be had.
+        """
+        return self.rerank_batch({"": query}, {"": hits}, text_of=text_of)[""]
+
+    def rerank_batch(
+        self, queries: Mapping[str, str], hits: Mapping[str, Sequence[Any]], *, text_of: TextOf | None = None
+    ) -> dict[str, list[Hit]]:
+        """Re-rank the hits of several queries at once, both by query id; faster than one query at a time."""
+        text_of = text_of or self.text_of
+        keys: list[tuple[str, str]] = []
+        pairs: list[tuple[str, str]] = []
+        for query_id, query in queries.items():
+            for hit in hits[query_id]:
+                keys.append((query_id, hit.docid))
+                pairs.append((query, text_of(hit.docid) if text_of else text_of_hit(hit)))
+        scores: dict[str, dict[str, float]] = {query_id: {} for query_id in queries}
+        for (query_id, doc_id), score in zip(keys, score_pairs(self.cross_encoder, pairs), strict=True):
+            scores[query_id][doc_id] = float(score)
+        return {
+            query_id: [Hit(*scored) for scored in rank(of_query)] for query_id, of_query in scores.items()
+        }
+
+
+class RerankingSearcher:
+    """A first stage and a re-ranker behind the methods of Pyserini's searchers.
+
+    Args:
+        first_stage_searcher: anything with ``search(query, k)`` and ``batch_search(queries, q_ids, k,
+            threads)``, such as LuceneSearcher or FaissSearcher.
+        reranker: re-orders what the first stage finds.
+        hits: how many documents of the first stage are re-ranked; no search returns more.
+        text_of: gives a document's text by its id; needed after FaissSearcher, whose hits hold no text.
+    """
+
+    def __init__(
+        self,
+        first_stage_searcher: Any,
+        reranker: IaaReranker,
+        *,
+        hits: int = 100,
+        text_of: TextOf | None = None,
+    ) -> None:
+        self.first_stage_searcher = first_stage_searcher
+        self.reranker = reranker
+        self.hits = hits
+        self.text_of = text_of
+
+    def search(self, query: str, k: int = 10) -> list[Hit]:
+        """The best ``k`` of the re-ranked hits of one query."""
+        found = self.first_stage_searcher.search(query, self.hits)
+        return self.reranker.rerank(query, found, text_of=self.text_of)[:k]
+
+    def batch_search(
+        self, queries: Sequence[str], q_ids: Sequence[str], k: int = 10, threads: int = 1
+    ) -> dict[str, list[Hit]]:
+        """The best ``k`` re-ranked hits of each query, by query id; ``threads`` is for the first stage."""
+        found = self.first_stage_searcher.batch_search(list(queries), list(q_ids), self.hits, threads)
+        by_id = dict(zip(q_ids, queries, strict=True))
+        reranked = self.reranker.rerank_batch(by_id, found, text_of=self.text_of)
+        return {query_id: hits[:k] for query_id, hits in reranked.items()}
+
+
+def text_of_hit(hit: Any) -> str:
+    """The text of a LuceneSearcher's hit: ``contents`` of its raw JSON, else raw, else stored ``contents``.
+
+    Raises:
+        IaaRetrievalError: the hit holds no text.
+    """
+    stored = getattr(hit, "lucene_document", None)
+    raw = stored.get("raw") if stored is not None else None
+    if raw is not None:
+        try:
+            return str(json.loads(raw)["contents"])
+        except (ValueError, KeyError, TypeError):
+            return str(raw)
+    contents = stored.get("contents") if stored is not None else None
+    if contents is None:
+        raise IaaRetrievalError(
+            f"document {hit.docid!r} has no text here; index it with iaa_retrieval.index, or give text_of"
+        )
+    return str(contents)

@@ -1,0 +1,48 @@
+"""Reading and changing options in a stock Pyserini command line without parsing the rest of it."""
+
+from __future__ import annotations
+
+HYBRID_SECTIONS = ("dense", "sparse", "fusion", "run")
+
+
+class StockArguments:
+    """The words of one command, such as ``--index DIR --topics=FILE --bm25``; later ones win (argparse)."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = list(words)
+
+    def has(self, option: str) -> bool:
+        """Whether ``option`` is there, with or without a value."""
+        return any(word == option or word.startswith(f"{option}=") for word in self.words)
+
+    def get(self, option: str) -> str | None:
+        """The value of ``option``, None when it is absent or comes last without a value."""
+        value = None
+        for index, word in enumerate(self.words):
+            if word == option and index + 1 < len(self.words):
+                value = self.words[index + 1]
+            elif word.startswith(f"{option}="):
+                value = word.partition("=")[2]
+        return value
+
+    def set(self, option: str, value: str) -> None:
+        """Give ``option`` this value; being last, it wins over what was there."""
+        self.words += [option, value]
+
+
+def split_hybrid(words: list[str]) -> dict[str, StockArguments]:
+    """Cut a hybrid command line into its sections as stock Pyserini does: at each section's name."""
+    sections: dict[str, StockArguments] = {}
+    current: list[str] = []
+    for word in words:
+        if word in HYBRID_SECTIONS:
+            sections[word] = StockArguments([])
+            current = sections[word].words
+        else:
+            current.append(word)
+    return sections
+
+
+def join_hybrid(sections: dict[str, StockArguments]) -> list[str]:
+    """The command line of all sections."""
+    return [word for name, arguments in sections.items() for word in (name, *arguments.words)]

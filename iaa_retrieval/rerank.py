@@ -1,0 +1,150 @@
+"""``python -m iaa_retrieval.rerank``: re-rank a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from iaa_retrieval.cli import Verb
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+
+
+@dataclass(frozen=True)
+class RerankOptions:
+    """One re-ranking; exactly one of ``collection`` and ``index`` gives the documents' texts."""
+
+    run: str
+    topics: str
+    encoder: str
+    output: str
+    collection: str | None = None
+    index: str | None = None
+    hits: int = 100
+    interpolate: float = 1.0
+    max_length: int | None = None
+    tag: str = "iaa_retrieval"
+    precision: str = "auto"
+    device: str = "auto"
+
+
+def rerank(options: RerankOptions) -> int:
+    """Re-rank a run file into another and return the number of queries.
+
+    Raises:
+        UsageError: both or none of collection and index.
+        IaaRetrievalError: a query of the run is not among the topics, or a document not in the collection.
+    """
+    from iaa_retrieval.collections.runs import read_run, write_run
+    from iaa_retrieval.collections.topics import read_topics
+    from iaa_retrieval.inference.reranking import rerank_run
+    from iaa_retrieval.models.bi_encoder import load_bi_encoder
+    from iaa_retrieval.models.cross_encoder import load_cross_encoder
+    from iaa_retrieval.models.retriever_config import read_retriever_config
+
+    if (options.collection is None) == (options.index is None):
+        raise UsageError("the documents' texts come from --collection or from --index; give one of them")
+    run = read_run(options.run)
+    queries = {query.query_id: query.text for query in read_topics(options.topics)}
+    unknown = [query_id for query_id in run if query_id not in queries]
+    if unknown:
+        raise IaaRetrievalError(
+            f"{options.run} has query {unknown[0]}, which {options.topics} does not have ({len(unknown)} such queries)"
+        )
+    texts_of = _from_collection(options.collection) if options.collection else _from_index(str(options.index))
+    config = read_retriever_config(options.encoder)
+    # A plain encoder has no head to score pairs with, so anything but a cross-encoder re-ranks by similarity.
+    if config is not None and config.kind == "cross-encoder":
+        model = load_cross_encoder(
+            options.encoder, max_length=options.max_length, precision=options.precision, device=options.device
+        )
+    else:
+        model = load_bi_encoder(
+            options.encoder, document_max_length=options.max_length, precision=options.precision,
+            device=options.device,
+        )
+    reranked = rerank_run(model, run, queries, texts_of, hits=options.hits, interpolate=options.interpolate)
+    write_run(options.output, reranked, options.tag)
+    return len(reranked)
+
+
+def _from_collection(spec: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
+    from iaa_retrieval.collections.collection import load_collection
+
+    collection = load_collection(spec)
+    return lambda ids: {doc_id: document.contents for doc_id, document in collection.get_documents(ids).items()}
+
+
+def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
+    """Texts from the stored documents of a Lucene index (made with ``--storeRaw`` or ``--storeContents``)."""
+    from iaa_retrieval.pyserini_plugin.java import prepare_java
+
+    if not Path(directory).is_dir():
+        raise IaaRetrievalError(f"{directory}: no such Lucene index")
+    prepare_java()
+    from pyserini.search.lucene import LuceneSearcher
+
+    searcher = LuceneSearcher(directory)
+
+    def texts(ids: Sequence[str]) -> dict[str, str]:
+        found = {}
+        for doc_id in ids:
+            document = searcher.doc(doc_id)
+            if document is None:
+                raise IaaRetrievalError(f"document {doc_id} of the run is not in the index {directory}")
+            found[doc_id] = _stored_text(document.raw(), document.contents(), f"{directory}: document {doc_id}")
+        return found
+
+    return texts
+
+
+def _stored_text(raw: str | None, contents: str | None, place: str) -> str:
+    if raw:
+        try:
+            record = json.loads(raw)
+        except ValueError:
+            return raw
+        if isinstance(record, dict):
+            if isinstance(record.get("contents"), str):
+                return str(record["contents"]).strip()
+            parts = [str(record[name]) for name in ("title", "text") if record.get(name)]
+            if parts:
+                return " ".join(parts)
+        return raw
+    if contents:
+        return contents
+    raise IaaRetrievalError(f"{place} has no stored text; index with --storeRaw")
+
+
+@click.command(cls=Verb, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--run", required=True, type=click.Path(exists=True, dir_okay=False), help="First-stage run (TREC format).")
+@click.option("--topics", required=True, help="File, collection (SPEC:SPLIT), ir_datasets id or Pyserini topics name.")
+@click.option("--collection", help="Where the documents' texts are: ir_datasets id, BEIR directory, 'embedded' ...")
+@click.option("--index", help="... or a Lucene index that stores them.")
+@click.option("--encoder", required=True, help="Cross-encoder checkpoint; a bi-encoder re-ranks by its similarities.")
+@click.option("--output", required=True, type=click.Path(dir_okay=False), help="Run to write.")
+@click.option("--hits", type=click.IntRange(min=1), default=100, show_default=True, help="Documents per query.")
+@click.option("--interpolate", type=click.FloatRange(0, 1), default=1.0, show_default=True,
+              help="Weight of the new score against the first stage's, both scaled to [0, 1] per query.")
+@click.option("--max-length", type=int, help="Tokens per pair (of a document, for a bi-encoder).  [default: the encoder's own]")
+@click.option("--tag", default="iaa_retrieval", show_default=True, help="Name of the run inside the file.")
+@click.option("--precision", type=click.Choice(("auto", "fp32", "bf16", "fp16")), default="auto", show_default=True,
+              help="auto is bf16 where the hardware has it, else fp32.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
+def main(**values: str) -> None:
+    """Re-rank the first hits of a run with a cross-encoder.
+
+    \b
+    Example:
+      python -m iaa_retrieval.rerank --run bm25.trec --topics beir/scifact/test \\
+          --collection beir/scifact --encoder CHECKPOINT --output reranked.trec
+    """
+    options = RerankOptions(**values)  # type: ignore[arg-type]
+    click.echo(f"{options.output}: {rerank(options)} queries")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m iaa_retrieval.rerank")

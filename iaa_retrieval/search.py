@@ -1,0 +1,65 @@
+"""``python -m iaa_retrieval.search``: Pyserini's faiss, lucene and hybrid search with our encoders."""
+
+from __future__ import annotations
+
+import click
+
+from iaa_retrieval.cli import Verb
+
+INTRODUCTION = """\
+This is Pyserini's own `python -m pyserini.search.{kind}`; every option means what it means there. Added:
+  --topics   also takes an ir_datasets id (beir/scifact/test), embedded:test, DIR:SPLIT, BEIR's queries.jsonl
+{encoder}  --output   appears only when the whole search succeeded
+"""
+ENCODER_LINES = """\
+  --encoder  takes a checkpoint of ours (which says how it pools), a directory, a hub id, all-MiniLM-L6-v2
+  --index    an index that another encoder made is refused
+"""
+
+
+def _move_debug(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> list[str]:
+    """Take our ``--debug`` out of the stock arguments, where people put it."""
+    if "--debug" in words:
+        ctx.meta["iaa_retrieval.debug"] = True
+    return [word for word in words if word != "--debug"]
+
+
+@click.command(
+    cls=Verb,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    },
+)
+@click.argument("kind", type=click.Choice(["faiss", "lucene", "hybrid"]))
+@click.argument("pyserini_arguments", nargs=-1, type=click.UNPROCESSED, callback=_move_debug)
+def main(kind: str, pyserini_arguments: list[str]) -> None:
+    """Run Pyserini's search with Java found, our encoders known and a run that is whole or absent.
+
+    \b
+    Dense search with a checkpoint:
+      python -m iaa_retrieval.search faiss --index INDEX --encoder CHECKPOINT \\
+          --topics beir/scifact/test --output run.trec
+    Dense search with queries encoded before:
+      python -m iaa_retrieval.search faiss --index INDEX --encoded-queries QUERIES \\
+          --topics beir/scifact/test --output run.trec
+    BM25 (build the index with `python -m iaa_retrieval.index`):
+      python -m iaa_retrieval.search lucene --bm25 --index INDEX \\
+          --topics beir/scifact/test --hits 1000 --remove-query --output run.trec
+    Both, fused:
+      python -m iaa_retrieval.search hybrid dense --index FAISS --encoder CHECKPOINT \\
+          sparse --index LUCENE fusion --alpha 0.1 run --topics T --output run.trec
+
+    --topics takes a file (.tsv, .jsonl, .json, .trec), an ir_datasets id, SPEC:SPLIT, or one of Pyserini's
+    names. All other options are Pyserini's: `python -m iaa_retrieval.search faiss --help` lists them.
+    """
+    from iaa_retrieval.pyserini_plugin.launcher import launch_search
+
+    if "--help" in pyserini_arguments or "-h" in pyserini_arguments:
+        click.echo(INTRODUCTION.format(kind=kind, encoder="" if kind == "lucene" else ENCODER_LINES))
+    launch_search(kind, pyserini_arguments)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m iaa_retrieval.search")

@@ -1,0 +1,153 @@
+"""``python -m iaa_retrieval.train``: tune a bi-encoder or a cross-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from iaa_retrieval.cli import Verb
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.training.options import DEFAULT_BATCH_SIZE, DEFAULT_NEGATIVES, TrainOptions
+from iaa_retrieval.tuning.methods import METHOD_NAMES
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
+    """``--config``: option names and values from YAML become defaults that the command line overrides."""
+    if path is None:
+        return
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise click.UsageError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise click.UsageError(f"{path} must hold option names and values, such as  method: iaa-l")
+    values = {str(key).replace("-", "_"): value for key, value in values.items() if value is not None}
+    known = {parameter.name for parameter in ctx.command.params}
+    # A saved train_config.yaml names its own kind, which the sub-command says already.
+    if values.pop("kind", ctx.info_name) != ctx.info_name:
+        raise click.UsageError(f"{path} is for another kind of model than {ctx.info_name}")
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise click.UsageError(f"{path}: unknown options {', '.join(unknown)}")
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+
+
+def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of one kind of model; both kinds share nearly all of them."""
+    cross = kind == "cross-encoder"
+    options = [
+        click.option("--config", type=click.Path(dir_okay=False), is_eager=True, expose_value=False,
+                     callback=_read_config, help="YAML file with any of these options; the command line wins."),
+        click.option("--collection", required=True, metavar="ID-or-DIR",
+                     help="ir_datasets id, directory in BEIR layout, or 'embedded'."),
+        click.option("--split", help="Training split of the collection.  [default: the id's own, or train]"),
+        click.option("--backbone", default="all-MiniLM-L6-v2", show_default=True, metavar="PATH-or-HUB-ID",
+                     help="Pretrained encoder."),
+        click.option("--method", type=click.Choice(METHOD_NAMES), default="iaa-l", show_default=True,
+                     help="What is trained."),
+        click.option("--budget", metavar="SHARE", help="Share of the backbone's parameters to train.  [default: 0.5%]"),
+        click.option("--r", type=click.IntRange(min=1), help="Bottleneck (or LoRA) dimension, instead of a budget."),
+        click.option("--ar", type=click.IntRange(min=1), help="Bottleneck dimension of the aside modules."),
+        click.option("--prefix-length", type=click.IntRange(min=1), help="Trained key and value vectors per attention."),
+        click.option("--output", required=True, type=click.Path(file_okay=False), help="Checkpoint directory to make."),
+        click.option("--negatives", type=click.Path(dir_okay=False), metavar="RUN",
+                     help="TREC run of the training queries to take hard negatives from."
+                     + ("  [required]" if cross else "  [default: in-batch negatives only]")),
+        click.option("--negatives-per-query", type=int, help=f"Hard negatives per example.  [default: {DEFAULT_NEGATIVES[kind]}]"),
+        click.option("--negative-ranks", nargs=2, type=int, default=(1, 100), show_default=True,
+                     help="First and last rank that negatives are taken from."),
+        click.option("--dev-split", help="Split whose queries choose the best checkpoint."),
+        click.option("--dev-fraction", type=float, default=0.0,
+                     help="Hold out this share of the training queries instead, by seed."),
+        click.option("--dev-run", type=click.Path(dir_okay=False), metavar="RUN",
+                     help="First-stage run of the dev queries.  [default: the --negatives run]"),
+        click.option("--dev-queries", type=int, default=300, show_default=True, help="The most dev queries to score."),
+        click.option("--epochs", type=float, default=4.0, show_default=True, help="Passes over the training queries."),
+        click.option("--max-steps", type=int, default=-1, help="Stop after this many steps, whatever the epochs."),
+        click.option("--eval-steps", type=int, help="Score the dev queries every so many steps.  [default: each epoch]"),
+        click.option("--patience", type=int, help="Stop after so many dev scores without a better one."),
+        click.option("--lr", type=float,
+                     help="Peak learning rate.  [default: 1e-3, for full fine-tuning " + ("5e-5]" if cross else "3e-5]")),
+        click.option("--batch-size", type=int, help=f"Queries per step.  [default: {DEFAULT_BATCH_SIZE[kind]}]"),
+        click.option("--warmup", type=float, default=0.1, show_default=True, help="Share of the steps to warm up."),
+        click.option("--weight-decay", type=float, default=0.01, show_default=True, help="AdamW weight decay."),
+        click.option("--query-prefix", default="", help="Text put before every query."),
+        click.option("--document-prefix", default="", help="Text put before every document."),
+        click.option("--query-max-length", type=int, help="Tokens of a query.  [default: 64]"),
+        click.option("--document-max-length", type=int,
+                     help=f"Tokens of a {'query and document together' if cross else 'document'}.  [default: 256]"),
+        click.option("--train-max-length", type=int,
+                     help="The same during training, to train faster.  [default: --document-max-length]"),
+        click.option("--seed", type=int, default=42, show_default=True, help="Seed of everything random."),
+        click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
+                     help="auto is bf16 where the hardware has it, else fp32."),
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ..., or auto."),
+        click.option("--report-to", default="none", show_default=True, help="Trackers, e.g. tensorboard."),
+        click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command."),
+    ]
+    if cross:
+        options.append(click.option("--dev-depth", type=int, default=50, show_default=True,
+                                    help="Hits per dev query that are re-ranked."))
+    else:
+        options += [
+            click.option("--temperature", type=float, default=0.05, show_default=True, help="Divides the similarities."),
+            click.option("--pooling", type=click.Choice(("mean", "cls", "last")),
+                         help="Token vectors to one.  [default: the backbone's own, else mean]"),
+            click.option("--normalize/--no-normalize", default=None,
+                         help="Unit-length vectors.  [default: the backbone's own, else yes]"),
+            click.option("--dev-documents", type=int, default=2000, show_default=True,
+                         help="Documents in the dev corpus."),
+        ]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Tune a retriever: a bi-encoder for first-stage search, or a cross-encoder for re-ranking.
+
+    \b
+    Example (BEIR SciFact, IAA-L with 0.5% of the parameters):
+      python -m iaa_retrieval.train bi-encoder --collection beir/scifact/train \\
+          --dev-fraction 0.1 --method iaa-l --budget 0.5% --output runs/scifact-iaa-l
+    """
+
+
+@main.command("bi-encoder", cls=Verb)
+@_options("bi-encoder")
+def bi_encoder(**values: Any) -> None:
+    """Train query and document vectors with in-batch and hard negatives."""
+    _train("bi-encoder", values)
+
+
+@main.command("cross-encoder", cls=Verb)
+@_options("cross-encoder")
+def cross_encoder(**values: Any) -> None:
+    """Train a re-ranker: one positive against the negatives of its query."""
+    _train("cross-encoder", values)
+
+
+def _train(kind: str, values: dict[str, Any]) -> None:
+    if values["budget"] and any(values[name] for name in ("r", "ar", "prefix_length")):
+        raise UsageError("--budget and explicit dimensions contradict each other; give one of them")
+    from iaa_retrieval.training.run import train_retriever
+
+    result = train_retriever(TrainOptions(kind=kind, **values))
+    scores = "".join(f", dev {name} {value:.4f}" for name, value in result.dev_scores.items())
+    click.echo(f"{result.output}: trained in {result.seconds:.0f} s{scores}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m iaa_retrieval.train")

@@ -1,0 +1,1 @@
+"""Training: data and its validation, batching, losses, the trainer, model cards."""

@@ -1,0 +1,74 @@
+"""Examples to padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from iaa_retrieval.inference.batching import pad
+from iaa_retrieval.inference.pair_scorer import pair_inputs
+from iaa_retrieval.inference.tokens import tokenize_pairs, tokenize_texts, with_prefix
+from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.training.data import Example, TrainingData
+
+
+class BiEncoderCollator:
+    """Token ids of the queries and of all their passages, and which passage is whose positive."""
+
+    def __init__(self, bi_encoder: BiEncoder, data: TrainingData, document_max_length: int) -> None:
+        self._encoder = bi_encoder
+        self._data = data
+        self._document_max_length = document_max_length
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        config, tokenizer = self._encoder.config, self._encoder.tokenizer
+        cpu, pad_id = torch.device("cpu"), tokenizer.pad_token_id or 0
+        doc_ids = [doc_id for example in examples for doc_id in example.passage_ids]
+        first = [0]
+        for example in examples[:-1]:
+            first.append(first[-1] + len(example.passage_ids))
+        queries = with_prefix(config.query_prefix, [self._data.queries[e.query_id] for e in examples])
+        passages = with_prefix(config.document_prefix, [self._data.passages[d] for d in doc_ids])
+        query_ids, query_mask = pad(tokenize_texts(tokenizer, queries, config.query_max_length), pad_id, cpu)
+        passage_ids, passage_mask = pad(tokenize_texts(tokenizer, passages, self._document_max_length), pad_id, cpu)
+        ignore = torch.zeros(len(examples), len(doc_ids), dtype=torch.bool)
+        for row, (example, own) in enumerate(zip(examples, first, strict=True)):
+            relevant = set(self._data.positives[example.query_id])
+            ignore[row] = torch.tensor([d in relevant and column != own for column, d in enumerate(doc_ids)])
+        return {
+            "query_ids": query_ids,
+            "query_mask": query_mask,
+            "passage_ids": passage_ids,
+            "passage_mask": passage_mask,
+            "positive_index": torch.tensor(first),
+            "ignore": ignore,
+        }
+
+
+class CrossEncoderCollator:
+    """Token ids of each query with its positive, then with its negatives."""
+
+    def __init__(self, cross_encoder: CrossEncoder, data: TrainingData, max_length: int) -> None:
+        self._model = cross_encoder
+        self._data = data
+        self._max_length = max_length
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        config = self._model.config
+        # Every group is cut to the shortest, which only differs where a collection has too few negatives.
+        size = min(len(example.passage_ids) for example in examples)
+        pairs = [
+            (query, passage)
+            for example in examples
+            for query in with_prefix(config.query_prefix, [self._data.queries[example.query_id]])
+            for passage in with_prefix(
+                config.document_prefix, [self._data.passages[d] for d in example.passage_ids[:size]]
+            )
+        ]
+        tokens = tokenize_pairs(
+            self._model.tokenizer, pairs, max_length=self._max_length, query_max_length=config.query_max_length
+        )
+        inputs = pair_inputs(self._model, tokens, range(len(pairs)), torch.device("cpu"))
+        return {**inputs, "group_size": torch.tensor(size)}

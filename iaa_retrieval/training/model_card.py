@@ -1,0 +1,78 @@
+"""The README that every checkpoint carries."""
+
+from __future__ import annotations
+
+from iaa_retrieval.models.retriever_config import RetrieverConfig
+
+_BI_ENCODER_USE = """\
+With Pyserini, over a Faiss directory (`python -m iaa_retrieval.encode` makes one):
+
+```bash
+python -m iaa_retrieval.encode input --corpus COLLECTION output --embeddings INDEX --to-faiss encoder --encoder CHECKPOINT
+python -m iaa_retrieval.search faiss --index INDEX --topics TOPICS --encoder CHECKPOINT --output run.trec
+```
+
+In Python:
+
+```python
+from pyserini.search.faiss import FaissSearcher
+from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder
+
+searcher = FaissSearcher("INDEX", IaaQueryEncoder("CHECKPOINT"))
+```
+"""
+
+_CROSS_ENCODER_USE = """\
+Re-rank a run:
+
+```bash
+python -m iaa_retrieval.rerank --run first-stage.trec --topics TOPICS --collection COLLECTION --encoder CHECKPOINT --output run.trec
+```
+
+In Python, over the hits of a Pyserini searcher:
+
+```python
+from iaa_retrieval.pyserini_plugin.rerankers import IaaReranker
+
+hits = IaaReranker("CHECKPOINT").rerank("a query", searcher.search("a query", k=100))
+```
+"""
+
+_PEFT_USE = """\
+With PEFT alone:
+
+```python
+import iaa_retrieval  # makes the method known to PEFT
+from peft import PeftModel
+from transformers import {auto_class}
+
+model = PeftModel.from_pretrained({auto_class}.from_pretrained("BACKBONE"{extra}), "CHECKPOINT")
+```
+"""
+
+
+def model_card(config: RetrieverConfig) -> str:
+    """Markdown: what was trained, on what, how it scored on the dev queries, and how to load it."""
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in config.trainable_parameters.items())
+    dimensions = ", ".join(f"{name} = {value}" for name, value in config.dimensions.items()) or "none"
+    scores = "".join(f"| dev {name} | {value:.4f} |\n" for name, value in config.dev_scores.items())
+    training = "".join(f"| {key.replace('_', ' ')} | {value} |\n" for key, value in config.training.items())
+    cross = config.kind == "cross-encoder"
+    use = _CROSS_ENCODER_USE if cross else _BI_ENCODER_USE
+    if config.method != "full":
+        use += "\n" + _PEFT_USE.format(
+            auto_class="AutoModelForSequenceClassification" if cross else "AutoModel",
+            extra=", num_labels=1" if cross else "",
+        )
+    front = "library_name: peft\n" if config.method != "full" else ""
+    return (
+        f"---\n{front}pipeline_tag: {'text-ranking' if cross else 'feature-extraction'}\n---\n\n"
+        f"# {config.method} {config.kind} on {config.backbone}\n\n"
+        "| | |\n|---|---|\n"
+        f"| method | {config.method} |\n| dimensions | {dimensions} |\n| trained parameters | {counts} |\n"
+        f"| backbone | {config.backbone} (weights {config.backbone_fingerprint[:12]}) |\n"
+        f"{training}{scores}\n"
+        "Dev scores are of held-out queries"
+        f"{' over a re-ranked run' if cross else ' over a sampled corpus'}; they chose the checkpoint and are not test "
+        "scores.\n\n## How to use it\n\n" + use
+    )

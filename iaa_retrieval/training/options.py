@@ -1,0 +1,107 @@
+"""Everything that a training run depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from iaa_retrieval.errors import UsageError
+
+KINDS = ("bi-encoder", "cross-encoder")
+
+# Our own defaults (the paper gives none). The tuning methods take a far higher rate than full fine-tuning.
+LEARNING_RATES = {"full": {"bi-encoder": 3e-5, "cross-encoder": 5e-5}}
+DEFAULT_LEARNING_RATE = {"bi-encoder": 1e-3, "cross-encoder": 1e-3}
+DEFAULT_BATCH_SIZE = {"bi-encoder": 32, "cross-encoder": 16}
+DEFAULT_NEGATIVES = {"bi-encoder": 1, "cross-encoder": 3}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of one training run; None means the default for the kind and method (see :meth:`resolved`).
+
+    Lengths are in tokens. ``batch_size`` counts queries. ``temperature`` divides the similarities of a bi-encoder.
+    """
+
+    kind: str
+    collection: str
+    output: str
+    backbone: str = "all-MiniLM-L6-v2"
+    method: str = "iaa-l"
+    budget: str | None = None
+    r: int | None = None
+    ar: int | None = None
+    prefix_length: int | None = None
+    split: str | None = None
+    negatives: str | None = None
+    negatives_per_query: int | None = None
+    negative_ranks: tuple[int, int] = (1, 100)
+    dev_split: str | None = None
+    dev_fraction: float = 0.0
+    dev_run: str | None = None
+    dev_documents: int = 2000
+    dev_queries: int = 300
+    dev_depth: int = 50
+    epochs: float = 4.0
+    max_steps: int = -1
+    eval_steps: int | None = None
+    patience: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    temperature: float = 0.05
+    pooling: str | None = None
+    normalize: bool | None = None
+    query_prefix: str = ""
+    document_prefix: str = ""
+    query_max_length: int | None = None
+    document_max_length: int | None = None
+    train_max_length: int | None = None
+    seed: int = 42
+    precision: str = "auto"
+    device: str = "auto"
+    report_to: str = "none"
+    resume: bool = False
+
+    def resolved(self) -> ResolvedHyperparameters:
+        """Fill in the defaults of the kind and method, and check the numbers.
+
+        Raises:
+            UsageError: a number that cannot be meant.
+        """
+        rates = LEARNING_RATES.get(self.method, DEFAULT_LEARNING_RATE)
+        values = ResolvedHyperparameters(
+            lr=self.lr if self.lr is not None else rates[self.kind],
+            batch_size=self.batch_size or DEFAULT_BATCH_SIZE[self.kind],
+            negatives_per_query=(
+                DEFAULT_NEGATIVES[self.kind] if self.negatives_per_query is None else self.negatives_per_query
+            ),
+        )
+        checks: list[tuple[str, Any, bool]] = [
+            ("--lr", values.lr, values.lr > 0),
+            ("--batch-size", values.batch_size, values.batch_size > 0),
+            ("--negatives-per-query", values.negatives_per_query, values.negatives_per_query >= 0),
+            ("--epochs", self.epochs, self.epochs > 0 or self.max_steps > 0),
+            ("--temperature", self.temperature, self.temperature > 0),
+            ("--dev-fraction", self.dev_fraction, 0 <= self.dev_fraction < 1),
+            ("--warmup", self.warmup, 0 <= self.warmup < 1),
+            ("--negative-ranks", self.negative_ranks, 1 <= self.negative_ranks[0] <= self.negative_ranks[1]),
+        ]
+        for name, value, fine in checks:
+            if not fine:
+                raise UsageError(f"{name} {value} is out of range")
+        if self.dev_split and self.dev_fraction:
+            raise UsageError("--dev-split and --dev-fraction both choose the dev queries; give one of them")
+        if self.patience is not None and not (self.dev_split or self.dev_fraction):
+            raise UsageError("--patience stops on the dev score; add --dev-split or --dev-fraction")
+        return values
+
+
+@dataclass(frozen=True)
+class ResolvedHyperparameters:
+    """Hyper-parameters whose defaults depend on the kind and method."""
+
+    lr: float
+    batch_size: int
+    negatives_per_query: int

@@ -1,0 +1,99 @@
+"""Fixtures: where the data sets are, and tiny random backbones so that everything runs offline in seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DATA_VARIABLE = "IAA_RETRIEVAL_DATA"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with ``ir_datasets/`` and ``msmarco-mini/``, or a skip that says where it was looked for."""
+    path = Path(os.environ.get(DATA_VARIABLE, REPOSITORY.parent / "shared"))
+    if not (path / "msmarco-mini").is_dir():
+        pytest.skip(f"no data sets in {path}; set {DATA_VARIABLE} to a folder with ir_datasets/ and msmarco-mini/")
+    return path
+
+
+@pytest.fixture(scope="session")
+def irds_home(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A writable copy of the ir_datasets home (the loader writes beside its sources), set in the environment."""
+    home = tmp_path_factory.mktemp("irds") / "home"
+    shutil.copytree(data_dir / "ir_datasets", home, copy_function=shutil.copyfile)
+    for path in [home, *home.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    os.environ["IR_DATASETS_HOME"] = str(home)
+    return home
+
+
+WORDS = (
+    "[PAD] [UNK] [CLS] [SEP] [MASK] the of and to in a is that it was for on are with as his they be at one have this "
+    "from or had by hot but some what there we can out other were all your when up use word how said an each she "
+    "which do their time if will way about many then them would write like so these her long make thing see him two "
+    "has look more day could go come did my sound no most number who over know water than call first people may down "
+    "side been now find any new work part take get place made live where after back little only round man year came "
+    "show every good me give our under name very through just form much great think say help low line before turn "
+    "cause same mean differ move right boy old too does tell sentence set three want air well also play small end put "
+    "home read hand port large spell add even land here must big high such follow act why ask men change went light "
+    "kind off need house picture try us again animal point mother world near build self earth father"
+).split()
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``tiny_backbone("bert")``: a directory with a tiny random encoder and a word-level tokenizer."""
+    made: dict[str, Path] = {}
+    root = tmp_path_factory.mktemp("backbones")
+
+    def make(model_type: str = "bert") -> Path:
+        if model_type not in made:
+            made[model_type] = _write_tiny_backbone(model_type, root / model_type)
+        return made[model_type]
+
+    return make
+
+
+def _write_tiny_backbone(model_type: str, directory: Path) -> Path:
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys(WORDS))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]", model_max_length=128, padding_side="right",
+    )
+    size = {"vocab_size": len(vocabulary), "pad_token_id": 0}
+    if model_type == "distilbert":
+        size |= {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 128}
+    else:
+        size |= {
+            "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
+            "max_position_embeddings": 130, "type_vocab_size": 2,
+        }
+    if model_type == "electra":
+        size["embedding_size"] = 32
+    if model_type == "modernbert":
+        del size["type_vocab_size"]
+        size |= {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+    torch.manual_seed(20221021)
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, **size))
+    model.save_pretrained(directory)
+    fast.save_pretrained(directory)
+    return directory

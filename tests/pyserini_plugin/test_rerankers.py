@@ -1,0 +1,103 @@
+"""Re-ranking the hits of Pyserini's searchers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.pyserini_plugin import rerankers
+from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.pyserini_plugin.rerankers import Hit, IaaReranker, RerankingSearcher, text_of_hit
+
+TEXTS = {"a": "blue sky", "b": "red apple tree", "c": "apple", "d": "red wine"}
+
+
+@dataclass
+class FirstStageHit:
+    docid: str
+    score: float = 0.0
+    lucene_document: dict[str, str] | None = None
+
+
+def shared_words(cross_encoder: object, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    return np.array([len(set(query.split()) & set(text.split())) for query, text in pairs], dtype=np.float32)
+
+
+@pytest.fixture
+def reranker(monkeypatch: pytest.MonkeyPatch) -> IaaReranker:
+    """A re-ranker whose score is the number of shared words."""
+    monkeypatch.setattr(rerankers, "load_cross_encoder", lambda path, **options: path)
+    monkeypatch.setattr(rerankers, "score_pairs", shared_words)
+    return IaaReranker("somewhere", text_of=TEXTS.__getitem__)
+
+
+def test_best_first_and_ties_by_greater_id(reranker: IaaReranker) -> None:
+    hits = [FirstStageHit(doc_id) for doc_id in "abcd"]
+    assert reranker.rerank("red apple", hits) == [Hit("b", 2.0), Hit("d", 1.0), Hit("c", 1.0), Hit("a", 0.0)]
+    assert reranker.rerank("red apple", []) == []
+
+
+def test_text_of_a_call_wins(reranker: IaaReranker) -> None:
+    ranked = reranker.rerank("red", [FirstStageHit("a"), FirstStageHit("b")], text_of={"a": "red", "b": ""}.get)
+    assert [hit.docid for hit in ranked] == ["a", "b"]
+
+
+class WordSearcher:
+    """A first stage that returns documents in the order of their ids."""
+
+    def search(self, query: str, k: int) -> list[FirstStageHit]:
+        return [FirstStageHit(doc_id) for doc_id in sorted(TEXTS)][:k]
+
+    def batch_search(self, queries: list[str], q_ids: list[str], k: int, threads: int) -> dict[str, list[FirstStageHit]]:
+        return {query_id: self.search(query, k) for query_id, query in zip(q_ids, queries, strict=True)}
+
+
+def test_searcher_reranks_its_depth_and_returns_k(reranker: IaaReranker) -> None:
+    searcher = RerankingSearcher(WordSearcher(), reranker, hits=3)
+    assert searcher.search("red apple", k=2) == [Hit("b", 2.0), Hit("c", 1.0)]
+    assert [hit.docid for hit in searcher.search("red apple", k=10)] == ["b", "c", "a"]
+    batch = searcher.batch_search(["red apple", "blue"], ["1", "2"], k=1, threads=2)
+    assert batch == {"1": [Hit("b", 2.0)], "2": [Hit("a", 1.0)]}
+
+
+def test_text_of_a_lucene_hit() -> None:
+    raw = json.dumps({"id": "a", "contents": "title text"})
+    assert text_of_hit(FirstStageHit("a", lucene_document={"raw": raw})) == "title text"
+    assert text_of_hit(FirstStageHit("a", lucene_document={"raw": "<DOC> plain"})) == "<DOC> plain"
+    assert text_of_hit(FirstStageHit("a", lucene_document={"contents": "stored"})) == "stored"
+    for hit in (FirstStageHit("a7"), FirstStageHit("a7", lucene_document={})):
+        with pytest.raises(IaaRetrievalError, match="'a7' has no text"):
+            text_of_hit(hit)
+
+
+@pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
+def test_real_cross_encoder_over_a_real_lucene_index(
+    tiny_backbone: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from iaa_retrieval.inference.pair_scorer import score_pairs
+    from iaa_retrieval.models.cross_encoder import new_cross_encoder
+    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+
+    texts = {"1": "water and air", "2": "water in the house", "3": "good boy"}
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in texts.items()))
+    build_index(IndexOptions(str(corpus), tmp_path / "index"))
+    prepare_java()
+    from pyserini.search.lucene import LuceneSearcher
+
+    cross_encoder = new_cross_encoder(str(tiny_backbone("bert")))
+    monkeypatch.setattr(rerankers, "load_cross_encoder", lambda path, **options: cross_encoder)
+    searcher = RerankingSearcher(LuceneSearcher(str(tmp_path / "index")), IaaReranker("tiny"))
+    scores = score_pairs(cross_encoder, [("water", texts["1"]), ("water", texts["2"])])
+    expected = sorted(zip(scores.tolist(), ["1", "2"], strict=True), reverse=True)
+    found = searcher.search("water")
+    assert [hit.docid for hit in found] == [doc_id for _, doc_id in expected]
+    assert [hit.score for hit in found] == pytest.approx([score for score, _ in expected], abs=1e-5)
+    assert [hit.docid for hit in searcher.batch_search(["water"], ["q"])["q"]] == [hit.docid for hit in found]

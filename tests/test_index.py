@@ -1,0 +1,104 @@
+"""The index verb."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.index import main
+from iaa_retrieval.pyserini_plugin import lucene_index
+from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+
+pytestmark = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.jsonl"
+    documents = {"a": "red apple", "b": "", "c": "blue plum", "d": "the", "e": "apple tree"}
+    path.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in documents.items()))
+    return path
+
+
+def index(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_counts_documents_and_empty_ones(corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "made" / "index"
+    result = index("--collection", corpus, "--output", output, "--threads", 2)
+    assert result.exit_code == 0, result.output
+    # Only "b" is empty; "d" holds a stop word alone, which is a document all the same.
+    assert result.output == f"Indexed 4 documents (1 empty left out) in {output}\n"
+    assert list(output.glob("segments_*"))
+    assert [path.name for path in output.parent.iterdir()] == ["index"]
+
+
+def test_an_output_that_holds_something_is_refused(corpus: Path, tmp_path: Path) -> None:
+    result = index("--collection", corpus, "--output", tmp_path)
+    assert result.exit_code == 1
+    assert f"{tmp_path} is not empty" in result.output
+    assert corpus.is_file()
+
+
+def test_damaged_data_is_named_by_line_and_leaves_nothing(corpus: Path, tmp_path: Path) -> None:
+    with corpus.open("a") as stream:
+        stream.write("{broken\n")
+    result = index("--collection", corpus, "--output", tmp_path / "index")
+    assert result.exit_code == 1
+    assert f"{corpus}:6" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == [corpus.name]
+
+
+def test_a_failing_indexer_is_shown_and_leaves_nothing(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 3, "some log", "OutOfMemoryError")
+
+    monkeypatch.setattr(lucene_index.subprocess, "run", fail)
+    with pytest.raises(IaaRetrievalError, match=r"(?s)exit code 3.*OutOfMemoryError"):
+        build_index(IndexOptions(str(corpus), tmp_path / "index"))
+    assert [path.name for path in tmp_path.iterdir()] == [corpus.name]
+
+
+def test_lost_documents_are_an_error(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lucene_index, "_run_indexer", lambda *arguments: 3)
+    with pytest.raises(IaaRetrievalError, match="indexed 3 of the 4 documents"):
+        build_index(IndexOptions(str(corpus), tmp_path / "index"))
+    assert not (tmp_path / "index").exists()
+
+
+def test_scifact_bm25_has_the_published_scores(irds_home: Path, tmp_path: Path) -> None:
+    import pytrec_eval
+
+    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
+
+    os.environ["IR_DATASETS_HOME"] = str(irds_home)
+    report = build_index(IndexOptions("beir/scifact", tmp_path / "index", threads=2))
+    assert (report.documents, report.empty_documents) == (5183, 0)
+    collection = load_collection("beir/scifact/test")
+    run = bm25_run(report.output, collection.queries(), hits=100, threads=2)
+    evaluator = pytrec_eval.RelevanceEvaluator(collection.qrels(), {"ndcg_cut.10", "recall.100"})
+    scores = list(evaluator.evaluate(run).values())
+    assert len(scores) == 300
+    # Pyserini's two-click reproduction, condition bm25-flat.
+    assert sum(score["ndcg_cut_10"] for score in scores) / 300 == pytest.approx(0.6789, abs=5e-5)
+    assert sum(score["recall_100"] for score in scores) / 300 == pytest.approx(0.9253, abs=5e-5)

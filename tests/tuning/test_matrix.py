@@ -1,0 +1,237 @@
+"""Every method on every backbone: what PEFT and transformers promise of an adapter holds for ours."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModel, AutoModelForSequenceClassification
+from tuning_models import (
+    BACKBONES,
+    MATRIX,
+    MERGEABLE,
+    PEFT_METHODS,
+    WITH_PREFIX,
+    Backbone,
+    batch,
+    close,
+    load,
+    randomise,
+    sizes_of,
+    states,
+    tuned,
+)
+
+from iaa_retrieval.tuning.apply import apply_method, count_trainable, head_modules
+from iaa_retrieval.tuning.methods import get_method
+
+matrix = pytest.mark.parametrize(("method", "backbone"), MATRIX)
+
+
+@matrix
+def test_fresh_adapter_leaves_the_backbone_bit_identical(method: str, backbone: str, tiny_backbone: Backbone):
+    before = states(load(tiny_backbone(backbone)))
+    model = apply_method(load(tiny_backbone(backbone)), method, sizes_of(method)).eval()
+    same = torch.equal(states(model), before)
+    assert same is (method not in WITH_PREFIX)  # a prefix takes attention from the start
+
+
+@matrix
+def test_disabled_adapter_leaves_the_backbone_bit_identical(method: str, backbone: str, tiny_backbone: Backbone):
+    before = states(load(tiny_backbone(backbone)))
+    model = tuned(load(tiny_backbone(backbone)), method)
+    after = states(model)
+    assert not close(after, before, 1e-3)
+    with model.disable_adapter():
+        assert torch.equal(states(model), before)
+    assert torch.equal(states(model), after)
+
+
+@matrix
+def test_reloaded_equals_trained_by_every_way_in(
+    method: str, backbone: str, tiny_backbone: Backbone, tmp_path: Path
+):
+    model = tuned(load(tiny_backbone(backbone)), method)
+    trained = states(model)
+    model.save_pretrained(tmp_path)
+    assert torch.equal(states(PeftModel.from_pretrained(load(tiny_backbone(backbone)), tmp_path)), trained)
+    injected = load(tiny_backbone(backbone))
+    injected.load_adapter(str(tmp_path))
+    assert torch.equal(states(injected), trained)
+    assert torch.equal(states(AutoModel.from_pretrained(tmp_path)), trained)
+
+
+@matrix
+def test_gradients_reach_every_trained_parameter_and_no_other(
+    method: str, backbone: str, tiny_backbone: Backbone
+):
+    # GELU: four units may all be on the flat side of a ReLU.
+    model = tuned(load(tiny_backbone(backbone)), method, task_type="FEATURE_EXTRACTION", activation="gelu")
+    model.train()
+    model(**batch()).last_hidden_state.square().sum().backward()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    # Every key gets the same share of the key bias: the softmax is blind to it.
+    blind = {name for name in trained if "bitfit" in name and any(k in name for k in (".key.", ".k.", ".k_lin."))}
+    assert trained and trained - blind <= reached <= trained
+
+
+@matrix
+def test_trained_weights_are_what_the_registry_counts(method: str, backbone: str, tiny_backbone: Backbone):
+    model = apply_method(load(tiny_backbone(backbone)), method, sizes_of(method))
+    counts = count_trainable(model)
+    assert sum(counts.values()) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert counts["heads"] == 0
+    if method != "bitfit":  # whose count depends on the width of the feed-forward block
+        assert counts["weights"] == get_method(method).weight_count(32, 3, sizes_of(method))
+
+
+@matrix
+def test_unload_gives_the_bare_backbone_back(method: str, backbone: str, tiny_backbone: Backbone):
+    bare = load(tiny_backbone(backbone))
+    model = tuned(load(tiny_backbone(backbone)), method).unload()
+    assert _anatomy(model) == _anatomy(bare)
+    assert torch.equal(states(model), states(bare))
+
+
+def _anatomy(model: torch.nn.Module) -> list[object]:
+    return [
+        (name, type(m), len(m._forward_hooks), len(m._forward_pre_hooks), sorted(m.__dict__), type(m.__dict__.get("config")))
+        for name, m in model.named_modules()
+    ]
+
+
+@matrix
+def test_two_adapters_switch_and_delete(method: str, backbone: str, tiny_backbone: Backbone, tmp_path: Path):
+    second = tuned(load(tiny_backbone(backbone)), method, seed=7)
+    expected_second = states(second)
+    second.save_pretrained(tmp_path)
+    model = tuned(load(tiny_backbone(backbone)), method)
+    expected_first = states(model)
+    model.load_adapter(str(tmp_path), "second")
+    assert torch.equal(states(model), expected_first)
+    model.set_adapter("second")
+    assert torch.equal(states(model), expected_second)
+    model.set_adapter("default")
+    assert torch.equal(states(model), expected_first)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained and all("default" in name for name in trained)
+    model.delete_adapter("default")
+    model.set_adapter("second")
+    assert torch.equal(states(model), expected_second)
+    assert not any("default" in name for name, _ in model.named_parameters())
+
+
+@matrix
+def test_copies_and_pickles_are_independent(method: str, backbone: str, tiny_backbone: Backbone):
+    model = tuned(load(tiny_backbone(backbone)), method)
+    expected = states(model)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(states(twin), expected)
+        randomise(twin, 11)
+        assert not close(states(twin), expected, 1e-3)
+        assert torch.equal(states(model), expected)
+        assert _anatomy(twin.unload()) == _anatomy(load(tiny_backbone(backbone)))
+
+
+@matrix
+def test_padding_does_not_change_the_result(method: str, backbone: str, tiny_backbone: Backbone):
+    model = tuned(load(tiny_backbone(backbone)), method)
+    padded = batch()
+    alone = {name: values[1:, :6] for name, values in padded.items()}
+    assert close(states(model, padded)[9:], states(model, alone))
+
+
+@matrix
+def test_sdpa_equals_eager_attention(method: str, backbone: str, tiny_backbone: Backbone):
+    if backbone == "mpnet":
+        pytest.skip("MPNet has its own attention only")
+    sdpa, eager = (tuned(load(tiny_backbone(backbone), attention=a), method) for a in ("sdpa", "eager"))
+    assert close(states(sdpa), states(eager))
+
+
+@matrix
+def test_gradient_checkpointing_gives_equal_gradients(method: str, backbone: str, tiny_backbone: Backbone):
+    if backbone == "mpnet":
+        pytest.skip("transformers' MPNet has no gradient checkpointing")
+    plain, checkpointed = (_gradients(load(tiny_backbone(backbone)), method, on) for on in (False, True))
+    assert plain.keys() == checkpointed.keys()
+    assert all(close(plain[name], checkpointed[name]) for name in plain)
+
+
+def _gradients(model: torch.nn.Module, method: str, checkpointing: bool) -> dict[str, torch.Tensor]:
+    model = tuned(model, method, task_type="FEATURE_EXTRACTION")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    model.train()
+    for _ in range(2):  # a second pass meets whatever the first left behind
+        model.zero_grad()
+        model(**batch()).last_hidden_state.square().sum().backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+
+
+@matrix
+def test_merge_equals_unmerged_or_is_refused(method: str, backbone: str, tiny_backbone: Backbone):
+    model = tuned(load(tiny_backbone(backbone)), method)
+    before = states(model)
+    if method in MERGEABLE:
+        assert close(states(model.merge_and_unload()), before)
+        return
+    for merge in (model.merge_and_unload, model.merge_adapter):
+        with pytest.raises(NotImplementedError, match=method):
+            merge()
+    assert torch.equal(states(model), before)
+
+
+@matrix
+def test_recorded_hidden_states_are_those_of_the_tuned_model(
+    method: str, backbone: str, tiny_backbone: Backbone
+):
+    model = tuned(load(tiny_backbone(backbone)), method)
+    plain = states(model)
+    with torch.no_grad():
+        output = model(**batch(), output_hidden_states=True)
+    real = batch()["attention_mask"].bool()
+    assert torch.equal(output.last_hidden_state[real], plain)
+    assert len(output.hidden_states) == 4
+    assert torch.equal(output.hidden_states[-1], output.last_hidden_state)
+
+
+@matrix
+def test_head_is_saved_and_reloaded(method: str, backbone: str, tiny_backbone: Backbone, tmp_path: Path):
+    classifier = AutoModelForSequenceClassification
+    model = tuned(load(tiny_backbone(backbone), classifier), method, task_type="SEQ_CLS")
+    scores = states(model)
+    model.save_pretrained(tmp_path)
+    torch.manual_seed(99)  # a base whose head was drawn anew, as after a download of the encoder
+    again = classifier.from_pretrained(tiny_backbone(backbone), num_labels=1).eval()
+    assert close(states(PeftModel.from_pretrained(again, tmp_path)), scores)
+    assert close(states(classifier.from_pretrained(tmp_path, num_labels=1)), scores)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_default_heads(backbone: str, tiny_backbone: Backbone):
+    heads = {"distilbert": {"pre_classifier", "classifier"}, "modernbert": {"head", "classifier"}}
+    heads["bert"] = {"classifier", "pooler"}
+    model = load(tiny_backbone(backbone), AutoModelForSequenceClassification)
+    assert set(head_modules(model)) == heads.get(backbone, {"classifier"})
+    assert head_modules(load(tiny_backbone(backbone))) == []
+
+
+@pytest.mark.parametrize("method", PEFT_METHODS)
+def test_adapters_of_a_classifier_load_into_it_by_name(method: str, tiny_backbone: Backbone, tmp_path: Path):
+    classifier = AutoModelForSequenceClassification
+    model = tuned(load(tiny_backbone("bert"), classifier), method)
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert any("modules_to_save.default" in n and "classifier" in n for n in trained)
+    assert any("modules_to_save.default" in n and "pooler" in n for n in trained)
+    counts = count_trainable(model)
+    assert counts["heads"] == (32 + 1) + (32 * 32 + 32)
