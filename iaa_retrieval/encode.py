@@ -19,7 +19,17 @@ OUR_CLASSES: dict[str, tuple[str | None, bool | None]] = {
     "contriever": ("mean", False),
 }
 STOCK_CLASSES = (
-    "dpr", "bpr", "tct_colbert", "ance", "openai-api", "arctic", "splade", "uniir", "qwen3", "dse", "mmeb",
+    "dpr",
+    "bpr",
+    "tct_colbert",
+    "ance",
+    "openai-api",
+    "arctic",
+    "splade",
+    "uniir",
+    "qwen3",
+    "dse",
+    "mmeb",
 )
 OUR_OPTIONS = ("--resume", "--precision", "--index-factory")
 
@@ -67,16 +77,24 @@ def encode_documents(options: EncodeOptions) -> int:
     if options.index_factory != "Flat" and not options.to_faiss:
         raise UsageError("--index-factory describes a Faiss index; add --to-faiss")
     corpus = Corpus(
-        options.corpus, options.input_fields, docid_field=options.docid_field, delimiter=options.delimiter,
-        shard_id=options.shard_id, shard_num=options.shard_num,
+        options.corpus,
+        options.input_fields,
+        docid_field=options.docid_field,
+        delimiter=options.delimiter,
+        shard_id=options.shard_id,
+        shard_num=options.shard_num,
     )
     fields = options.encoder_fields or (COLLECTION_FIELDS if corpus.is_collection else ("text",))
     missing = sorted(set(fields) - set(corpus.fields))
     if missing:
-        raise UsageError(f"the encoder fields {', '.join(missing)} are not among the input fields {', '.join(corpus.fields)}")
+        raise UsageError(
+            f"the encoder fields {', '.join(missing)} are not among the input fields {', '.join(corpus.fields)}"
+        )
     encoder = _load(options)
     if options.dimension not in (None, encoder.dimension):
-        raise UsageError(f"--dimension {options.dimension}, but {options.encoder} has {encoder.dimension}; leave it out")
+        raise UsageError(
+            f"--dimension {options.dimension}, but {options.encoder} has {encoder.dimension}; leave it out"
+        )
     encoding = CorpusEncoding(
         fields=corpus.fields,
         encode_title="title" in fields,
@@ -105,15 +123,21 @@ def _load(options: EncodeOptions) -> Any:
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
     from iaa_retrieval.models.retriever_config import read_retriever_config
 
-    pooling, normalize = options.pooling, options.l2_norm or None
+    pooling = options.pooling
+    normalize: bool | None = options.l2_norm or None
     if options.encoder_class is not None and read_retriever_config(options.encoder) is None:
         # A class that is named means Pyserini's settings for it, whatever metadata the directory holds.
         fixed_pooling, fixed_norm = OUR_CLASSES[options.encoder_class]
         pooling = fixed_pooling or pooling or "cls"
         normalize = options.l2_norm if fixed_norm is None else fixed_norm
     return load_bi_encoder(
-        options.encoder, pooling=pooling, normalize=normalize, document_prefix=options.prefix,
-        document_max_length=options.max_length, precision=options.precision, device=options.device,
+        options.encoder,
+        pooling=pooling,
+        normalize=normalize,
+        document_prefix=options.prefix,
+        document_max_length=options.max_length,
+        precision=options.precision,
+        device=options.device,
     )
 
 
@@ -162,8 +186,16 @@ def main() -> None:
 
 
 @main.command("input", cls=Verb)
-@click.option("--corpus", required=True, help="File or directory of Pyserini JSONL, or a collection (ir_datasets id, BEIR directory, 'embedded').")
-@click.option("--fields", multiple=True, help="Fields inside contents, in order.  [default: text; of a collection: title text]")
+@click.option(
+    "--corpus",
+    required=True,
+    help="File or directory of Pyserini JSONL, or a collection (ir_datasets id, BEIR directory, 'embedded').",
+)
+@click.option(
+    "--fields",
+    multiple=True,
+    help="Fields inside contents, in order.  [default: text; of a collection: title text]",
+)
 @click.option("--docid-field", help="Field that holds the id.  [default: id, _id or docid]")
 @click.option("--delimiter", default="\\n", show_default=True, help="What separates the fields inside contents.")
 @click.option("--shard-id", type=int, default=0, show_default=True, help="Encode this part, from 0 ...")
@@ -176,7 +208,9 @@ def input_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @main.command("output", cls=Verb)
 @click.option("--embeddings", required=True, help="Directory to make.")
 @click.option("--to-faiss", is_flag=True, help="A Faiss directory instead of embeddings.jsonl.")
-@click.option("--index-factory", default="Flat", show_default=True, help="Faiss index, e.g. HNSW32,Flat or IVF4096,SQ8.")
+@click.option(
+    "--index-factory", default="Flat", show_default=True, help="Faiss index, e.g. HNSW32,Flat or IVF4096,SQ8."
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted encoding.")
 def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
     """Where to put it."""
@@ -185,20 +219,37 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
 
 @main.command("encoder", cls=Verb)
 @click.option("--encoder", required=True, help="Checkpoint, directory, hub id or all-MiniLM-L6-v2.")
-@click.option("--encoder-class", type=click.Choice([*OUR_CLASSES, *STOCK_CLASSES]),
-              help="Pyserini's class; ours are read from the checkpoint, the others run stock Pyserini.")
+@click.option(
+    "--encoder-class",
+    type=click.Choice([*OUR_CLASSES, *STOCK_CLASSES]),
+    help="Pyserini's class; ours are read from the checkpoint, the others run stock Pyserini.",
+)
 @click.option("--fields", multiple=True, help="Fields to encode.  [default: text; of a collection: title text]")
 @click.option("--multimodal", is_flag=True, help="Stock Pyserini only.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True,
-              help="Texts of full length per batch; shorter ones travel in larger batches.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Texts of full length per batch; shorter ones travel in larger batches.",
+)
 @click.option("--max-length", type=int, help="Tokens per document.  [default: the encoder's own]")
 @click.option("--dimension", type=int, help="Checked against the encoder, which knows it.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
 @click.option("--fp16", is_flag=True, help="The same as --precision fp16 on a GPU; no effect on a CPU.")
-@click.option("--precision", type=click.Choice(("auto", "fp32", "bf16", "fp16")), default="auto", show_default=True,
-              help="auto is bf16 where the hardware has it, else fp32.")
+@click.option(
+    "--precision",
+    type=click.Choice(("auto", "fp32", "bf16", "fp16")),
+    default="auto",
+    show_default=True,
+    help="auto is bf16 where the hardware has it, else fp32.",
+)
 @click.option("--add-sep", is_flag=True, help="Title and text as two segments.")
-@click.option("--pooling", type=click.Choice(("cls", "mean", "last", "eos")), help="Only for encoders that do not say it themselves.")
+@click.option(
+    "--pooling",
+    type=click.Choice(("cls", "mean", "last", "eos")),
+    help="Only for encoders that do not say it themselves.",
+)
 @click.option("--l2-norm", is_flag=True, help="Unit-length vectors; only for encoders that do not say it themselves.")
 @click.option("--prefix", help="Put before every document's text.")
 @click.option("--use-openai", is_flag=True, help="Stock Pyserini only.")

@@ -103,29 +103,55 @@ def _compare(scores: Sequence[RunScores], metrics: Sequence[Metric]) -> tuple[Co
         tests = [paired_t_test(baseline, other.per_query[metric.name]) for other in others]
         adjusted = holm([test.p_value for test in tests])
         comparisons += [
-            Comparison(other.run, metric.name, test, p)
-            for other, test, p in zip(others, tests, adjusted, strict=True)
+            Comparison(other.run, metric.name, test, p) for other, test, p in zip(others, tests, adjusted, strict=True)
         ]
     return tuple(comparisons)
 
 
 @click.command(cls=Verb)
-@click.option("--qrels", required=True, metavar="Q",
-              help="Judgments: a TREC or BEIR file, COLLECTION:SPLIT, or an ir_datasets id.")
-@click.option("--run", "runs", required=True, multiple=True, metavar="RUN",
-              type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="A TREC run; repeat for several.")
+@click.option(
+    "--qrels",
+    required=True,
+    metavar="Q",
+    help="Judgments: a TREC or BEIR file, COLLECTION:SPLIT, or an ir_datasets id.",
+)
+@click.option(
+    "--run",
+    "runs",
+    required=True,
+    multiple=True,
+    metavar="RUN",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TREC run; repeat for several.",
+)
 @click.option("--metrics", default=DEFAULT_METRICS, show_default=True, help=f"Any of {KNOWN_METRICS}.")
-@click.option("-l", "--relevance-level", default=1, show_default=True, type=click.IntRange(min=1),
-              help="Lowest grade that counts as relevant (every metric but nDCG).")
-@click.option("--significance", is_flag=True,
-              help="Paired t-test of every run against the first, Holm-adjusted over the runs.")
+@click.option(
+    "-l",
+    "--relevance-level",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Lowest grade that counts as relevant (every metric but nDCG).",
+)
+@click.option(
+    "--significance", is_flag=True, help="Paired t-test of every run against the first, Holm-adjusted over the runs."
+)
 @click.option("--per-query", is_flag=True, help="Also print (and put into the JSON) every query's values.")
-@click.option("--json", "json_path", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-              help="Also write everything here, in full precision.")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write everything here, in full precision.",
+)
 def main(
-    qrels: str, runs: tuple[Path, ...], metrics: str, relevance_level: int, significance: bool,
-    per_query: bool, json_path: Path | None,
+    qrels: str,
+    runs: tuple[Path, ...],
+    metrics: str,
+    relevance_level: int,
+    significance: bool,
+    per_query: bool,
+    json_path: Path | None,
 ) -> None:
     """Score runs against relevance judgments, as trec_eval -c does.
 
@@ -175,10 +201,14 @@ def _comparison_rows(result: EvaluationResult) -> list[list[str]]:
     for comparison in result.comparisons:
         test = comparison.test
         numbers = (test.statistic, test.p_value, comparison.adjusted_p)
-        rows.append([
-            str(comparison.run), comparison.metric, f"{test.mean_difference:+.4f}",
-            *(f"{number:.4f}" for number in numbers),
-        ])
+        rows.append(
+            [
+                str(comparison.run),
+                comparison.metric,
+                f"{test.mean_difference:+.4f}",
+                *(f"{number:.4f}" for number in numbers),
+            ]
+        )
     return rows
 
 
@@ -208,8 +238,13 @@ def _as_json(options: EvaluateOptions, result: EvaluationResult, per_query: bool
             for scores in result.scores
         ],
         "significance": [
-            {"run": str(c.run), "against": str(result.scores[0].run), "metric": c.metric, **c.test._asdict(),
-             "p_value_holm": c.adjusted_p}
+            {
+                "run": str(c.run),
+                "against": str(result.scores[0].run),
+                "metric": c.metric,
+                **c.test._asdict(),
+                "p_value_holm": c.adjusted_p,
+            }
             for c in result.comparisons
         ],
     }

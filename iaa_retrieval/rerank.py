@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +40,8 @@ def rerank(options: RerankOptions) -> int:
     from iaa_retrieval.collections.runs import read_run, write_run
     from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.inference.reranking import rerank_run
-    from iaa_retrieval.models.bi_encoder import load_bi_encoder
-    from iaa_retrieval.models.cross_encoder import load_cross_encoder
+    from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
+    from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
     from iaa_retrieval.models.retriever_config import read_retriever_config
 
     if (options.collection is None) == (options.index is None):
@@ -57,13 +56,16 @@ def rerank(options: RerankOptions) -> int:
     texts_of = _from_collection(options.collection) if options.collection else _from_index(str(options.index))
     config = read_retriever_config(options.encoder)
     # A plain encoder has no head to score pairs with, so anything but a cross-encoder re-ranks by similarity.
+    model: BiEncoder | CrossEncoder
     if config is not None and config.kind == "cross-encoder":
         model = load_cross_encoder(
             options.encoder, max_length=options.max_length, precision=options.precision, device=options.device
         )
     else:
         model = load_bi_encoder(
-            options.encoder, document_max_length=options.max_length, precision=options.precision,
+            options.encoder,
+            document_max_length=options.max_length,
+            precision=options.precision,
             device=options.device,
         )
     reranked = rerank_run(model, run, queries, texts_of, hits=options.hits, interpolate=options.interpolate)
@@ -87,6 +89,8 @@ def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
     prepare_java()
     from pyserini.search.lucene import LuceneSearcher
 
+    from iaa_retrieval.pyserini_plugin.rerankers import stored_text
+
     searcher = LuceneSearcher(directory)
 
     def texts(ids: Sequence[str]) -> dict[str, str]:
@@ -95,44 +99,45 @@ def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
             document = searcher.doc(doc_id)
             if document is None:
                 raise IaaRetrievalError(f"document {doc_id} of the run is not in the index {directory}")
-            found[doc_id] = _stored_text(document.raw(), document.contents(), f"{directory}: document {doc_id}")
+            found[doc_id] = stored_text(document.raw(), document.contents(), doc_id)
         return found
 
     return texts
 
 
-def _stored_text(raw: str | None, contents: str | None, place: str) -> str:
-    if raw:
-        try:
-            record = json.loads(raw)
-        except ValueError:
-            return raw
-        if isinstance(record, dict):
-            if isinstance(record.get("contents"), str):
-                return str(record["contents"]).strip()
-            parts = [str(record[name]) for name in ("title", "text") if record.get(name)]
-            if parts:
-                return " ".join(parts)
-        return raw
-    if contents:
-        return contents
-    raise IaaRetrievalError(f"{place} has no stored text; index with --storeRaw")
-
-
 @click.command(cls=Verb, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--run", required=True, type=click.Path(exists=True, dir_okay=False), help="First-stage run (TREC format).")
+@click.option(
+    "--run",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="First-stage run (TREC format).",
+)
 @click.option("--topics", required=True, help="File, collection (SPEC:SPLIT), ir_datasets id or Pyserini topics name.")
 @click.option("--collection", help="Where the documents' texts are: ir_datasets id, BEIR directory, 'embedded' ...")
 @click.option("--index", help="... or a Lucene index that stores them.")
 @click.option("--encoder", required=True, help="Cross-encoder checkpoint; a bi-encoder re-ranks by its similarities.")
 @click.option("--output", required=True, type=click.Path(dir_okay=False), help="Run to write.")
 @click.option("--hits", type=click.IntRange(min=1), default=100, show_default=True, help="Documents per query.")
-@click.option("--interpolate", type=click.FloatRange(0, 1), default=1.0, show_default=True,
-              help="Weight of the new score against the first stage's, both scaled to [0, 1] per query.")
-@click.option("--max-length", type=int, help="Tokens per pair (of a document, for a bi-encoder).  [default: the encoder's own]")
+@click.option(
+    "--interpolate",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Weight of the new score against the first stage's, both scaled to [0, 1] per query.",
+)
+@click.option(
+    "--max-length",
+    type=int,
+    help="Tokens per pair (of a document, for a bi-encoder).  [default: the encoder's own]",
+)
 @click.option("--tag", default="iaa_retrieval", show_default=True, help="Name of the run inside the file.")
-@click.option("--precision", type=click.Choice(("auto", "fp32", "bf16", "fp16")), default="auto", show_default=True,
-              help="auto is bf16 where the hardware has it, else fp32.")
+@click.option(
+    "--precision",
+    type=click.Choice(("auto", "fp32", "bf16", "fp16")),
+    default="auto",
+    show_default=True,
+    help="auto is bf16 where the hardware has it, else fp32.",
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
 def main(**values: str) -> None:
     """Re-rank the first hits of a run with a cross-encoder.

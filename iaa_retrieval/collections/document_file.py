@@ -30,9 +30,7 @@ class DocumentFile(Collection):
         self.name = str(path)
         self._path = path
         if strip_gz(path) not in JSONL_SUFFIXES + TSV_SUFFIXES:
-            raise UsageError(
-                f"{path}: documents are read from .jsonl or .tsv files (.gz allowed) or a BEIR directory"
-            )
+            raise UsageError(f"{path}: documents are read from .jsonl or .tsv files (.gz allowed) or a BEIR directory")
 
     def documents(self) -> Iterator[Document]:
         return read_documents(self._path)
@@ -78,7 +76,5 @@ def _tsv_documents(path: Path) -> Iterator[tuple[str, Document]]:
     for place, line in read_lines(path):
         columns = line.split("\t")
         if len(columns) != 2:
-            raise IaaRetrievalError(
-                f"{place}: expected 2 tab-separated columns (id, text), found {len(columns)}"
-            )
+            raise IaaRetrievalError(f"{place}: expected 2 tab-separated columns (id, text), found {len(columns)}")
         yield place, Document(check_id(columns[0], place), "", columns[1])

@@ -86,9 +86,7 @@ def build_pairs() -> tuple[Pair, ...]:
             )
         )
     if not pairs:
-        raise IaaRetrievalError(
-            "this Python has no standard library source, of which the embedded collection is made"
-        )
+        raise IaaRetrievalError("this Python has no standard library source, of which the embedded collection is made")
     return tuple(pairs)
 
 

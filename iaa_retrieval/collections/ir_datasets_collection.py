@@ -81,9 +81,7 @@ def _resolve(dataset_id: str, split: str | None) -> str:
     if not is_ir_datasets_id(dataset_id):
         close = difflib.get_close_matches(dataset_id, ["embedded", *_library().registry], n=3)
         hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise UsageError(
-            f"unknown collection {dataset_id!r}: not a file, a directory or an ir_datasets id{hint}"
-        )
+        raise UsageError(f"unknown collection {dataset_id!r}: not a file, a directory or an ir_datasets id{hint}")
     if split is None or dataset_id.endswith(f"/{split}"):
         return dataset_id
     if is_ir_datasets_id(f"{dataset_id}/{split}"):

@@ -69,9 +69,7 @@ def require_finite(query_id: str, hits: Mapping[str, float]) -> None:
     """Refuse NaN and infinite scores, which have no place in a ranking."""
     for doc_id, score in hits.items():
         if not math.isfinite(score):
-            raise IaaRetrievalError(
-                f"query {query_id!r}, document {doc_id!r}: score {score} is not a finite number"
-            )
+            raise IaaRetrievalError(f"query {query_id!r}, document {doc_id!r}: score {score} is not a finite number")
 
 
 def _parse_score(text: str, place: str) -> float:

@@ -61,9 +61,7 @@ def _tsv(path: Path) -> Iterator[tuple[str, Query]]:
     for place, line in read_lines(path):
         columns = line.split("\t")
         if len(columns) != 2:
-            raise IaaRetrievalError(
-                f"{place}: expected 2 tab-separated columns (id, text), found {len(columns)}"
-            )
+            raise IaaRetrievalError(f"{place}: expected 2 tab-separated columns (id, text), found {len(columns)}")
         yield place, Query(check_id(columns[0], place), columns[1])
 
 

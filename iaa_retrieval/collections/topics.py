@@ -45,7 +45,5 @@ def _pyserini_topics(name: str) -> list[Query]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise IaaRetrievalError(f"Pyserini cannot read topics {name!r}: {reason}") from error
     if not topics:
-        raise UsageError(
-            f"unknown topics {name!r}: not a file, a collection (SPEC:SPLIT) or topics that Pyserini has"
-        )
+        raise UsageError(f"unknown topics {name!r}: not a file, a collection (SPEC:SPLIT) or topics that Pyserini has")
     return [Query(str(query_id), str(topic["title"])) for query_id, topic in topics.items()]

@@ -90,9 +90,7 @@ def evaluate(
     )
     results = evaluator.evaluate({query_id: _as_floats(scores) for query_id, scores in hits.items()})
     return {
-        metric.name: {
-            query_id: _value(results[query_id], metric) if query_id in hits else 0.0 for query_id in judged
-        }
+        metric.name: {query_id: _value(results[query_id], metric) if query_id in hits else 0.0 for query_id in judged}
         for metric in metrics
     }
 

@@ -95,7 +95,9 @@ def encode_corpus(
             done = _finished(work, number, window)
             if not done:
                 vectors = encode_token_ids(
-                    encoder, window.token_ids, batch_size=encoding.batch_size,
+                    encoder,
+                    window.token_ids,
+                    batch_size=encoding.batch_size,
                     max_length=encoder.config.document_max_length,
                 )
                 _store(work, number, window, vectors, encoding)
@@ -183,9 +185,11 @@ def _store(work: Path, number: int, window: _Window, vectors: np.ndarray, encodi
         np.save(stream, vectors)
     with atomic_file(work / f"{number:06d}.jsonl") as stream:
         for document in window.documents:
-            line = {"id": document.doc_id} if encoding.to_faiss else {
-                "id": document.doc_id, "contents": "\n".join(document.fields)
-            }
+            line = (
+                {"id": document.doc_id}
+                if encoding.to_faiss
+                else {"id": document.doc_id, "contents": "\n".join(document.fields)}
+            )
             stream.write(json.dumps(line) + "\n")
     write_json(work / f"{number:06d}.json", {"digest": window.digest})
 

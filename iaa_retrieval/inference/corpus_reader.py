@@ -72,9 +72,9 @@ class Corpus:
 
     def _all(self) -> Iterator[CorpusDocument]:
         if self.is_collection:
-            for document in self._collection.documents():
-                values = {"title": document.title, "text": document.text}
-                yield CorpusDocument(document.doc_id, tuple(values[name] for name in self.fields))
+            for doc_id, title, text in self._collection.documents():
+                values = {"title": title, "text": text}
+                yield CorpusDocument(doc_id, tuple(values[name] for name in self.fields))
             return
         seen: set[str] = set()
         for file in self._files or []:

@@ -33,13 +33,16 @@ def score_pairs(
     queries = with_prefix(config.query_prefix, [query for query, _ in pairs])
     passages = with_prefix(config.document_prefix, [passage for _, passage in pairs])
     tokens = tokenize_pairs(
-        cross_encoder.tokenizer, list(zip(queries, passages, strict=True)),
-        max_length=config.document_max_length, query_max_length=config.query_max_length,
+        cross_encoder.tokenizer,
+        list(zip(queries, passages, strict=True)),
+        max_length=config.document_max_length,
+        query_max_length=config.query_max_length,
     )
     scores = np.empty(len(pairs), dtype=np.float32)
     batches = bucket_batches(
         [len(row) for row in tokens.input_ids],
-        token_budget=batch_size * config.document_max_length, max_texts=8 * batch_size,
+        token_budget=batch_size * config.document_max_length,
+        max_texts=8 * batch_size,
     )
     cross_encoder.eval()
     for batch in progress(batches, desc="scoring", unit="batch", leave=False) if show_progress else batches:

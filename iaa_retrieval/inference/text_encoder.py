@@ -17,13 +17,18 @@ DEFAULT_BATCH_SIZE = 64
 
 
 def encode_queries(
-    encoder: BiEncoder, texts: Sequence[str], *, batch_size: int = DEFAULT_BATCH_SIZE, show_progress: bool = False
+    encoder: BiEncoder,
+    texts: Sequence[str],
+    *,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    show_progress: bool = False,
 ) -> np.ndarray:
     """Encode queries into float32 [len(texts), d], in the order given, with the encoder's prefix and length."""
     config = encoder.config
     ids = tokenize_texts(encoder.tokenizer, with_prefix(config.query_prefix, texts), config.query_max_length)
-    return encode_token_ids(encoder, ids, batch_size=batch_size, max_length=config.query_max_length,
-                            show_progress=show_progress)
+    return encode_token_ids(
+        encoder, ids, batch_size=batch_size, max_length=config.query_max_length, show_progress=show_progress
+    )
 
 
 def encode_passages(
@@ -42,8 +47,13 @@ def encode_passages(
     ids = tokenize_texts(
         encoder.tokenizer, with_prefix(config.document_prefix, texts), config.document_max_length, text_pairs
     )
-    return encode_token_ids(encoder, ids, batch_size=batch_size, max_length=config.document_max_length,
-                            show_progress=show_progress)
+    return encode_token_ids(
+        encoder,
+        ids,
+        batch_size=batch_size,
+        max_length=config.document_max_length,
+        show_progress=show_progress,
+    )
 
 
 @torch.inference_mode()

@@ -26,7 +26,11 @@ def tokenize_texts(
         return []
     pair = (list(second_texts),) if second_texts is not None else ()
     encoded = tokenizer(
-        list(texts), *pair, truncation=True, max_length=max_length, return_attention_mask=False,
+        list(texts),
+        *pair,
+        truncation=True,
+        max_length=max_length,
+        return_attention_mask=False,
         return_token_type_ids=False,
     )
     ids: list[list[int]] = encoded["input_ids"]
@@ -42,8 +46,12 @@ def tokenize_pairs(
     query_limit = min(query_max_length, max_length // 2)
     cut = {query: _cut(tokenizer, query, query_limit) for query in {query for query, _ in pairs}}
     encoded = tokenizer(
-        [cut[query] for query, _ in pairs], [passage for _, passage in pairs], truncation="only_second",
-        max_length=max_length, return_attention_mask=False, return_token_type_ids=True,
+        [cut[query] for query, _ in pairs],
+        [passage for _, passage in pairs],
+        truncation="only_second",
+        max_length=max_length,
+        return_attention_mask=False,
+        return_token_type_ids=True,
     )
     return PairTokens(encoded["input_ids"], encoded["token_type_ids"])
 

@@ -116,7 +116,7 @@ def fingerprint_weights(model: torch.nn.Module) -> str:
 
 def looks_like_path(name: str) -> bool:
     """Whether a name can only be meant as a path, never as a hub id (``owner/model``)."""
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep != "/" and os.sep in name
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or (os.sep != "/" and os.sep in name)
 
 
 def _packaged_minilm() -> Path | None:
@@ -131,8 +131,13 @@ def _metadata_file(directory: Path, name: str, relative: str) -> Path | None:
     from transformers.utils import cached_file
 
     try:
-        found = cached_file(name, relative, _raise_exceptions_for_missing_entries=False,
-                            _raise_exceptions_for_connection_errors=False, _raise_exceptions_for_gated_repo=False)
+        found = cached_file(
+            name,
+            relative,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            _raise_exceptions_for_gated_repo=False,
+        )
     except OSError:
         return None
     return Path(found) if found else None
@@ -143,8 +148,14 @@ def _pooling_of(values: dict[str, Any], name: str) -> str:
     if "pooling_mode" in values:
         mode = {"lasttoken": "last"}.get(values["pooling_mode"], values["pooling_mode"])
     else:
-        flags = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+        flags = {
+            "pooling_mode_mean_tokens": "mean",
+            "pooling_mode_cls_token": "cls",
+            "pooling_mode_lasttoken": "last",
+        }
         mode = next((short for flag, short in flags.items() if values.get(flag)), "")
     if mode not in ("mean", "cls", "last"):
-        raise IaaRetrievalError(f"{name}: its sentence-transformers pooling is not one of mean, cls, last; pass --pooling")
+        raise IaaRetrievalError(
+            f"{name}: its sentence-transformers pooling is not one of mean, cls, last; pass --pooling"
+        )
     return str(mode)

@@ -91,7 +91,7 @@ def load_bi_encoder(
         "query_max_length": query_max_length,
         "document_max_length": document_max_length,
     }
-    given = {key: value for key, value in overrides.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in overrides.items() if value is not None}
     if config is None:
         encoder, tokenizer, config = _load_plain(name_or_path, pooling, normalize)
     else:
@@ -142,7 +142,9 @@ def _load_tuned(path: str, config: RetrieverConfig) -> tuple[Any, Any]:
 
     encoder, weights = load_tuned_weights(AutoModel, path, config)
     if fingerprint_bi_encoder(config, weights) != config.fingerprint:
-        raise IaaRetrievalError(f"{path}: its weights are not those that retriever.json describes; train or copy it again")
+        raise IaaRetrievalError(
+            f"{path}: its weights are not those that retriever.json describes; train or copy it again"
+        )
     tokenizer = load_tokenizer(path)
     if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
         raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
@@ -166,5 +168,5 @@ def _check_lengths(config: RetrieverConfig, encoder: Any, name: str) -> None:
 def _refuse_contradiction(path: str, label: str, asked: object, recorded: object) -> None:
     if asked is not None and asked != recorded:
         raise UsageError(
-            f"{label} {asked!r} contradicts the checkpoint {path}, which was trained with {recorded!r}; leave the option out"
+            f"{label} {asked!r} contradicts checkpoint {path}, trained with {recorded!r}; leave the option out"
         )

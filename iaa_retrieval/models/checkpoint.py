@@ -31,7 +31,9 @@ def weights_fingerprint(directory: str | Path) -> str:
     for name in (ADAPTER_FILE, FULL_FILE):
         if (directory / name).is_file():
             return sha256_of(directory / name)
-    raise IaaRetrievalError(f"{directory} holds neither {ADAPTER_FILE} nor {FULL_FILE}; it is not a complete checkpoint")
+    raise IaaRetrievalError(
+        f"{directory} holds neither {ADAPTER_FILE} nor {FULL_FILE}; it is not a complete checkpoint"
+    )
 
 
 def load_tuned_weights(auto_class: Any, path: str, config: RetrieverConfig, **options: Any) -> tuple[Any, str]:
@@ -49,15 +51,21 @@ def load_tuned_weights(auto_class: Any, path: str, config: RetrieverConfig, **op
     found = fingerprint_weights(base.base_model)
     if found != config.backbone_fingerprint:
         raise IaaRetrievalError(
-            f"checkpoint {path} was trained on backbone {config.backbone} with weights {config.backbone_fingerprint[:12]}, "
-            f"but {config.backbone} here has weights {found[:12]}; use the backbone it was trained on"
+            f"checkpoint {path} was trained on {config.backbone} with weights {config.backbone_fingerprint[:12]}, but "
+            f"{config.backbone} here has weights {found[:12]}; use the backbone it was trained on"
         )
     return PeftModel.from_pretrained(base, path), tuned
 
 
 def fingerprint_bi_encoder(config: RetrieverConfig, weights: str) -> str:
     """Hash of everything that makes two vectors comparable."""
-    parts = (config.backbone_fingerprint, weights, config.pooling, str(config.normalize), config.tokenizer_fingerprint)
+    parts = (
+        config.backbone_fingerprint,
+        weights,
+        config.pooling,
+        str(config.normalize),
+        config.tokenizer_fingerprint,
+    )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -11,7 +11,11 @@ from torch import nn
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_pretrained, load_tokenizer
 from iaa_retrieval.models.bi_encoder import position_limit
-from iaa_retrieval.models.checkpoint import fingerprint_cross_encoder, load_tuned_weights, tokenizer_fingerprint
+from iaa_retrieval.models.checkpoint import (
+    fingerprint_cross_encoder,
+    load_tuned_weights,
+    tokenizer_fingerprint,
+)
 from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 
@@ -41,9 +45,7 @@ def new_cross_encoder(backbone: str) -> CrossEncoder:
     """A backbone with a fresh one-output head, in fp32, for training."""
     from transformers import AutoModelForSequenceClassification
 
-    classifier = load_pretrained(
-        AutoModelForSequenceClassification, backbone, dtype=torch.float32, num_labels=1
-    )
+    classifier = load_pretrained(AutoModelForSequenceClassification, backbone, dtype=torch.float32, num_labels=1)
     tokenizer = load_tokenizer(backbone)
     limit = position_limit(classifier)
     config = RetrieverConfig(
@@ -55,18 +57,6 @@ def new_cross_encoder(backbone: str) -> CrossEncoder:
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
     return CrossEncoder(classifier, tokenizer, config, backbone)
-
-
-def head_names(classifier: Any) -> list[str]:
-    """The modules a cross-encoder must train and save besides the adapters: its head, and the pooler below it."""
-    base = classifier.base_model
-    heads = [
-        name
-        for name, child in classifier.named_children()
-        if child is not base and any(True for _ in child.parameters())
-    ]
-    pooler = getattr(base, "pooler", None)
-    return heads + (["pooler"] if pooler is not None else [])
 
 
 def load_cross_encoder(
@@ -88,7 +78,7 @@ def load_cross_encoder(
     if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
         raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
     if fingerprint_cross_encoder(config, weights) != config.fingerprint:
-        raise IaaRetrievalError(f"{path}: its weights are not those that retriever.json describes; train or copy it again")
+        raise IaaRetrievalError(f"{path}: its weights are not those of its retriever.json; copy the checkpoint again")
     if max_length is not None:
         config = replace(config, document_max_length=max_length)
     device = choose_device(device)

@@ -82,9 +82,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
             return encode_passages(encoder, texts)
         if add_sep:
             return encode_passages(encoder, titles, text_pairs=texts)
-        return encode_passages(
-            encoder, [f"{title} {text}" for title, text in zip(titles, texts, strict=True)]
-        )
+        return encode_passages(encoder, [f"{title} {text}" for title, text in zip(titles, texts, strict=True)])
 
 
 class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]

@@ -118,9 +118,7 @@ def _materialise_topics(arguments: StockArguments, folder: Path) -> None:
 
     name = arguments.get("--topics")
     if name is None:
-        raise UsageError(
-            "--topics is needed: a file, an ir_datasets id, SPEC:SPLIT or one of Pyserini's names"
-        )
+        raise UsageError("--topics is needed: a file, an ir_datasets id, SPEC:SPLIT or one of Pyserini's names")
     if (arguments.get("--topics-format") or "default") != "default":
         return
     if not (Path(name).is_file() or looks_like_path(name) or is_collection(name)):

@@ -71,9 +71,7 @@ class IaaReranker:
         scores: dict[str, dict[str, float]] = {query_id: {} for query_id in queries}
         for (query_id, doc_id), score in zip(keys, score_pairs(self.cross_encoder, pairs), strict=True):
             scores[query_id][doc_id] = float(score)
-        return {
-            query_id: [Hit(*scored) for scored in rank(of_query)] for query_id, of_query in scores.items()
-        }
+        return {query_id: [Hit(*scored) for scored in rank(of_query)] for query_id, of_query in scores.items()}
 
 
 class RerankingSearcher:
@@ -116,21 +114,30 @@ class RerankingSearcher:
 
 
 def text_of_hit(hit: Any) -> str:
-    """The text of a LuceneSearcher's hit: ``contents`` of its raw JSON, else raw, else stored ``contents``.
+    """The text of a LuceneSearcher's hit, see :func:`stored_text`."""
+    stored = getattr(hit, "lucene_document", None)
+    if stored is None:
+        return stored_text(None, None, hit.docid)
+    return stored_text(stored.get("raw"), stored.get("contents"), hit.docid)
+
+
+def stored_text(raw: str | None, contents: str | None, doc_id: str) -> str:
+    """The text of a document in a Lucene index, from its stored ``raw`` or ``contents`` field.
+
+    Raw JSON gives its ``contents``, or its title and text; other raw documents are taken as they are.
 
     Raises:
-        IaaRetrievalError: the hit holds no text.
+        IaaRetrievalError: the index stores neither.
     """
-    stored = getattr(hit, "lucene_document", None)
-    raw = stored.get("raw") if stored is not None else None
-    if raw is not None:
-        try:
-            return str(json.loads(raw)["contents"])
-        except (ValueError, KeyError, TypeError):
-            return str(raw)
-    contents = stored.get("contents") if stored is not None else None
-    if contents is None:
+    if raw is None and contents is None:
         raise IaaRetrievalError(
-            f"document {hit.docid!r} has no text here; index it with iaa_retrieval.index, or give text_of"
+            f"document {doc_id!r} has no text here; index it with iaa_retrieval.index, or give text_of"
         )
-    return str(contents)
+    try:
+        record = json.loads(raw or "")
+    except ValueError:
+        return str(raw or contents)
+    if not isinstance(record, dict):
+        return str(raw)
+    parts = [record["contents"]] if "contents" in record else [record.get("title"), record.get("text")]
+    return " ".join(str(part) for part in parts if part) or str(raw)

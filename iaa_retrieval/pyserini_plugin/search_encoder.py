@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.models.retriever_config import FILE_NAME, read_retriever_config, require_same_encoder
+from iaa_retrieval.models.retriever_config import (
+    FILE_NAME,
+    RetrieverConfig,
+    read_retriever_config,
+    require_same_encoder,
+)
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 
 if TYPE_CHECKING:
@@ -81,9 +86,10 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
         return
     made_by = read_retriever_config(index)
     if encoder is not None:
-        name = f"--encoder {arguments.get('--encoder')}"
+        name = _described(f"--encoder {arguments.get('--encoder')}", encoder.bi_encoder.config)
         if made_by is not None:
-            require_same_encoder(f"--index {index}", made_by.fingerprint, name, encoder.fingerprint)
+            index_name = _described(f"--index {index}", made_by)
+            require_same_encoder(index_name, made_by.fingerprint, name, encoder.fingerprint)
         import faiss
 
         dimension = faiss.read_index(str(Path(index) / "index"), faiss.IO_FLAG_MMAP).d
@@ -97,6 +103,11 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
     if made_by is not None and queries is not None:
         name = f"--encoded-queries {encoded}"
         require_same_encoder(f"--index {index}", made_by.fingerprint, name, queries.fingerprint)
+
+
+def _described(name: str, config: RetrieverConfig) -> str:
+    """A side of a mismatch with its settings, since the same weights under others are another encoder."""
+    return f"{name}, {config.pooling} pooling{', l2 norm' if config.normalize else ''}"
 
 
 @contextmanager

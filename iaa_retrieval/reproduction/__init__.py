@@ -1,1 +1,1 @@
-
+"""Whole experiments: the quickstart's job, and published conditions with their expected scores."""

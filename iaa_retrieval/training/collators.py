@@ -68,7 +68,10 @@ class CrossEncoderCollator:
             )
         ]
         tokens = tokenize_pairs(
-            self._model.tokenizer, pairs, max_length=self._max_length, query_max_length=config.query_max_length
+            self._model.tokenizer,
+            pairs,
+            max_length=self._max_length,
+            query_max_length=config.query_max_length,
         )
         inputs = pair_inputs(self._model, tokens, range(len(pairs)), torch.device("cpu"))
         return {**inputs, "group_size": torch.tensor(size)}

@@ -36,9 +36,7 @@ class TrainingData:
     negatives: dict[str, list[str]]
 
 
-def load_training_data(
-    collection: Collection, qrels: Qrels, negatives: Mapping[str, Sequence[str]]
-) -> TrainingData:
+def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[str, Sequence[str]]) -> TrainingData:
     """Gather the texts that training on ``qrels`` with ``negatives`` needs.
 
     Raises:
@@ -54,19 +52,24 @@ def load_training_data(
     queries = {query.query_id: query.text for query in collection.queries() if query.query_id in positives}
     for query_id in positives:
         if query_id not in queries:
-            raise IaaRetrievalError(f"{collection.name}: its qrels judge query {query_id}, which its queries do not have")
+            raise IaaRetrievalError(
+                f"{collection.name}: its qrels judge query {query_id}, which its queries do not have"
+            )
         if not queries[query_id].strip():
             raise IaaRetrievalError(f"{collection.name}: query {query_id} is empty")
         clash = set(positives[query_id]) & set(negatives.get(query_id, ()))
         if clash:
-            raise IaaRetrievalError(f"document {min(clash)} is both relevant to query {query_id} and listed as its negative")
+            raise IaaRetrievalError(
+                f"document {min(clash)} is both relevant to query {query_id} and listed as its negative"
+            )
     chosen = {query_id: list(negatives.get(query_id, ())) for query_id in positives}
     wanted = {doc_id for ids in (*positives.values(), *chosen.values()) for doc_id in ids}
     passages = {doc_id: document.contents for doc_id, document in collection.get_documents(sorted(wanted)).items()}
     empty = {doc_id for doc_id, text in passages.items() if not text}
     positives = {q: [d for d in ids if d not in empty] for q, ids in positives.items()}
     return TrainingData(
-        queries, passages,
+        queries,
+        passages,
         {query_id: ids for query_id, ids in positives.items() if ids},
         {query_id: [d for d in ids if d not in empty] for query_id, ids in chosen.items()},
     )
@@ -101,6 +104,13 @@ class ExampleDataset:
         drawn = rng.sample(own, min(self._count, len(own)))
         relevant = set(self.data.positives[query_id])
         # A query with too few negatives of its own borrows other queries', so that every example is equally long.
-        candidates = [d for d in rng.sample(self._pool, min(len(self._pool), 4 * self._count + len(relevant)))
-                      if d not in relevant and d not in drawn] if len(drawn) < self._count else []
+        candidates = (
+            [
+                d
+                for d in rng.sample(self._pool, min(len(self._pool), 4 * self._count + len(relevant)))
+                if d not in relevant and d not in drawn
+            ]
+            if len(drawn) < self._count
+            else []
+        )
         return Example(query_id, [positive, *drawn, *candidates[: self._count - len(drawn)]])

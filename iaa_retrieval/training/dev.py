@@ -93,7 +93,9 @@ def _texts_of(collection: Collection, qrels: Qrels) -> dict[str, str]:
     texts = {query.query_id: query.text for query in collection.queries()}
     for query_id in qrels:
         if query_id not in texts:
-            raise IaaRetrievalError(f"{collection.name}: its qrels judge query {query_id}, which its queries do not have")
+            raise IaaRetrievalError(
+                f"{collection.name}: its qrels judge query {query_id}, which its queries do not have"
+            )
     return {query_id: texts[query_id] for query_id in sorted(qrels)}
 
 

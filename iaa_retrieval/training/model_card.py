@@ -8,7 +8,8 @@ _BI_ENCODER_USE = """\
 With Pyserini, over a Faiss directory (`python -m iaa_retrieval.encode` makes one):
 
 ```bash
-python -m iaa_retrieval.encode input --corpus COLLECTION output --embeddings INDEX --to-faiss encoder --encoder CHECKPOINT
+python -m iaa_retrieval.encode input --corpus COLLECTION \\
+    output --embeddings INDEX --to-faiss encoder --encoder CHECKPOINT
 python -m iaa_retrieval.search faiss --index INDEX --topics TOPICS --encoder CHECKPOINT --output run.trec
 ```
 
@@ -26,7 +27,8 @@ _CROSS_ENCODER_USE = """\
 Re-rank a run:
 
 ```bash
-python -m iaa_retrieval.rerank --run first-stage.trec --topics TOPICS --collection COLLECTION --encoder CHECKPOINT --output run.trec
+python -m iaa_retrieval.rerank --run first-stage.trec --topics TOPICS --collection COLLECTION \\
+    --encoder CHECKPOINT --output run.trec
 ```
 
 In Python, over the hits of a Pyserini searcher:

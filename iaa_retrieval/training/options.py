@@ -36,6 +36,7 @@ class TrainOptions:
     negatives: str | None = None
     negatives_per_query: int | None = None
     negative_ranks: tuple[int, int] = (1, 100)
+    train_queries: int | None = None
     dev_split: str | None = None
     dev_fraction: float = 0.0
     dev_run: str | None = None
@@ -51,6 +52,7 @@ class TrainOptions:
     warmup: float = 0.1
     weight_decay: float = 0.01
     temperature: float = 0.05
+    dropout: float | None = None
     pooling: str | None = None
     normalize: bool | None = None
     query_prefix: str = ""
@@ -83,8 +85,10 @@ class TrainOptions:
             ("--batch-size", values.batch_size, values.batch_size > 0),
             ("--negatives-per-query", values.negatives_per_query, values.negatives_per_query >= 0),
             ("--epochs", self.epochs, self.epochs > 0 or self.max_steps > 0),
+            ("--train-queries", self.train_queries, self.train_queries is None or self.train_queries > 0),
             ("--temperature", self.temperature, self.temperature > 0),
             ("--dev-fraction", self.dev_fraction, 0 <= self.dev_fraction < 1),
+            ("--dropout", self.dropout, self.dropout is None or 0 <= self.dropout < 1),
             ("--warmup", self.warmup, 0 <= self.warmup < 1),
             ("--negative-ranks", self.negative_ranks, 1 <= self.negative_ranks[0] <= self.negative_ranks[1]),
         ]

@@ -34,7 +34,7 @@ from iaa_retrieval.models.checkpoint import (
     save_weights,
     weights_fingerprint,
 )
-from iaa_retrieval.models.cross_encoder import CrossEncoder, head_names, new_cross_encoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder, new_cross_encoder
 from iaa_retrieval.models.precision import choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
@@ -43,8 +43,9 @@ from iaa_retrieval.training.dev import DEV_METRICS, bi_encoder_dev_evaluator, cr
 from iaa_retrieval.training.model_card import model_card
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
 from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.speed import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
 from iaa_retrieval.training.trainer import RetrievalTrainer, last_checkpoint
-from iaa_retrieval.tuning.apply import apply_method, count_trainable
+from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
 from iaa_retrieval.tuning.methods import get_method
 
@@ -91,17 +92,28 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     model = _new_model(options)
     dimensions = _dimensions(options, model)
     network = _network(model)
-    heads = head_names(network) if isinstance(model, CrossEncoder) else None
-    tuned = apply_method(network, method.name, dimensions, modules_to_save=heads)
+    use_fast_attention(network, device)
+    dropout = options.dropout if options.dropout is not None else (None if method.name == "full" else 0.0)
+    if dropout is not None:
+        set_dropout(network, dropout)
+    # Without a task head to train, the pooler takes no part and must not be trained either.
+    task = (
+        {"modules_to_save": head_modules(network)} if isinstance(model, CrossEncoder) else {"task_type": EMBEDDING_TASK}
+    )
+    tuned = apply_method(network, method.name, dimensions, **task)
     _set_network(model, tuned)
     counts = count_trainable(tuned)
     LOG.info(
         "%s %s on %s%s: %s trained parameters",
-        method.name, options.kind, options.backbone,
+        method.name,
+        options.kind,
+        options.backbone,
         "".join(f", {key} = {value}" for key, value in dimensions.items()),
         ", ".join(f"{value:,} {key}" for key, value in counts.items()),
     )
     model.to(device)
+    if precision == "bf16":
+        store_frozen_weights_in_bf16(model)
     evaluate_dev = _dev_evaluator(options, model, collection, dev_qrels, run, precision)
 
     trainer = _trainer(options, hyper, model, data, work, precision, evaluate_dev)
@@ -125,7 +137,10 @@ def train_retriever(options: TrainOptions) -> TrainResult:
 def library_versions() -> dict[str, str]:
     """Versions of what a score depends on."""
     packages = ("iaa-retrieval", "torch", "transformers", "peft", "tokenizers")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
 
 
 def _judgments(options: TrainOptions) -> tuple[Collection, Qrels, Qrels]:
@@ -145,9 +160,14 @@ def _judgments(options: TrainOptions) -> tuple[Collection, Qrels, Qrels]:
         dev = load_collection(options.collection, options.dev_split).qrels()
         clash = set(train) & set(dev)
         if clash:
-            raise UsageError(f"dev split {options.dev_split} shares {len(clash)} queries with the training split (e.g. {min(clash)})")
+            raise UsageError(
+                f"dev split {options.dev_split} shares {len(clash)} queries with the training split (e.g. {min(clash)})"
+            )
     else:
         dev = {}
+    if options.train_queries is not None and options.train_queries < len(train):
+        kept = random.Random(options.seed).sample(sorted(train), options.train_queries)
+        train = {query_id: train[query_id] for query_id in kept}
     return collection, train, dev
 
 
@@ -165,7 +185,9 @@ def _training_data(
     negatives, report = mine_negatives(run, qrels, first_rank=first, last_rank=last)
     LOG.info("negatives from %s: %s", options.negatives, report)
     if not report.kept:
-        raise IaaRetrievalError(f"{options.negatives} gives no negative for any training query; is it a run of these queries?")
+        raise IaaRetrievalError(
+            f"{options.negatives} gives no negative for any training query; is it a run of these queries?"
+        )
     return load_training_data(collection, qrels, negatives)
 
 
@@ -178,18 +200,22 @@ def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
             options.backbone,
             # A bare pretrained encoder has no pooling of its own; mean with unit length is what works best untuned.
             pooling=options.pooling or (None if settings.from_metadata else "mean"),
-            normalize=options.normalize if options.normalize is not None else (None if settings.from_metadata else True),
+            normalize=options.normalize
+            if options.normalize is not None
+            else (None if settings.from_metadata else True),
             precision="fp32",
             device="cpu",
         )
     limit = position_limit(_network(model))
-    lengths = {
+    lengths: dict[str, Any] = {
         "query_max_length": options.query_max_length or model.config.query_max_length,
         "document_max_length": options.document_max_length or model.config.document_max_length,
     }
     for name, length in (*lengths.items(), ("train_max_length", options.train_max_length or 3)):
         if not 2 < length <= limit:
-            raise UsageError(f"--{name.replace('_', '-')} {length} is outside what {options.backbone} takes: 3 to {limit} tokens")
+            raise UsageError(
+                f"--{name.replace('_', '-')} {length} is outside what {options.backbone} takes: 3 to {limit} tokens"
+            )
     model.config = replace(
         model.config, **lengths, query_prefix=options.query_prefix, document_prefix=options.document_prefix
     )
@@ -210,7 +236,10 @@ def _dimensions(options: TrainOptions, model: BiEncoder | CrossEncoder) -> dict[
     layers = getattr(base.config, "num_hidden_layers", None) or base.config.n_layers
     width = getattr(base.config, "hidden_size", None) or base.config.dim
     chosen = choose_dimensions(
-        options.method, parse_budget(options.budget or "0.5%"), int(width), int(layers),
+        options.method,
+        parse_budget(options.budget or "0.5%"),
+        int(width),
+        int(layers),
         sum(parameter.numel() for parameter in base.parameters()),
     )
     return {**chosen, **explicit}
@@ -245,7 +274,12 @@ def _dev_evaluator(
     if isinstance(model, CrossEncoder):
         return cross_encoder_dev_evaluator(model, collection, kept, candidates=candidates, precision=precision)
     return bi_encoder_dev_evaluator(
-        model, collection, kept, sample_size=options.dev_documents, precision=precision, seed=options.seed,
+        model,
+        collection,
+        kept,
+        sample_size=options.dev_documents,
+        precision=precision,
+        seed=options.seed,
         distractors={query_id: list(hits) for query_id, hits in candidates.items()},
     )
 
@@ -266,7 +300,10 @@ def _trainer(
     length = options.train_max_length or model.config.document_max_length
     objective: nn.Module
     if isinstance(model, BiEncoder):
-        objective, collator = BiEncoderObjective(model, options.temperature), BiEncoderCollator(model, data, length)
+        objective, collator = (
+            BiEncoderObjective(model, options.temperature),
+            BiEncoderCollator(model, data, length),
+        )
     else:
         objective, collator = CrossEncoderObjective(model), CrossEncoderCollator(model, data, length)  # type: ignore[assignment]
     dataset = ExampleDataset(data, hyper.negatives_per_query, options.seed)
@@ -305,7 +342,11 @@ def _trainer(
         ddp_find_unused_parameters=False,
     )
     trainer = RetrievalTrainer(
-        model=objective, args=arguments, train_dataset=dataset, data_collator=collator, evaluate_dev=evaluate_dev,
+        model=objective,
+        args=arguments,
+        train_dataset=dataset,
+        data_collator=collator,
+        evaluate_dev=evaluate_dev,
         eval_dataset=dataset if evaluate_dev else None,
     )
     trainer.remove_callback(PrinterCallback)
@@ -377,7 +418,10 @@ def _write_checkpoint(
 ) -> None:
     fingerprint = fingerprint_bi_encoder if config.kind == "bi-encoder" else fingerprint_cross_encoder
     if Path(config.backbone).is_dir():
-        LOG.info("the backbone is a local directory (%s); the checkpoint needs it at the same place", config.backbone)
+        LOG.info(
+            "the backbone is a local directory (%s); the checkpoint needs it at the same place",
+            config.backbone,
+        )
     with atomic_directory(output) as directory:
         save_weights(_network(model), directory)
         model.tokenizer.save_pretrained(directory)

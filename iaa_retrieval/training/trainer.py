@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from transformers import Trainer
 TRAINED_FILE = "model.safetensors"  # the name that Trainer looks for when it decides what can be resumed
 
 
-class RetrievalTrainer(Trainer):
+class RetrievalTrainer(Trainer):  # type: ignore[misc]
     """Trains an objective module whose forward returns ``{"loss": scalar}``.
 
     Args:
@@ -32,7 +31,7 @@ class RetrievalTrainer(Trainer):
             return {}
         scores = {f"eval_{name}": value for name, value in self._evaluate_dev().items()}
         self.log(scores)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
         return scores
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
@@ -67,7 +66,5 @@ def load_trained_state(model: nn.Module, directory: Path) -> None:
 
 def last_checkpoint(directory: Path) -> str | None:
     """The newest complete trainer checkpoint below ``directory``; a half-written one does not count."""
-    complete = [
-        path for path in directory.glob("checkpoint-*") if (path / "trainer_state.json").is_file()
-    ]
-    return os.fspath(max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if complete else None
+    complete = [path for path in directory.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return str(max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if complete else None

@@ -35,9 +35,9 @@ def choose_dimensions(
        same part of `backbone_parameters` as on bert-base.
     4. Each is rounded to the nearest integer, and is at least 1.
 
-    So bert-base at a printed share gets exactly the paper's dimensions; printed shares are approximate (adapter
-    r=16 is 0.54%, not 0.5%), and so is every other result. `full` takes 100% and no other budget. BitFit trains
-    a fixed number of biases: a budget changes nothing, but one that is too small for them is refused.
+    So bert-base at a printed share gets exactly the paper's dimensions; printed shares are approximate
+    (adapter r=16 is 0.54%, not 0.5%), and so is every other result. `full` takes 100% and no other budget.
+    BitFit trains a fixed number of biases: a budget changes nothing, but one too small for them is refused.
 
     Args:
         method: a name in the registry.

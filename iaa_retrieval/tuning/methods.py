@@ -59,8 +59,8 @@ class Method:
     def weight_count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
         """Trained weights, without the biases of bottlenecks and without task heads.
 
-        Exact for every backbone, but for `full` and `bitfit`: theirs is that of a BERT of this size with BERT's
-        vocabulary (30,522), a feed-forward block of 4 hidden sizes, and a pooler.
+        Exact for every backbone, but for `full` and `bitfit`: theirs is that of a BERT of this size with
+        BERT's vocabulary (30,522), a feed-forward block of 4 hidden sizes, and a pooler.
         """
         return self.count(hidden_size, num_layers, self.check(dimensions))
 
@@ -145,9 +145,7 @@ register(
         paper="Ben Zaken et al., BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked "
         "Language-models, ACL 2022",
         dimensions=(),
-        place=Place(
-            "bias differences", "every bias", "in place", "none", "addition to the bias", "none", True
-        ),
+        place=Place("bias differences", "every bias", "in place", "none", "addition to the bias", "none", True),
         count=_bert_biases,
         tuner="bitfit",
     )
@@ -159,8 +157,13 @@ register(
         paper="Li and Liang, Prefix-Tuning: Optimizing Continuous Prompts for Generation, ACL 2021",
         dimensions=("prefix_length",),
         place=Place(
-            "key and value vectors", "attention of every layer", "parallel", "none (free vectors)",
-            "concatenation to keys and values", "none", False,
+            "key and value vectors",
+            "attention of every layer",
+            "parallel",
+            "none (free vectors)",
+            "concatenation to keys and values",
+            "none",
+            False,
         ),
         count=lambda d, layers, dims: layers * 2 * d * dims["prefix_length"],
         tuner="iaa",
@@ -174,8 +177,13 @@ register(
         paper="Houlsby et al., Parameter-Efficient Transfer Learning for NLP, ICML 2019",
         dimensions=("r",),
         place=Place(
-            "bottleneck", _INSIDE_WORKSPACE, "sequential", "output of the sub-layer's last projection",
-            "addition before the residual", "none", False,
+            "bottleneck",
+            _INSIDE_WORKSPACE,
+            "sequential",
+            "output of the sub-layer's last projection",
+            "addition before the residual",
+            "none",
+            False,
         ),
         count=_houlsby,
         tuner="iaa",
@@ -190,9 +198,13 @@ register(
         paper="He et al., Towards a Unified View of Parameter-Efficient Transfer Learning, ICLR 2022",
         dimensions=("r", "prefix_length"),
         place=Place(
-            "key and value vectors; bottleneck", "attention; feed-forward sub-layer", "parallel",
+            "key and value vectors; bottleneck",
+            "attention; feed-forward sub-layer",
+            "parallel",
             "none (free vectors); input of the feed-forward block",
-            "concatenation to keys and values; scaled addition before the layer normalisation", "none", False,
+            "concatenation to keys and values; scaled addition before the layer normalisation",
+            "none",
+            False,
         ),
         count=lambda d, layers, dims: layers * 2 * d * (dims["r"] + dims["prefix_length"]),
         tuner="iaa",
@@ -207,8 +219,13 @@ register(
         paper="Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022",
         dimensions=("r",),
         place=Place(
-            "low-rank matrix product", "query and value projections", "parallel", "input of the projection",
-            "scaled addition to the projection's output", "none", True,
+            "low-rank matrix product",
+            "query and value projections",
+            "parallel",
+            "input of the projection",
+            "scaled addition to the projection's output",
+            "none",
+            True,
         ),
         count=lambda d, layers, dims: layers * 2 * 2 * d * dims["r"],
         tuner="lora",
@@ -222,9 +239,13 @@ register(
         paper=IAA_PAPER,
         dimensions=("r", "ar"),
         place=Place(
-            "bottlenecks", _INSIDE_WORKSPACE, "sequential inside, parallel around every sub-layer",
+            "bottlenecks",
+            _INSIDE_WORKSPACE,
+            "sequential inside, parallel around every sub-layer",
             "output of the last projection; input of the sub-layer",
-            "addition before the residual; addition to the sub-layer's output", "none", False,
+            "addition before the residual; addition to the sub-layer's output",
+            "none",
+            False,
         ),
         count=lambda d, layers, dims: _houlsby(d, layers, dims) + layers * 2 * 2 * d * dims["ar"],
         tuner="iaa",
@@ -239,9 +260,13 @@ register(
         paper=IAA_PAPER,
         dimensions=("r", "ar"),
         place=Place(
-            "bottlenecks", _INSIDE_WORKSPACE + "; layers", "sequential inside, parallel around every layer",
+            "bottlenecks",
+            _INSIDE_WORKSPACE + "; layers",
+            "sequential inside, parallel around every layer",
             "output of the last projection; input of the layer",
-            "addition before the residual; addition to the layer's output", "none", False,
+            "addition before the residual; addition to the layer's output",
+            "none",
+            False,
         ),
         count=lambda d, layers, dims: _houlsby(d, layers, dims) + layers * 2 * d * dims["ar"],
         tuner="iaa",
@@ -256,10 +281,13 @@ register(
         paper=IAA_PAPER,
         dimensions=("r", "ar"),
         place=Place(
-            "bottlenecks", _INSIDE_WORKSPACE + "; encoder",
+            "bottlenecks",
+            _INSIDE_WORKSPACE + "; encoder",
             "sequential inside, parallel around the whole encoder",
             "output of the last projection; output of the embeddings",
-            "addition before the residual; addition to the encoder's output", "none", False,
+            "addition before the residual; addition to the encoder's output",
+            "none",
+            False,
         ),
         count=lambda d, layers, dims: _houlsby(d, layers, dims) + 2 * d * dims["ar"],
         tuner="iaa",

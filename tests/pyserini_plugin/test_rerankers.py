@@ -44,7 +44,9 @@ def test_best_first_and_ties_by_greater_id(reranker: IaaReranker) -> None:
 
 
 def test_text_of_a_call_wins(reranker: IaaReranker) -> None:
-    ranked = reranker.rerank("red", [FirstStageHit("a"), FirstStageHit("b")], text_of={"a": "red", "b": ""}.get)
+    ranked = reranker.rerank(
+        "red", [FirstStageHit("a"), FirstStageHit("b")], text_of={"a": "red", "b": ""}.get
+    )
     assert [hit.docid for hit in ranked] == ["a", "b"]
 
 
@@ -54,7 +56,9 @@ class WordSearcher:
     def search(self, query: str, k: int) -> list[FirstStageHit]:
         return [FirstStageHit(doc_id) for doc_id in sorted(TEXTS)][:k]
 
-    def batch_search(self, queries: list[str], q_ids: list[str], k: int, threads: int) -> dict[str, list[FirstStageHit]]:
+    def batch_search(
+        self, queries: list[str], q_ids: list[str], k: int, threads: int
+    ) -> dict[str, list[FirstStageHit]]:
         return {query_id: self.search(query, k) for query_id, query in zip(q_ids, queries, strict=True)}
 
 
@@ -87,7 +91,9 @@ def test_real_cross_encoder_over_a_real_lucene_index(
 
     texts = {"1": "water and air", "2": "water in the house", "3": "good boy"}
     corpus = tmp_path / "corpus.jsonl"
-    corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in texts.items()))
+    corpus.write_text(
+        "".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in texts.items())
+    )
     build_index(IndexOptions(str(corpus), tmp_path / "index"))
     prepare_java()
     from pyserini.search.lucene import LuceneSearcher

@@ -25,7 +25,7 @@ def test_set_wins_over_what_was_there_and_keeps_the_rest() -> None:
 
 
 def test_hybrid_sections_are_cut_and_joined() -> None:
-    words = "dense --index d sparse --index s --bm25 fusion run --topics t".split()
+    words = ["dense", "--index", "d", "sparse", "--index", "s", "--bm25", "fusion", "run", "--topics", "t"]
     sections = split_hybrid(words)
     assert list(sections) == ["dense", "sparse", "fusion", "run"]
     assert sections["sparse"].words == ["--index", "s", "--bm25"]

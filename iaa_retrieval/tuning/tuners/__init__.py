@@ -1,4 +1,4 @@
-"""Our tuners inside PEFT: one for IAA, Houlsby, MAM and prefix adapters (`model`), one for BitFit (`bitfit`)."""
+"""Our tuners inside PEFT: `model` for IAA, Houlsby, MAM and prefix adapters, `bitfit` for BitFit."""
 
 # Importing PEFT registers the tuners, which imports the modules of this package; it must not start halfway
 # through one of them.

@@ -30,16 +30,12 @@ class IAAConfig(PeftConfig):  # type: ignore[misc]
             dropout outside [0, 1), or nothing to insert.
     """
 
-    inside: bool = field(
-        default=False, metadata={"help": "A bottleneck on the output of both sub-layers, before the residual."}
-    )
+    inside: bool = field(default=False, metadata={"help": "A bottleneck after both sub-layers, before the residual."})
     aside: str = field(
         default="none",
-        metadata={"help": "A bottleneck parallel to every 'sublayer', every 'layer' or the 'model'; or 'none'."},
+        metadata={"help": "A bottleneck beside every 'sublayer', every 'layer' or the 'model'; or 'none'."},
     )
-    parallel_ffn: bool = field(
-        default=False, metadata={"help": "A bottleneck parallel to every feed-forward block."}
-    )
+    parallel_ffn: bool = field(default=False, metadata={"help": "A bottleneck parallel to every feed-forward block."})
     prefix_length: int = field(
         default=0, metadata={"help": "Trained key and value vectors in every attention; 0 is none."}
     )

@@ -37,7 +37,7 @@ class IAAModel(BaseTuner):  # type: ignore[misc]
     target_module_mapping: ClassVar[dict[str, list[str]]] = {}
 
     def _prepare_adapter_config(self, config: IAAConfig, model_config: dict[str, Any]) -> IAAConfig:
-        insertions = _Insertions(config, self.model.config).by_pattern()
+        insertions = Insertions(config, self.model.config).by_pattern()
         self._insertions = [(re.compile(pattern), insert) for pattern, insert in insertions]
         config.target_modules = "|".join(f"(?:{pattern})" for pattern, _ in insertions)
         return config
@@ -69,7 +69,7 @@ class IAAModel(BaseTuner):  # type: ignore[misc]
         return model
 
 
-class _Insertions:
+class Insertions:
     """What one configuration inserts into one backbone."""
 
     def __init__(self, config: IAAConfig, backbone: Any) -> None:

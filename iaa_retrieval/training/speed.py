@@ -1,0 +1,31 @@
+"""What makes a training step faster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def use_fast_attention(network: Any, device: str) -> None:
+    """On a CPU, plain matrix products beat the fused attention kernel, whose backward pass is slow there.
+
+    Must be called before a tuning method is applied: some methods remember the attention function.
+    """
+    if device == "cpu":
+        network.set_attn_implementation("eager")
+
+
+def store_frozen_weights_in_bf16(model: nn.Module) -> None:
+    """Keep what is not trained in bf16, so that autocast need not convert it in every step."""
+    for parameter in model.parameters():
+        if not parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def set_dropout(network: nn.Module, rate: float) -> None:
+    """Set every dropout of a network; without any, a step is about a third faster on a CPU."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
