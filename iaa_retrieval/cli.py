@@ -65,7 +65,9 @@ class one_line_errors:
             return
         if self.debug:
             traceback.print_exception(kind, error, trace)
-        click.echo(f"Error: {error}" if str(error) else f"Error: {kind.__name__ if kind else 'failed'}", err=True)
+        # Messages of libraries that end up in ours may have several lines.
+        message = " ".join(str(error).split("\n")) or type(error).__name__
+        click.echo(f"Error: {message}", err=True)
         sys.exit(code)
 
 
@@ -94,7 +96,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|torch|accelerate)\.")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for name in ("httpx", "httpx2", "ir_datasets", "faiss", "faiss.loader", "peft", "urllib3"):
+    for name in ("huggingface_hub", "httpx", "httpx2", "ir_datasets", "faiss", "faiss.loader", "peft", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

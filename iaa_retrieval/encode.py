@@ -31,7 +31,6 @@ STOCK_CLASSES = (
     "dse",
     "mmeb",
 )
-OUR_OPTIONS = ("--resume", "--precision", "--index-factory")
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def encode_documents(options: EncodeOptions) -> int:
     return encode_corpus(encoder, corpus, options.embeddings, encoding, resume=options.resume).documents
 
 
-def encode_topics(topics: str, encoder: str, output: str, *, precision: str = "auto", device: str = "auto") -> int:
+def encode_topics(topics: str, encoder: str, output: str, *, precision: str = "fp32", device: str = "auto") -> int:
     """Encode the queries of ``topics`` into ``output/embedding.pkl`` and return their number."""
     from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.files import require_empty
@@ -157,8 +156,10 @@ def _repeat_multiple(args: list[str], option: str, sections: set[str]) -> list[s
     expanded: list[str] = []
     inside = False
     for argument in args:
-        if argument == option:
+        name, _, value = argument.partition("=")
+        if name == option:
             inside = True
+            expanded += [option, value] if value else []
         elif argument.startswith("-") or argument in sections:
             inside = False
             expanded.append(argument)
@@ -264,8 +265,14 @@ def encoder_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @click.option("--topics", required=True, help="File, collection (SPEC:SPLIT), ir_datasets id or Pyserini topics name.")
 @click.option("--encoder", required=True, help="Checkpoint, directory, hub id or all-MiniLM-L6-v2.")
 @click.option("--output", required=True, help="Directory to make.")
-@click.option("--precision", type=click.Choice(("auto", "fp32", "bf16", "fp16")), default="auto", show_default=True)
-@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(("auto", "fp32", "bf16", "fp16")),
+    default="fp32",
+    show_default=True,
+    help="Queries are few and short: fp32 costs nothing and is exact.",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
 def queries_section(topics: str, encoder: str, output: str, precision: str, device: str) -> tuple[str, dict[str, Any]]:
     """Encode queries into OUTPUT/embedding.pkl."""
     count = encode_topics(topics, encoder, output, precision=precision, device=device)
@@ -285,7 +292,12 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
         raise UsageError(f"section {' and '.join(missing)} is missing; see --help")
     source, target, model = given["input"], given["output"], given["encoder"]
     if model["encoder_class"] in STOCK_CLASSES or model["multimodal"] or model["use_openai"]:
-        _run_stock_pyserini()
+        ours = {
+            "--resume": target["resume"],
+            "--precision": model["precision"] != "auto",
+            "--index-factory": target["index_factory"] != "Flat",
+        }
+        _run_stock_pyserini([name for name, given in ours.items() if given])
         return
     options = EncodeOptions(
         corpus=source["corpus"],
@@ -324,16 +336,18 @@ def _device_and_precision(model: dict[str, Any]) -> dict[str, str]:
     return {"device": model["device"] if on_gpu else "cpu", "precision": precision}
 
 
-def _run_stock_pyserini() -> None:
-    """Encoder classes of other architectures are Pyserini's own business."""
+def _run_stock_pyserini(ours: list[str]) -> None:
+    """Encoder classes of other architectures are Pyserini's own business; ``ours`` are options that it lacks."""
     import runpy
 
     from iaa_retrieval.pyserini_plugin.java import prepare_java
 
-    used = [name for name in OUR_OPTIONS if name in sys.argv]
-    if used:
-        raise UsageError(f"{', '.join(used)} is not known to stock Pyserini, which this encoder class runs")
+    if ours:
+        raise UsageError(f"{', '.join(ours)} is not known to stock Pyserini, which this encoder class runs")
     prepare_java()
+    # `iaa-retrieval encode` has the verb before the first section.
+    first = min(sys.argv.index(section) for section in ("input", "output", "encoder"))
+    sys.argv = [sys.argv[0], *(word for word in sys.argv[first:] if word != "--debug")]
     try:
         runpy.run_module("pyserini.encode", run_name="__main__", alter_sys=True)
     except Exception as error:

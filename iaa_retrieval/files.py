@@ -61,6 +61,9 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 def require_empty(directory: str | Path) -> None:
     """Refuse an output directory that already holds something."""
     directory = Path(directory)
+    if directory.resolve() == Path.cwd():
+        # It would be replaced by another directory under the feet of the shell that stands in it.
+        raise IaaRetrievalError(f"{directory} is the current directory; name one to make inside it")
     if directory.is_file():
         raise IaaRetrievalError(f"{directory} is a file; name a directory that does not exist yet")
     if directory.is_dir() and any(directory.iterdir()):

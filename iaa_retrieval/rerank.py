@@ -84,8 +84,8 @@ def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
     """Texts from the stored documents of a Lucene index (made with ``--storeRaw`` or ``--storeContents``)."""
     from iaa_retrieval.pyserini_plugin.java import prepare_java
 
-    if not Path(directory).is_dir():
-        raise IaaRetrievalError(f"{directory}: no such Lucene index")
+    if not any(Path(directory).glob("segments_*")):
+        raise IaaRetrievalError(f"{directory}: no such Lucene index; make one with python -m iaa_retrieval.index")
     prepare_java()
     from pyserini.search.lucene import LuceneSearcher
 

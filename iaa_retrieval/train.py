@@ -29,7 +29,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: str | None) -
     if not isinstance(values, dict):
         raise click.UsageError(f"{path} must hold option names and values, such as  method: iaa-l")
     values = {str(key).replace("-", "_"): value for key, value in values.items() if value is not None}
-    known = {parameter.name for parameter in ctx.command.params}
+    known = {parameter.name for parameter in ctx.command.params if parameter.expose_value}
     # A saved train_config.yaml names its own kind, which the sub-command says already.
     if values.pop("kind", ctx.info_name) != ctx.info_name:
         raise click.UsageError(f"{path} is for another kind of model than {ctx.info_name}")
@@ -114,6 +114,13 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             help="First-stage run of the dev queries.  [default: the --negatives run]",
         ),
         click.option("--dev-queries", type=int, default=300, show_default=True, help="The most dev queries to score."),
+        click.option(
+            "--dev-depth",
+            type=int,
+            default=50,
+            show_default=True,
+            help=f"Hits per dev query that are {'re-ranked' if cross else 'put into the dev corpus'}.",
+        ),
         click.option("--epochs", type=float, default=4.0, show_default=True, help="Passes over the training queries."),
         click.option("--max-steps", type=int, default=-1, help="Stop after this many steps, whatever the epochs."),
         click.option(
@@ -158,17 +165,7 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         click.option("--report-to", default="none", show_default=True, help="Trackers, e.g. tensorboard."),
         click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command."),
     ]
-    if cross:
-        options.append(
-            click.option(
-                "--dev-depth",
-                type=int,
-                default=50,
-                show_default=True,
-                help="Hits per dev query that are re-ranked.",
-            )
-        )
-    else:
+    if not cross:
         options += [
             click.option(
                 "--temperature", type=float, default=0.05, show_default=True, help="Divides the similarities."

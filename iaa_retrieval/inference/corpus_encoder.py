@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from iaa_retrieval.cli import progress
+from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
@@ -83,6 +84,8 @@ def encode_corpus(
     """
     output = Path(output)
     require_empty(output)
+    if encoding.to_faiss:
+        _new_index(encoder.dimension, encoding.index_factory)  # an unknown one is better noticed now than at the end
     work = output.absolute().with_name(f".{output.name}.encoding")
     _open_work(work, encoder, encoding, resume)
     resumed = empty = total = 0
@@ -131,14 +134,18 @@ def _windows(documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: 
 
 def _tokenize(encoder: BiEncoder, documents: Sequence[CorpusDocument], encoding: CorpusEncoding) -> list[list[int]]:
     column = {name: [document.fields[i] for document in documents] for i, name in enumerate(encoding.fields)}
-    texts = with_prefix(encoder.config.document_prefix, column["text"])
-    length = encoder.config.document_max_length
+    prefix, length = encoder.config.document_prefix, encoder.config.document_max_length
     if not encoding.encode_title:
-        return tokenize_texts(encoder.tokenizer, texts, length)
+        return tokenize_texts(encoder.tokenizer, with_prefix(prefix, column["text"]), length)
     if encoding.separate_title:
-        return tokenize_texts(encoder.tokenizer, column["title"], length, texts)
-    joined = [f"{title} {text}" for title, text in zip(column["title"], texts, strict=True)]
-    return tokenize_texts(encoder.tokenizer, joined, length)
+        return tokenize_texts(encoder.tokenizer, column["title"], length, with_prefix(prefix, column["text"]))
+    if encoder.config.method == "none":
+        # A plain encoder is used as Pyserini uses it: the prefix between title and text.
+        pairs = zip(column["title"], with_prefix(prefix, column["text"]), strict=True)
+        return tokenize_texts(encoder.tokenizer, [f"{title} {text}" for title, text in pairs], length)
+    # Our own were trained on whole passages, the prefix before them.
+    passages = [Document("", title, text).contents for title, text in zip(column["title"], column["text"], strict=True)]
+    return tokenize_texts(encoder.tokenizer, with_prefix(prefix, passages), length)
 
 
 def _open_work(work: Path, encoder: BiEncoder, encoding: CorpusEncoding, resume: bool) -> None:
@@ -200,28 +207,37 @@ def _stored(work: Path, count: int) -> Iterator[tuple[np.ndarray, list[dict[str,
             yield np.load(work / f"{number:06d}.npy"), [json.loads(line) for line in stream]
 
 
-def _write_faiss(work: Path, directory: Path, count: int, dimension: int, factory: str) -> None:
+def _new_index(dimension: int, factory: str) -> Any:
     import faiss
 
     try:
-        index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise UsageError(f"Faiss does not know the index {factory!r} for {dimension} dimensions") from error
+
+
+def _write_faiss(work: Path, directory: Path, count: int, dimension: int, factory: str) -> None:
+    import faiss
+
+    index = _new_index(dimension, factory)
     if not index.is_trained:
         _train_index(index, work, count)
     with atomic_file(directory / "docid") as ids:
         for vectors, lines in _stored(work, count):
             index.add(vectors)
             ids.writelines(f"{line['id']}\n" for line in lines)
-    faiss.write_index(index, str(directory / "index"))
+    try:
+        faiss.write_index(index, str(directory / "index"))
+    except RuntimeError as error:
+        raise IaaRetrievalError(f"Faiss cannot write the index into {directory.parent}: {error}") from error
 
 
-def _train_index(index: object, work: Path, count: int) -> None:
+def _train_index(index: Any, work: Path, count: int) -> None:
     """Train a quantiser on an even sample of the vectors of all windows."""
     share = max(1, -(-count * WINDOW // TRAINING_VECTORS))
     sample = np.concatenate([vectors[::share] for vectors, _ in _stored(work, count)])
     try:
-        index.train(sample)  # type: ignore[attr-defined]
+        index.train(sample)
     except RuntimeError as error:
         raise IaaRetrievalError(
             f"{len(sample)} vectors are too few to train this index; choose a smaller one with --index-factory"

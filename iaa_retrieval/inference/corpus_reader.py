@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.lines import check_id, read_json_lines
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
 COLLECTION_FIELDS = ("title", "text")
@@ -78,27 +78,19 @@ class Corpus:
             return
         seen: set[str] = set()
         for file in self._files or []:
-            with open(file, encoding="utf-8") as stream:
-                for number, line in enumerate(stream, start=1):
-                    if line.strip():
-                        document = self._parse(line, f"{file}:{number}")
-                        if document.doc_id in seen:
-                            raise IaaRetrievalError(f"{file}:{number}: document {document.doc_id} is there twice")
-                        seen.add(document.doc_id)
-                        yield document
+            for place, record in read_json_lines(file):
+                document = self._parse(record, place)
+                if document.doc_id in seen:
+                    raise IaaRetrievalError(f"{place}: document {document.doc_id} is there twice")
+                seen.add(document.doc_id)
+                yield document
 
-    def _parse(self, line: str, place: str) -> CorpusDocument:
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise IaaRetrievalError(f"{place}: not valid JSON ({error})") from error
-        if not isinstance(record, dict):
-            raise IaaRetrievalError(f"{place}: a JSON object with an id and text is needed")
+    def _parse(self, record: dict[str, Any], place: str) -> CorpusDocument:
         names = (self._docid_field,) if self._docid_field else ("id", "_id", "docid")
         doc_id = next((record[name] for name in names if record.get(name) is not None), None)
-        if doc_id is None or not str(doc_id).strip():
+        if doc_id is None:
             raise IaaRetrievalError(f"{place}: no document id (looked for {', '.join(names)})")
-        return CorpusDocument(str(doc_id), self._fields_of(record, place))
+        return CorpusDocument(check_id(str(doc_id), place), self._fields_of(record, place))
 
     def _fields_of(self, record: dict[str, Any], place: str) -> tuple[str, ...]:
         if all(name in record for name in self.fields):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -25,7 +26,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 class TextSettings:
     """How a plain encoder is meant to be used, read from its sentence-transformers metadata where it has any."""
 
-    pooling: str = "cls"
+    pooling: str = "cls"  # may be one that is not ours, such as "max"
     normalize: bool = False
     max_length: int | None = None
     from_metadata: bool = False
@@ -59,8 +60,26 @@ def backbone_name(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
+def load_network(auto_class: Any, name: str, **options: Any) -> Any:
+    """A model in fp32, with every weight of its encoder read from ``name``.
+
+    Raises:
+        IaaRetrievalError: unreachable, broken, or without some of the weights (they would be random).
+    """
+    network, report = load_pretrained(auto_class, name, dtype=torch.float32, output_loading_info=True, **options)
+    inside = "" if network.base_model is network else f"{network.base_model_prefix}."
+    missing = sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler." not in key)
+    if missing:
+        raise IaaRetrievalError(
+            f"backbone {name} lacks {len(missing)} of the encoder's weights, such as {missing[0]}; its files are "
+            "damaged, or not of this kind of model"
+        )
+    return network
+
+
 def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
-    """``auto_class.from_pretrained`` with fp32 weights; an unreachable or broken backbone is one clear line."""
+    """``auto_class.from_pretrained``; an unreachable or broken backbone is one clear line."""
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -68,8 +87,8 @@ def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
     if looks_like_path(location) and not Path(location).is_dir():
         raise IaaRetrievalError(f"backbone {name}: no such directory")
     try:
-        return auto_class.from_pretrained(location, **options)
-    except (OSError, ValueError, KeyError) as error:
+        return auto_class.from_pretrained(location, **hub_options(location), **options)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise IaaRetrievalError(
             f"backbone {name} cannot be loaded: {reason} (give a directory, a hub id that this machine can reach, "
@@ -82,7 +101,8 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = load_pretrained(AutoTokenizer, name)
-    if not tokenizer.is_fast:
+    # Without any tokenizer file there still comes a tokenizer, one that knows no word.
+    if not tokenizer.is_fast or len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise IaaRetrievalError(f"{name} has no fast tokenizer (tokenizer.json)")
     return tokenizer
 
@@ -97,7 +117,7 @@ def read_text_settings(name: str) -> TextSettings:
     if "Pooling" not in kinds:
         return TextSettings()
     pooling_file = _metadata_file(directory, name, f"{kinds['Pooling']}/config.json")
-    pooling = _pooling_of(read_json(pooling_file) if pooling_file else {}, name)
+    pooling = _pooling_of(read_json(pooling_file) if pooling_file else {})
     length_file = _metadata_file(directory, name, "sentence_bert_config.json")
     length = read_json(length_file).get("max_seq_length") if length_file else None
     return TextSettings(pooling, "Normalize" in kinds, length, from_metadata=True)
@@ -112,6 +132,34 @@ def fingerprint_weights(model: torch.nn.Module) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
     return digest.hexdigest()
+
+
+@functools.cache
+def hub_options(location: str) -> dict[str, bool]:
+    """What ``from_pretrained`` needs besides a location, found out with one quick question to the hub.
+
+    The hub's client alone would retry each file for half a minute on a machine that cannot reach it.
+
+    Raises:
+        IaaRetrievalError: a hub id that is neither reachable nor in the local cache.
+    """
+    if Path(location).is_dir():
+        return {}
+    import requests
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            requests.head(constants.ENDPOINT, timeout=10)
+            return {}
+        except requests.RequestException:
+            pass
+    if isinstance(try_to_load_from_cache(location, "config.json"), str):
+        return {"local_files_only": True}
+    where = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
+    raise IaaRetrievalError(
+        f"backbone {location} is no directory here, {where} and it is not in the local cache; give a directory or {MINILM}"
+    )
 
 
 def looks_like_path(name: str) -> bool:
@@ -134,6 +182,7 @@ def _metadata_file(directory: Path, name: str, relative: str) -> Path | None:
         found = cached_file(
             name,
             relative,
+            **hub_options(name),
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
             _raise_exceptions_for_gated_repo=False,
@@ -143,19 +192,12 @@ def _metadata_file(directory: Path, name: str, relative: str) -> Path | None:
     return Path(found) if found else None
 
 
-def _pooling_of(values: dict[str, Any], name: str) -> str:
+def _pooling_of(values: dict[str, Any]) -> str:
     """The pooling mode in a sentence-transformers pooling configuration (old flags or the newer single key)."""
     if "pooling_mode" in values:
-        mode = {"lasttoken": "last"}.get(values["pooling_mode"], values["pooling_mode"])
+        mode = str(values["pooling_mode"])
     else:
-        flags = {
-            "pooling_mode_mean_tokens": "mean",
-            "pooling_mode_cls_token": "cls",
-            "pooling_mode_lasttoken": "last",
-        }
-        mode = next((short for flag, short in flags.items() if values.get(flag)), "")
-    if mode not in ("mean", "cls", "last"):
-        raise IaaRetrievalError(
-            f"{name}: its sentence-transformers pooling is not one of mean, cls, last; pass --pooling"
-        )
-    return str(mode)
+        flags = [key for key, value in values.items() if key.startswith("pooling_mode_") and value is True]
+        names = [flag.removeprefix("pooling_mode_").removesuffix("s").removesuffix("_token") for flag in flags]
+        mode = "+".join(names)  # several at once are vectors put one after the other
+    return {"lasttoken": "last"}.get(mode, mode)

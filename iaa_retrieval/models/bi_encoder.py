@@ -13,11 +13,17 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.models.backbone import (
     backbone_name,
     fingerprint_weights,
-    load_pretrained,
+    load_network,
     load_tokenizer,
     read_text_settings,
 )
-from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, load_tuned_weights, tokenizer_fingerprint
+from iaa_retrieval.models.checkpoint import (
+    fingerprint_bi_encoder,
+    load_tuned_tokenizer,
+    load_tuned_weights,
+    require_weights,
+    tokenizer_fingerprint,
+)
 from iaa_retrieval.models.pooling import POOLINGS, pool
 from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
@@ -117,8 +123,8 @@ def encoder_width(encoder: Any) -> int:
 def _load_plain(name: str, pooling: str | None, normalize: bool | None) -> tuple[Any, Any, RetrieverConfig]:
     from transformers import AutoModel
 
+    encoder = load_network(AutoModel, name)  # first, so that an unreachable hub is only waited for once
     settings = read_text_settings(name)
-    encoder = load_pretrained(AutoModel, name, dtype=torch.float32)
     tokenizer = load_tokenizer(name)
     weights = fingerprint_weights(encoder)
     limit = position_limit(encoder)
@@ -133,22 +139,15 @@ def _load_plain(name: str, pooling: str | None, normalize: bool | None) -> tuple
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
     if config.pooling not in POOLINGS:
-        raise UsageError(f"unknown pooling {config.pooling!r}; one of {', '.join(POOLINGS)}")
+        raise UsageError(f"{name}: unknown pooling {config.pooling!r}; say --pooling with one of {', '.join(POOLINGS)}")
     return encoder, tokenizer, replace(config, fingerprint=fingerprint_bi_encoder(config, weights))
 
 
 def _load_tuned(path: str, config: RetrieverConfig) -> tuple[Any, Any]:
     from transformers import AutoModel
 
-    encoder, weights = load_tuned_weights(AutoModel, path, config)
-    if fingerprint_bi_encoder(config, weights) != config.fingerprint:
-        raise IaaRetrievalError(
-            f"{path}: its weights are not those that retriever.json describes; train or copy it again"
-        )
-    tokenizer = load_tokenizer(path)
-    if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
-        raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
-    return encoder, tokenizer
+    require_weights(path, config, fingerprint_bi_encoder)
+    return load_tuned_weights(AutoModel, path, config), load_tuned_tokenizer(path, config)
 
 
 def position_limit(encoder: Any) -> int:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import sha256_of
-from iaa_retrieval.models.backbone import fingerprint_weights, load_pretrained
+from iaa_retrieval.models.backbone import fingerprint_weights, load_network, load_tokenizer
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -36,25 +36,44 @@ def weights_fingerprint(directory: str | Path) -> str:
     )
 
 
-def load_tuned_weights(auto_class: Any, path: str, config: RetrieverConfig, **options: Any) -> tuple[Any, str]:
-    """Load a checkpoint's network in fp32 and return it with the hash of its tuned weights.
+def require_weights(path: str, config: RetrieverConfig, fingerprint_of: Callable[[RetrieverConfig, str], str]) -> None:
+    """Refuse a checkpoint whose file of tuned weights is not the one that ``retriever.json`` was written with."""
+    if fingerprint_of(config, weights_fingerprint(path)) != config.fingerprint:
+        raise IaaRetrievalError(
+            f"{path}: its weights are not those that retriever.json describes; train or copy it again"
+        )
+
+
+def load_tuned_tokenizer(path: str, config: RetrieverConfig) -> Any:
+    """A checkpoint's tokenizer.
+
+    Raises:
+        IaaRetrievalError: it is not the one the checkpoint was trained with.
+    """
+    tokenizer = load_tokenizer(path)
+    if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
+        raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
+    return tokenizer
+
+
+def load_tuned_weights(auto_class: Any, path: str, config: RetrieverConfig, **options: Any) -> Any:
+    """Load a checkpoint's network in fp32.
 
     Raises:
         IaaRetrievalError: the backbone found under the recorded name has other weights; both sides are named.
     """
-    tuned = weights_fingerprint(path)
     if (Path(path) / FULL_FILE).is_file():
-        return load_pretrained(auto_class, path, dtype=torch.float32, **options), tuned
+        return load_network(auto_class, path, **options)
     from peft import PeftModel
 
-    base = load_pretrained(auto_class, config.backbone, dtype=torch.float32, **options)
+    base = load_network(auto_class, config.backbone, **options)
     found = fingerprint_weights(base.base_model)
     if found != config.backbone_fingerprint:
         raise IaaRetrievalError(
             f"checkpoint {path} was trained on {config.backbone} with weights {config.backbone_fingerprint[:12]}, but "
             f"{config.backbone} here has weights {found[:12]}; use the backbone it was trained on"
         )
-    return PeftModel.from_pretrained(base, path), tuned
+    return PeftModel.from_pretrained(base, path)
 
 
 def fingerprint_bi_encoder(config: RetrieverConfig, weights: str) -> str:

@@ -8,16 +8,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_pretrained, load_tokenizer
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network, load_tokenizer
 from iaa_retrieval.models.bi_encoder import position_limit
 from iaa_retrieval.models.checkpoint import (
     fingerprint_cross_encoder,
+    load_tuned_tokenizer,
     load_tuned_weights,
+    require_weights,
     tokenizer_fingerprint,
 )
 from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+
+# Half of a pair may be query and up to four tokens are special; a passage needs room beside them.
+SHORTEST_PAIR = 16
 
 
 class CrossEncoder(nn.Module):
@@ -45,7 +50,7 @@ def new_cross_encoder(backbone: str) -> CrossEncoder:
     """A backbone with a fresh one-output head, in fp32, for training."""
     from transformers import AutoModelForSequenceClassification
 
-    classifier = load_pretrained(AutoModelForSequenceClassification, backbone, dtype=torch.float32, num_labels=1)
+    classifier = load_network(AutoModelForSequenceClassification, backbone, num_labels=1)
     tokenizer = load_tokenizer(backbone)
     limit = position_limit(classifier)
     config = RetrieverConfig(
@@ -65,6 +70,7 @@ def load_cross_encoder(
     """Load a cross-encoder checkpoint of ours, ready for inference.
 
     Raises:
+        UsageError: a ``max_length`` (tokens of a pair) that the backbone cannot take.
         IaaRetrievalError: not a cross-encoder checkpoint, or not matching its backbone or weights.
     """
     from transformers import AutoModelForSequenceClassification
@@ -73,13 +79,15 @@ def load_cross_encoder(
     if config is None or config.kind != "cross-encoder":
         found = f"a {config.kind}" if config else "no checkpoint of this project (it has no retriever.json)"
         raise IaaRetrievalError(f"{path} is {found}; a cross-encoder is needed here")
-    classifier, weights = load_tuned_weights(AutoModelForSequenceClassification, path, config, num_labels=1)
-    tokenizer = load_tokenizer(path)
-    if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
-        raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
-    if fingerprint_cross_encoder(config, weights) != config.fingerprint:
-        raise IaaRetrievalError(f"{path}: its weights are not those of its retriever.json; copy the checkpoint again")
+    require_weights(path, config, fingerprint_cross_encoder)
+    classifier = load_tuned_weights(AutoModelForSequenceClassification, path, config, num_labels=1)
+    tokenizer = load_tuned_tokenizer(path, config)
     if max_length is not None:
+        limit = position_limit(classifier)
+        if not SHORTEST_PAIR <= max_length <= limit:
+            raise UsageError(
+                f"pair length {max_length} is outside what {path} takes: {SHORTEST_PAIR} to {limit} tokens"
+            )
         config = replace(config, document_max_length=max_length)
     device = choose_device(device)
     classifier.to(device=device, dtype=DTYPES[choose_precision(precision, device)]).eval()

@@ -97,7 +97,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
         self,
         encoder_dir: str,
         device: str = "cpu",
-        precision: str = "auto",
+        precision: str = "fp32",
         *,
         pooling: str | None = None,
         l2_norm: bool | None = None,

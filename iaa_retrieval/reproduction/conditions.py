@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.evaluation.metrics import parse_metrics
 
 STAGES = ("retrieval", "reranking")
 PROVENANCES = ("measured", "paper")
@@ -168,11 +170,34 @@ def _check(reproduction: Reproduction, path: Path) -> None:
                 raise IaaRetrievalError(f"{path}: step {step.name} needs {needed}, which is not a step")
         if "{output}" not in step.command:
             raise IaaRetrievalError(f"{path}: step {step.name} does not say where its {{output}} goes")
+        try:
+            shlex.split(step.command)
+        except ValueError as error:
+            raise IaaRetrievalError(f"{path}: the command of step {step.name} cannot be parsed: {error}") from error
+    for name in reproduction.steps:
+        _refuse_cycle(reproduction, name, (), path)
+    names = [(condition.name, condition.stage) for condition in reproduction.conditions]
+    for name, stage in names:
+        if names.count((name, stage)) > 1:
+            raise IaaRetrievalError(f"{path}: there are two conditions {name} of stage {stage}")
     for condition in reproduction.conditions:
         if condition.run not in reproduction.steps or condition.stage not in STAGES:
             raise IaaRetrievalError(f"{path}: condition {condition.name} has an unknown run or stage")
+        try:
+            known = {metric.name for metric in parse_metrics(" ".join(condition.scores))}
+        except UsageError as error:
+            raise IaaRetrievalError(f"{path}: condition {condition.name}: {error}") from error
         for metric, score in condition.scores.items():
+            if metric not in known:
+                raise IaaRetrievalError(f"{path}: {condition.name} {metric}: write it as in {', '.join(sorted(known))}")
             if score.provenance not in PROVENANCES:
                 raise IaaRetrievalError(f"{path}: {condition.name} {metric}: provenance is measured or paper")
             if score.provenance == "measured" and not condition.measured:
                 raise IaaRetrievalError(f"{path}: {condition.name} {metric} is measured, but not when and with what")
+
+
+def _refuse_cycle(reproduction: Reproduction, name: str, before: tuple[str, ...], path: Path) -> None:
+    if name in before:
+        raise IaaRetrievalError(f"{path}: step {name} needs its own output, by way of {' and '.join(before)}")
+    for needed in reproduction.steps[name].needs:
+        _refuse_cycle(reproduction, needed, (*before, name), path)

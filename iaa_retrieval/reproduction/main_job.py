@@ -101,7 +101,7 @@ def run_main_job(options: MainJobOptions) -> dict[str, Any]:
         return stages.run(
             f"{name}.trec",
             bounded,
-            lambda output: write_run(output, _search(index, encoder, queries, options), name),
+            lambda output: write_run(output, _search(index, encoder, queries), name),
             after=(f"{name}-index",),
         )
 
@@ -180,12 +180,12 @@ def _load(encoder: str, options: MainJobOptions) -> Any:
     return load_bi_encoder(encoder, document_max_length=options.max_length, precision=options.precision)
 
 
-def _search(index: Path, encoder: str, queries: list[Query], options: MainJobOptions) -> Run:
+def _search(index: Path, encoder: str, queries: list[Query]) -> Run:
     # Imported here because it starts the JVM that Pyserini needs even for dense search.
     from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder  # isort: skip
     from pyserini.search.faiss import FaissSearcher
 
-    searcher = FaissSearcher(str(index), IaaQueryEncoder(encoder, precision=options.precision))
+    searcher = FaissSearcher(str(index), IaaQueryEncoder(encoder))
     found = searcher.batch_search(
         [query.text for query in queries],
         [query.query_id for query in queries],

@@ -23,7 +23,7 @@ LOG = logging.getLogger("iaa_retrieval")
 
 
 class Outcome(Enum):
-    """How a re-run compares with what is expected; only OK is a success."""
+    """How a re-run compares with what is expected; LOWER and HIGHER are failures."""
 
     OK = "OK"
     LOWER = "off by more than the tolerance"
@@ -108,7 +108,10 @@ def _execute(step: Step, directory: Path) -> None:
     log = directory / ".stages" / f"{step.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as stream:
-        finished = subprocess.run(words, stdout=stream, stderr=subprocess.STDOUT, env=os.environ, check=False)
+        try:
+            finished = subprocess.run(words, stdout=stream, stderr=subprocess.STDOUT, env=os.environ, check=False)
+        except OSError as error:
+            raise IaaRetrievalError(f"step {step.name}: cannot run {words[0]} ({error.strerror})") from error
     if finished.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise IaaRetrievalError(f"step {step.name} failed ({lines[-1] if lines else 'no output'}); see {log}")

@@ -7,11 +7,13 @@ import json
 import logging
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from iaa_retrieval._version import __version__
+from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import read_json, write_json
 
 LOG = logging.getLogger("iaa_retrieval")
@@ -32,7 +34,7 @@ class Stages:
         self.directory = directory
         self.seconds: dict[str, float] = {}
         self.reused: list[str] = []
-        self._keys: dict[str, str] = {}
+        self._made: dict[str, str] = {}
 
     def run(
         self,
@@ -47,21 +49,24 @@ class Stages:
         Args:
             name: of the stage and of its output file or directory.
             inputs: what the output depends on (plain JSON values).
-            after: stages whose outputs it is made from.
+            after: stages whose outputs it is made from; it is made again whenever one of them was.
+
+        Raises:
+            IaaRetrievalError: ``make`` ended well without an output.
         """
         output = self.directory / name
         record_file = self.directory / ".stages" / f"{name}.json"
         depends = {
             "inputs": dict(inputs),
-            "after": [self._keys[other] for other in after],
+            "after": [self._made[other] for other in after],
             "version": __version__,
         }
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-        self._keys[name] = key
         record = read_json(record_file) if record_file.is_file() else {}
-        if record.get("key") == key and output.exists():
+        if record.get("key") == key and "made" in record and output.exists():
             self.reused.append(name)
             self.seconds[name] = float(record["seconds"])
+            self._made[name] = record["made"]
             return output
         record_file.unlink(missing_ok=True)
         if output.is_dir():
@@ -71,5 +76,9 @@ class Stages:
         started = time.monotonic()
         make(output)
         self.seconds[name] = round(time.monotonic() - started, 1)
-        write_json(record_file, {"key": key, "seconds": self.seconds[name]})
+        if not output.exists():
+            raise IaaRetrievalError(f"stage {name} ended without making {output}")
+        # Names this very output: training again need not give the same weights, so what came after it is stale.
+        self._made[name] = uuid.uuid4().hex
+        write_json(record_file, {"key": key, "made": self._made[name], "seconds": self.seconds[name]})
         return output

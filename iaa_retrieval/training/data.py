@@ -40,8 +40,8 @@ def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[
     """Gather the texts that training on ``qrels`` with ``negatives`` needs.
 
     Raises:
-        IaaRetrievalError: no query has a relevant document, a judged query or document is missing from the
-            collection, a negative is judged relevant, or a training text is empty.
+        IaaRetrievalError: no query has a relevant document with text, a judged query or document is missing from
+            the collection, a negative is judged relevant, or a query is empty. Empty documents are left out.
     """
     positives = {
         query_id: sorted(doc_id for doc_id, grade in grades.items() if grade > 0) for query_id, grades in qrels.items()
@@ -66,11 +66,13 @@ def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[
     wanted = {doc_id for ids in (*positives.values(), *chosen.values()) for doc_id in ids}
     passages = {doc_id: document.contents for doc_id, document in collection.get_documents(sorted(wanted)).items()}
     empty = {doc_id for doc_id, text in passages.items() if not text}
-    positives = {q: [d for d in ids if d not in empty] for q, ids in positives.items()}
+    positives = {q: kept for q, ids in positives.items() if (kept := [d for d in ids if d not in empty])}
+    if not positives:
+        raise IaaRetrievalError(f"{collection.name}: every relevant document is empty")
     return TrainingData(
         queries,
         passages,
-        {query_id: ids for query_id, ids in positives.items() if ids},
+        positives,
         {query_id: [d for d in ids if d not in empty] for query_id, ids in chosen.items()},
     )
 

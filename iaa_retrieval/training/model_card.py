@@ -53,12 +53,22 @@ model = PeftModel.from_pretrained({auto_class}.from_pretrained("BACKBONE"{extra}
 """
 
 
+_DEV_NOTE = {
+    "bi-encoder": "Dev scores are of held-out queries over a sampled corpus; they chose the checkpoint and are not "
+    "test scores.\n\n",
+    "cross-encoder": "Dev scores are of held-out queries over a re-ranked run; they chose the checkpoint and are not "
+    "test scores.\n\n",
+}
+
+
 def model_card(config: RetrieverConfig) -> str:
     """Markdown: what was trained, on what, how it scored on the dev queries, and how to load it."""
     counts = ", ".join(f"{count:,} {kind}" for kind, count in config.trainable_parameters.items())
     dimensions = ", ".join(f"{name} = {value}" for name, value in config.dimensions.items()) or "none"
     scores = "".join(f"| dev {name} | {value:.4f} |\n" for name, value in config.dev_scores.items())
-    training = "".join(f"| {key.replace('_', ' ')} | {value} |\n" for key, value in config.training.items())
+    training = "".join(
+        f"| {key.replace('_', ' ')} | {value} |\n" for key, value in config.training.items() if value is not None
+    )
     cross = config.kind == "cross-encoder"
     use = _CROSS_ENCODER_USE if cross else _BI_ENCODER_USE
     if config.method != "full":
@@ -74,7 +84,5 @@ def model_card(config: RetrieverConfig) -> str:
         f"| method | {config.method} |\n| dimensions | {dimensions} |\n| trained parameters | {counts} |\n"
         f"| backbone | {config.backbone} (weights {config.backbone_fingerprint[:12]}) |\n"
         f"{training}{scores}\n"
-        "Dev scores are of held-out queries"
-        f"{' over a re-ranked run' if cross else ' over a sampled corpus'}; they chose the checkpoint and are not test "
-        "scores.\n\n## How to use it\n\n" + use
+        f"{_DEV_NOTE[config.kind] if config.dev_scores else ''}## How to use it\n\n" + use
     )

@@ -8,6 +8,7 @@ from typing import Any
 from iaa_retrieval.errors import UsageError
 
 KINDS = ("bi-encoder", "cross-encoder")
+BI_ENCODER_ONLY = ("temperature", "pooling", "normalize", "dev_documents")  # options without meaning for the other kind
 
 # Our own defaults (the paper gives none). The tuning methods take a far higher rate than full fine-tuning.
 LEARNING_RATES = {"full": {"bi-encoder": 3e-5, "cross-encoder": 5e-5}}
@@ -72,10 +73,12 @@ class TrainOptions:
         Raises:
             UsageError: a number that cannot be meant.
         """
+        if self.kind not in KINDS:
+            raise UsageError(f"unknown kind of model {self.kind!r}; one of {', '.join(KINDS)}")
         rates = LEARNING_RATES.get(self.method, DEFAULT_LEARNING_RATE)
         values = ResolvedHyperparameters(
             lr=self.lr if self.lr is not None else rates[self.kind],
-            batch_size=self.batch_size or DEFAULT_BATCH_SIZE[self.kind],
+            batch_size=DEFAULT_BATCH_SIZE[self.kind] if self.batch_size is None else self.batch_size,
             negatives_per_query=(
                 DEFAULT_NEGATIVES[self.kind] if self.negatives_per_query is None else self.negatives_per_query
             ),
@@ -83,9 +86,19 @@ class TrainOptions:
         checks: list[tuple[str, Any, bool]] = [
             ("--lr", values.lr, values.lr > 0),
             ("--batch-size", values.batch_size, values.batch_size > 0),
-            ("--negatives-per-query", values.negatives_per_query, values.negatives_per_query >= 0),
+            # Without a negative, the loss of a cross-encoder is always zero.
+            (
+                "--negatives-per-query",
+                values.negatives_per_query,
+                values.negatives_per_query >= (1 if self.kind == "cross-encoder" else 0),
+            ),
             ("--epochs", self.epochs, self.epochs > 0 or self.max_steps > 0),
             ("--train-queries", self.train_queries, self.train_queries is None or self.train_queries > 0),
+            ("--dev-queries", self.dev_queries, self.dev_queries > 0),
+            ("--dev-depth", self.dev_depth, self.dev_depth > 0),
+            ("--eval-steps", self.eval_steps, self.eval_steps is None or self.eval_steps > 0),
+            ("--patience", self.patience, self.patience is None or self.patience > 0),
+            ("--weight-decay", self.weight_decay, self.weight_decay >= 0),
             ("--temperature", self.temperature, self.temperature > 0),
             ("--dev-fraction", self.dev_fraction, 0 <= self.dev_fraction < 1),
             ("--dropout", self.dropout, self.dropout is None or 0 <= self.dropout < 1),

@@ -7,6 +7,7 @@ import logging
 import platform
 import random
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ from iaa_retrieval.training.data import ExampleDataset, TrainingData, load_train
 from iaa_retrieval.training.dev import DEV_METRICS, bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
 from iaa_retrieval.training.model_card import model_card
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
-from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.options import BI_ENCODER_ONLY, ResolvedHyperparameters, TrainOptions
 from iaa_retrieval.training.speed import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
 from iaa_retrieval.training.trainer import RetrievalTrainer, last_checkpoint
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
@@ -117,7 +118,10 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     evaluate_dev = _dev_evaluator(options, model, collection, dev_qrels, run, precision)
 
     trainer = _trainer(options, hyper, model, data, work, precision, evaluate_dev)
-    checkpoint = _checkpoint_to_resume(options, work)
+    with trainer.args.main_process_first(local=False):
+        if trainer.is_world_process_zero():
+            _begin_or_continue(options, work)
+    checkpoint = last_checkpoint(work) if options.resume else None
     seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
     dev_scores = _best_dev_scores(trainer)
     config = replace(
@@ -129,8 +133,11 @@ def train_retriever(options: TrainOptions) -> TrainResult:
         versions=library_versions(),
         dev_scores=dev_scores,
     )
-    _write_checkpoint(output, model, config, options, hyper, trainer.state.log_history)
-    shutil.rmtree(work, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    with trainer.args.main_process_first(local=False):
+        if trainer.is_world_process_zero():
+            _write_checkpoint(output, model, config, options, hyper, trainer.state.log_history)
+            shutil.rmtree(work, ignore_errors=True)
     return TrainResult(output, counts, dev_scores, float(seconds))
 
 
@@ -208,11 +215,11 @@ def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
         )
     limit = position_limit(_network(model))
     lengths: dict[str, Any] = {
-        "query_max_length": options.query_max_length or model.config.query_max_length,
-        "document_max_length": options.document_max_length or model.config.document_max_length,
+        name: getattr(model.config, name) if getattr(options, name) is None else getattr(options, name)
+        for name in ("query_max_length", "document_max_length")
     }
-    for name, length in (*lengths.items(), ("train_max_length", options.train_max_length or 3)):
-        if not 2 < length <= limit:
+    for name, length in (*lengths.items(), ("train_max_length", options.train_max_length)):
+        if length is not None and not 2 < length <= limit:
             raise UsageError(
                 f"--{name.replace('_', '-')} {length} is outside what {options.backbone} takes: 3 to {limit} tokens"
             )
@@ -230,8 +237,8 @@ def _dimensions(options: TrainOptions, model: BiEncoder | CrossEncoder) -> dict[
     unknown = sorted(set(explicit) - wanted)
     if unknown:
         raise UsageError(f"method {options.method} has no dimension {', '.join(unknown)}")
-    if options.method in ("full", "bitfit") or wanted <= set(explicit):
-        return {name: value for name, value in explicit.items() if value is not None}
+    if wanted <= set(explicit) and options.budget is None:
+        return explicit
     base = _network(model).base_model if isinstance(model, CrossEncoder) else _network(model)
     layers = getattr(base.config, "num_hidden_layers", None) or base.config.n_layers
     width = getattr(base.config, "hidden_size", None) or base.config.dim
@@ -338,7 +345,9 @@ def _trainer(
         logging_strategy="steps",
         logging_steps=10,
         report_to=[] if options.report_to == "none" else options.report_to.split(","),
-        disable_tqdm=None,
+        disable_tqdm=not sys.stderr.isatty(),
+        # Else a resumed run would forget for how long the dev score has not improved.
+        restore_callback_states_from_checkpoint=True,
         ddp_find_unused_parameters=False,
     )
     trainer = RetrievalTrainer(
@@ -355,8 +364,8 @@ def _trainer(
     return trainer
 
 
-def _checkpoint_to_resume(options: TrainOptions, work: Path) -> str | None:
-    """The checkpoint to continue from; without ``resume`` older work in progress is discarded."""
+def _begin_or_continue(options: TrainOptions, work: Path) -> None:
+    """Keep the work in progress when it may be resumed; without ``resume`` it is discarded."""
     # What was asked is stored beside the work, so that a run is only continued with the options it began with.
     asked = {key: value for key, value in asdict(options).items() if key not in ("resume", "report_to", "output")}
     record = work / "options.yaml"
@@ -369,12 +378,11 @@ def _checkpoint_to_resume(options: TrainOptions, work: Path) -> str | None:
                 f"the interrupted run in {work} was begun with other options ({', '.join(differing)}); "
                 "use the same ones, or leave out --resume to start anew"
             )
-        return last_checkpoint(work)
+        return
     if work.exists():
         shutil.rmtree(work)
     work.mkdir(parents=True)
     record.write_text(yaml.safe_dump(_plain(asked)), encoding="utf-8")
-    return None
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -430,4 +438,7 @@ def _write_checkpoint(
         (directory / "README.md").write_text(model_card(config), encoding="utf-8")
         write_json(directory / "history.json", history)
         resolved = {**_plain(asdict(options)), **asdict(hyper)}
+        # Only what --config of this kind takes, so that the file starts the same run again.
+        unused = {"resume", *(BI_ENCODER_ONLY if options.kind == "cross-encoder" else ())}
+        resolved = {key: value for key, value in resolved.items() if key not in unused}
         (directory / "train_config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")

@@ -1,0 +1,45 @@
+"""Batches: every text once, longest first, under the budget; padding on the right."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+
+from iaa_retrieval.inference.batching import bucket_batches, pad
+
+
+def test_a_worked_example():
+    # 12 tokens: [9] alone; [5, 5] is 10; [3, 3, 2] is 9 and a fourth would be 12, which still fits; then one more.
+    assert bucket_batches([3, 9, 5, 3, 5, 2, 2, 1], token_budget=12, max_texts=8) == [[1], [2, 4], [0, 3, 5, 6], [7]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_batches_hold_every_text_once_longest_first_within_the_budget(seed: int):
+    rng = random.Random(seed)
+    lengths = [rng.randint(1, 60) for _ in range(300)]
+    batches = bucket_batches(lengths, token_budget=200, max_texts=7)
+    order = [position for batch in batches for position in batch]
+    assert sorted(order) == list(range(300))
+    assert [lengths[position] for position in order] == sorted(lengths, reverse=True)
+    for batch in batches:
+        assert len(batch) <= 7
+        assert max(lengths[position] for position in batch) * len(batch) <= 200
+    for batch, following in pairwise(batches):  # no batch is cut short
+        assert len(batch) == 7 or lengths[batch[0]] * (len(batch) + 1) > 200, (batch, following)
+
+
+def test_a_text_above_the_budget_is_a_batch_of_its_own():
+    assert bucket_batches([50, 3, 50], token_budget=10, max_texts=8) == [[0], [2], [1]]
+
+
+def test_nothing_makes_no_batch():
+    assert bucket_batches([], token_budget=10, max_texts=8) == []
+
+
+def test_rows_are_padded_on_the_right():
+    ids, mask = pad([[5, 6, 7], [8]], 9, torch.device("cpu"))
+    assert ids.tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
