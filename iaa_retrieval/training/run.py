@@ -350,6 +350,8 @@ def _trainer(
         restore_callback_states_from_checkpoint=True,
         ddp_find_unused_parameters=False,
     )
+    # One process trains on one device (several: torchrun); DataParallel would part a batch's queries and passages.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     trainer = RetrievalTrainer(
         model=objective,
         args=arguments,

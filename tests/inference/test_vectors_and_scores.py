@@ -69,7 +69,7 @@ def test_a_score_does_not_depend_on_its_batch(cross: CrossEncoder):
 
 def test_scores_equal_the_classifier_called_by_hand(cross: CrossEncoder):
     for query, passage in PAIRS:
-        inputs = cross.tokenizer(query, passage, return_token_type_ids=True, return_tensors="pt")
+        inputs = cross.tokenizer([query], [passage], return_token_type_ids=True, return_tensors="pt")
         assert 1 in inputs["token_type_ids"]
         with torch.no_grad():
             expected = cross.classifier(**inputs).logits.item()

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from transformers import TrainingArguments
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import read_json
@@ -327,6 +328,27 @@ def test_a_run_of_other_queries(toy_options: Options, tmp_path: Path) -> None:
         train_retriever(replace(toy_options(), negatives=str(other)))
     with pytest.raises(IaaRetrievalError, match="has none of the dev queries"):
         train_retriever(replace(toy_options("cross-encoder", dev_split="dev"), dev_run=str(other)))
+
+
+def test_one_process_never_spreads_a_batch_over_devices(toy_options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnTwoDevices(TrainingArguments):  # type: ignore[misc]
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            assert self.device.type == "cpu"  # found out now, which also counts the devices
+            self._n_gpu = 2
+
+    seen: list[int] = []
+    train = RetrievalTrainer.train
+
+    def watched(self: RetrievalTrainer, *args: Any, **kwargs: Any) -> Any:
+        seen.append(self.args.n_gpu)
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(training_run, "TrainingArguments", OnTwoDevices)
+    monkeypatch.setattr(RetrievalTrainer, "train", watched)
+    result = train_retriever(toy_options(max_steps=1))
+    assert seen == [1]
+    assert read_retriever_config(result.output).training["batch_size"] == 8  # type: ignore[union-attr]
 
 
 def test_history_is_json_without_nan(toy_options: Options) -> None:

@@ -1,0 +1,179 @@
+"""The rerank verb: scores of the model itself, interpolation by the formula, and mistakes named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import DOCUMENTS, QUERIES, contents, trained, write_collection, write_first_stage
+from click.testing import CliRunner
+
+from iaa_retrieval.collections.runs import rank, read_run
+from iaa_retrieval.inference import reranking
+from iaa_retrieval.inference.pair_scorer import score_pairs
+from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.rerank import main
+
+Scores = dict[str, dict[str, float]]
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@dataclass(frozen=True)
+class World:
+    collection: Path
+    run: Path
+    cross: Path
+    bi: Path
+    cross_scores: Scores
+    bi_scores: Scores
+
+
+@pytest.fixture(scope="module")
+def world(tiny_backbone: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Everything a re-ranking takes, and the scores straight from the trained models."""
+    folder = tmp_path_factory.mktemp("rerank")
+    cross = trained("cross-encoder", "iaa-l", tiny_backbone("bert"))
+    bi = trained("bi-encoder", "iaa-l", tiny_backbone("bert"))
+    passages = [contents(doc_id) for doc_id in DOCUMENTS]
+    vectors = encode_passages(bi.model, passages)
+    cross_scores, bi_scores = {}, {}
+    for query_id, query in QUERIES.items():
+        pairs = score_pairs(cross.model, [(query, passage) for passage in passages])
+        cross_scores[query_id] = dict(zip(DOCUMENTS, pairs.tolist(), strict=True))
+        similarities = vectors @ encode_queries(bi.model, [query])[0]
+        bi_scores[query_id] = dict(zip(DOCUMENTS, similarities.tolist(), strict=True))
+    collection, run = write_collection(folder / "collection"), write_first_stage(folder / "run.trec")
+    return World(collection, run, cross.path, bi.path, cross_scores, bi_scores)
+
+
+def call(
+    world: World, output: Path, *words: object, texts: bool = True, encoder: Path | None = None
+) -> tuple[int, str]:
+    arguments = ["--run", world.run, "--topics", world.collection, "--encoder", encoder or world.cross]
+    source = ["--collection", world.collection] if texts else []
+    common = ["--output", output, "--precision", "fp32", "--device", "cpu"]
+    result = CliRunner().invoke(main, [str(word) for word in [*arguments, *source, *common, *words]])
+    assert "Traceback" not in result.output
+    return result.exit_code, result.output
+
+
+def reranked(world: World, output: Path, *words: object, **options: Path | bool | None) -> Scores:
+    code, message = call(world, output, *words, **options)  # type: ignore[arg-type]
+    assert code == 0, message
+    assert message.strip() == f"{output}: 3 queries"
+    return read_run(output)
+
+
+def same(left: Scores, right: Scores) -> None:
+    assert left.keys() == right.keys()
+    for query_id in left:
+        assert left[query_id] == pytest.approx(right[query_id], abs=2e-5)
+
+
+def test_a_cross_encoder_scores_every_hit(world: World, tmp_path: Path):
+    same(reranked(world, tmp_path / "out.trec"), world.cross_scores)
+    lines = (tmp_path / "out.trec").read_text().splitlines()
+    order = [line.split()[2] for line in lines if line.startswith("q2 ")]
+    assert order == [doc_id for doc_id, _ in rank(world.cross_scores["q2"])]
+
+
+def test_a_bi_encoder_scores_by_similarity(world: World, tmp_path: Path):
+    same(reranked(world, tmp_path / "out.trec", encoder=world.bi), world.bi_scores)
+
+
+def test_only_the_first_hits_are_scored_and_the_rest_left_out(world: World, tmp_path: Path):
+    scores = reranked(world, tmp_path / "out.trec", "--hits", 3, "--tag", "mine")
+    first = ("d0", "d1", "d2")  # of the first stage
+    same(scores, {query_id: {doc_id: of[doc_id] for doc_id in first} for query_id, of in world.cross_scores.items()})
+    assert all(line.endswith(" mine") for line in (tmp_path / "out.trec").read_text().splitlines())
+
+
+@pytest.mark.parametrize("weight", (0.0, 0.25, 0.9))
+def test_interpolation_by_the_formula(weight: float, world: World, tmp_path: Path):
+    scores = reranked(world, tmp_path / "out.trec", "--interpolate", weight, "--hits", 5)
+    for query_id in QUERIES:
+        hits = list(DOCUMENTS)[:5]
+        new = np.array([world.cross_scores[query_id][doc_id] for doc_id in hits])
+        old = np.array([20.0, 19.0, 18.0, 17.0, 16.0])
+        scaled_new = (new - new.min()) / (new.max() - new.min())
+        scaled_old = (old - 16) / 4
+        expected = weight * scaled_new + (1 - weight) * scaled_old
+        assert scores[query_id] == pytest.approx(dict(zip(hits, expected.tolist(), strict=True)), abs=2e-4)
+
+
+def test_equal_scores_count_as_the_best_when_interpolated():
+    assert reranking._interpolated({"a": 2.0, "b": 2.0}, {"a": 1.0, "b": 3.0}, 0.5) == {"a": 0.5, "b": 1.0}
+    assert reranking._interpolated({"a": -2.0}, {"a": 7.0}, 0.5) == {"a": 1.0}
+
+
+def test_the_size_of_chunks_does_not_matter(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reranking, "CHUNK_PAIRS", 1)
+    same(reranked(world, tmp_path / "cross.trec"), world.cross_scores)
+    same(reranked(world, tmp_path / "bi.trec", encoder=world.bi), world.bi_scores)
+
+
+@pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
+def test_a_lucene_index_gives_the_scores_of_the_collection(world: World, tmp_path: Path):
+    from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+
+    build_index(IndexOptions(str(world.collection), tmp_path / "lucene"))
+    same(reranked(world, tmp_path / "out.trec", "--index", tmp_path / "lucene", texts=False), world.cross_scores)
+    other = tmp_path / "other.trec"
+    other.write_text("q1 Q0 nowhere 1 1.0 first\n")
+    code, message = call(world, tmp_path / "no.trec", "--index", tmp_path / "lucene", "--run", other, texts=False)
+    assert code == 1
+    assert "document nowhere of the run is not in the index" in message
+
+
+def test_a_folder_that_is_no_index_is_one_line(world: World, tmp_path: Path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        code, message = call(world, tmp_path / "out.trec", "--index", folder, texts=False)
+        assert code == 1
+        assert message.startswith(f"Error: {folder}: no such Lucene index")
+
+
+def test_unknown_documents_and_queries_are_named(world: World, tmp_path: Path):
+    output, other = tmp_path / "out.trec", tmp_path / "other.trec"
+    other.write_text("q1 Q0 d1 1 2.0 first\nq1 Q0 nowhere 2 1.0 first\n")
+    code, message = call(world, output, "--run", other)
+    assert code == 1 and "document 'nowhere' is not in collection" in message
+    other.write_text("q1 Q0 d1 1 2.0 first\nq9 Q0 d1 1 1.0 first\n")
+    code, message = call(world, output, "--run", other)
+    assert code == 1 and f"{other} has query q9, which {world.collection} does not have (1 such queries)" in message
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("both", (True, False))
+def test_the_texts_come_from_exactly_one_place(both: bool, world: World, tmp_path: Path):
+    code, message = call(world, tmp_path / "out.trec", *(["--index", tmp_path] if both else []), texts=both)
+    assert code == 2
+    assert "--collection or from --index; give one of them" in message
+
+
+@pytest.mark.parametrize(
+    "words",
+    (
+        ["--hits", 0],
+        ["--interpolate", 1.5],
+        ["--max-length", 500],
+        ["--max-length", 4],
+        ["--precision", "int8"],
+        ["--run", "missing.trec"],
+    ),
+)
+def test_what_cannot_be_meant_is_a_usage_error(words: list[object], world: World, tmp_path: Path):
+    code, message = call(world, tmp_path / "out.trec", *words)
+    assert code == 2 and "Error:" in message
+    assert not (tmp_path / "out.trec").exists()
