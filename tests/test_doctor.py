@@ -64,9 +64,7 @@ def test_missing_and_unfitting_packages_come_with_their_command(monkeypatch: pyt
 
 
 def test_a_warning_alone_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        doctor, "diagnose", lambda check: [Finding("disk", "0.1 GB", False, False, "free some space")]
-    )
+    monkeypatch.setattr(doctor, "diagnose", lambda check: [Finding("disk", "0.1 GB", False, False, "free some space")])
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 0
     assert "warning  disk" in result.output

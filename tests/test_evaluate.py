@@ -26,14 +26,9 @@ def evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_table_and_note(evaluate) -> None:
     result = evaluate("--run", "first", "--run", "second", "--metrics", "MRR@10 R@1")
     assert result.exit_code == 0
-    assert result.stdout == (
-        "run     MRR@10     R@1\n"
-        "first   0.5000  0.3333\n"
-        "second  1.0000  1.0000\n"
-    )
+    assert result.stdout == ("run     MRR@10     R@1\nfirst   0.5000  0.3333\nsecond  1.0000  1.0000\n")
     assert result.stderr == (
-        "first: queries left out because nobody judged them: 1; "
-        "judged queries that it lacks, which count as 0: 1\n"
+        "first: queries left out because nobody judged them: 1; judged queries that it lacks, which count as 0: 1\n"
     )
 
 
@@ -50,8 +45,18 @@ def test_per_query(evaluate) -> None:
 
 def test_significance_and_json(evaluate) -> None:
     result = evaluate(
-        "--run", "first", "--run", "second", "--run", "first", "--metrics", "MRR", "--significance",
-        "--per-query", "--json", "out.json",
+        "--run",
+        "first",
+        "--run",
+        "second",
+        "--run",
+        "first",
+        "--metrics",
+        "MRR",
+        "--significance",
+        "--per-query",
+        "--json",
+        "out.json",
     )
     assert result.exit_code == 0
     # Differences 0, 0.5, 1: t = 0.5 / (0.5 / sqrt(3)) = sqrt(3), p = 1 - sqrt(3 / 5); Holm doubles it.

@@ -33,9 +33,7 @@ def same_environment() -> Iterator[None]:
 def corpus(tmp_path: Path) -> Path:
     path = tmp_path / "corpus.jsonl"
     documents = {"a": "red apple", "b": "", "c": "blue plum", "d": "the", "e": "apple tree"}
-    path.write_text(
-        "".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in documents.items())
-    )
+    path.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in documents.items()))
     return path
 
 

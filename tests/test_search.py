@@ -62,15 +62,11 @@ def save_checkpoint(backbone: Path, directory: Path, pooling: str) -> Path:
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
     from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, weights_fingerprint
 
-    encoder = load_bi_encoder(
-        str(backbone), pooling=pooling, normalize=True, query_max_length=32, precision="fp32"
-    )
+    encoder = load_bi_encoder(str(backbone), pooling=pooling, normalize=True, query_max_length=32, precision="fp32")
     encoder.encoder.save_pretrained(directory)
     encoder.tokenizer.save_pretrained(directory)
     config = replace(encoder.config, method="full", query_prefix="query", document_max_length=64)
-    replace(config, fingerprint=fingerprint_bi_encoder(config, weights_fingerprint(directory))).save(
-        directory
-    )
+    replace(config, fingerprint=fingerprint_bi_encoder(config, weights_fingerprint(directory))).save(directory)
     return directory
 
 
@@ -104,9 +100,7 @@ def world(tiny_backbone: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     encoder = load_bi_encoder(str(checkpoint))
     write_encoded_queries(encoder, [Query(*query) for query in QUERIES.items()], folder / "queries")
     corpus = folder / "corpus.jsonl"
-    corpus.write_text(
-        "".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in DOCUMENTS.items())
-    )
+    corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in DOCUMENTS.items()))
     build_index(IndexOptions(str(corpus), folder / "lucene"))
     topics = folder / "queries.jsonl"
     topics.write_text("".join(json.dumps({"_id": key, "text": text}) + "\n" for key, text in QUERIES.items()))
@@ -150,9 +144,7 @@ def test_no_java_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         "from iaa_retrieval.search import main\n"
         "main(['lucene', '--index', 'x', '--topics', 'y', '--output', 'z'])"
     )
-    environment = {
-        key: value for key, value in os.environ.items() if "JAVA" not in key and key != "CONDA_PREFIX"
-    }
+    environment = {key: value for key, value in os.environ.items() if "JAVA" not in key and key != "CONDA_PREFIX"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False,
         env={**environment, "PATH": ""},
@@ -326,9 +318,7 @@ def test_stock_usage_errors_keep_their_exit_code(
     world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run.trec"
-    result = search(
-        "lucene", "--index", world.lucene, "--topics", world.topics, "--output", run, "--no-such-option"
-    )
+    result = search("lucene", "--index", world.lucene, "--topics", world.topics, "--output", run, "--no-such-option")
     assert result.exit_code == 2
     assert "--no-such-option" in result.output
     assert not list(tmp_path.iterdir())

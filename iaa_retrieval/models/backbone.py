@@ -84,8 +84,6 @@ def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
 
     logging.disable_progress_bar()
     location = resolve_backbone(name)
-    if looks_like_path(location) and not Path(location).is_dir():
-        raise IaaRetrievalError(f"backbone {name}: no such directory")
     try:
         return auto_class.from_pretrained(location, **hub_options(location), **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -141,10 +139,12 @@ def hub_options(location: str) -> dict[str, bool]:
     The hub's client alone would retry each file for half a minute on a machine that cannot reach it.
 
     Raises:
-        IaaRetrievalError: a hub id that is neither reachable nor in the local cache.
+        IaaRetrievalError: a directory that is not there, or a hub id that is neither reachable nor cached.
     """
     if Path(location).is_dir():
         return {}
+    if looks_like_path(location):
+        raise IaaRetrievalError(f"backbone {location}: no such directory")
     import requests
     from huggingface_hub import constants, try_to_load_from_cache
 

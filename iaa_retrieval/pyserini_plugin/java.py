@@ -94,7 +94,7 @@ def prepare_java() -> JavaRuntime:
         del os.environ["ANSERINI_CLASSPATH"]  # a parent process used another runtime
     # Pyserini makes an OpenAI client when it is imported, and newer clients refuse an empty key.
     os.environ["OPENAI_API_KEY"] = os.environ.get("OPENAI_API_KEY") or "unused"
-    _quiet_jvm(runtime)
+    _set_jvm_options(runtime)
     return runtime
 
 
@@ -160,12 +160,16 @@ def _ask(executable: Path, *options: str) -> str:
     return answer.stdout + answer.stderr
 
 
-def _quiet_jvm(runtime: JavaRuntime) -> None:
-    """Allow Lucene's ``sun.misc.Unsafe`` without four lines of warning (JEP 471, Java 23 and newer)."""
-    option = "--sun-misc-unsafe-memory-access=allow"
-    if runtime.version < 23 or importlib.util.find_spec("jnius_config") is None:
+def _set_jvm_options(runtime: JavaRuntime) -> None:
+    """Options of the JVM that Pyserini starts in this process."""
+    if importlib.util.find_spec("jnius_config") is None:
         return
     import jnius_config
 
-    if not jnius_config.vm_running and option not in jnius_config.get_options():
-        jnius_config.add_options(option)
+    # Without -Xrs the JVM takes over Ctrl-C and SIGTERM and ends the process under the feet of running PyTorch code.
+    options = ["-Xrs"]
+    if runtime.version >= 23:
+        # Lucene uses sun.misc.Unsafe, which would print four lines of warning (JEP 471).
+        options.append("--sun-misc-unsafe-memory-access=allow")
+    if not jnius_config.vm_running:
+        jnius_config.add_options(*(option for option in options if option not in jnius_config.get_options()))

@@ -95,11 +95,7 @@ def test_function_without_any_docstring(definitions) -> None:
 def test_class_keeps_signatures_only(definitions) -> None:
     assert definitions["package.module.Outer"].summary == "Describe the class, e.g. this one."
     assert definitions["package.module.Outer"].code == (
-        "class Outer(dict):\n"
-        "    limit = 3\n"
-        "    def method(self, a,\n"
-        "               b=2):\n"
-        "    class Nested:"
+        "class Outer(dict):\n    limit = 3\n    def method(self, a,\n               b=2):\n    class Nested:"
     )
 
 
@@ -118,8 +114,12 @@ def test_size_of_the_collection() -> None:
 
 def test_ids_and_texts_are_unique_and_lengths_bounded() -> None:
     pairs = build_pairs()
-    for values in ([p.document.doc_id for p in pairs], [p.document.text for p in pairs],
-                   [p.query.query_id for p in pairs], [normalized(p.query.text) for p in pairs]):
+    for values in (
+        [p.document.doc_id for p in pairs],
+        [p.document.text for p in pairs],
+        [p.query.query_id for p in pairs],
+        [normalized(p.query.text) for p in pairs],
+    ):
         assert len(set(values)) == len(values)
     assert all(len(pair.document.text) <= MAX_CHARACTERS for pair in pairs)
     assert [pair.document.doc_id for pair in pairs] == sorted(pair.document.doc_id for pair in pairs)

@@ -10,9 +10,7 @@ QRELS = {"q1": {"pos": 1, "zero": 0, "elsewhere": 2}, "q2": {"x": 1}}
 def test_judged_relevant_documents_are_never_negatives() -> None:
     negatives, report = mine_negatives(RUN, QRELS)
     assert negatives == {"q1": ["a", "b", "zero", "c"], "q2": []}
-    assert report == MiningReport(
-        queries=2, queries_without_hits=1, dropped_positive=1, dropped_margin=0, kept=4
-    )
+    assert report == MiningReport(queries=2, queries_without_hits=1, dropped_positive=1, dropped_margin=0, kept=4)
 
 
 def test_window_and_limit() -> None:
@@ -32,9 +30,7 @@ def test_margin_is_counted_from_the_best_positive() -> None:
     assert mine_negatives({"q2": {"a": 5.0}}, {"q2": {"x": 1}}, margin=1.0)[0] == {"q2": ["a"]}
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"first_rank": 0}, {"first_rank": 9, "last_rank": 5}, {"per_query": 0}]
-)
+@pytest.mark.parametrize("arguments", [{"first_rank": 0}, {"first_rank": 9, "last_rank": 5}, {"per_query": 0}])
 def test_impossible_arguments(arguments) -> None:
     with pytest.raises(UsageError):
         mine_negatives(RUN, QRELS, **arguments)

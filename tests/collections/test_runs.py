@@ -30,10 +30,7 @@ def test_a_written_run_has_one_form(tmp_path: Path) -> None:
     path = tmp_path / "r.trec"
     write_run(path, {"q2": {"d1": 0.1234567}, "q1": {"a": 1.0, "b": 1.0, "c": -2}}, "tag")
     assert path.read_text() == (
-        "q1 Q0 b 1 1.000000 tag\n"
-        "q1 Q0 a 2 1.000000 tag\n"
-        "q1 Q0 c 3 -2.000000 tag\n"
-        "q2 Q0 d1 1 0.123457 tag\n"
+        "q1 Q0 b 1 1.000000 tag\nq1 Q0 a 2 1.000000 tag\nq1 Q0 c 3 -2.000000 tag\nq2 Q0 d1 1 0.123457 tag\n"
     )
     again = tmp_path / "again.trec"
     write_run(again, read_run(path), "tag")

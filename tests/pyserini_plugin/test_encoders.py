@@ -18,9 +18,7 @@ TITLES = ["world", "house", "earth"]
 
 @pytest.mark.parametrize("model_type", ["bert", "distilbert"])
 @pytest.mark.parametrize("prefix", [None, "read"])
-def test_documents_equal_stock(
-    tiny_backbone: Callable[[str], Path], model_type: str, prefix: str | None
-) -> None:
+def test_documents_equal_stock(tiny_backbone: Callable[[str], Path], model_type: str, prefix: str | None) -> None:
     from iaa_retrieval.pyserini_plugin.encoders import IaaDocumentEncoder
 
     from pyserini.encode import AutoDocumentEncoder, DocumentEncoder  # isort: skip

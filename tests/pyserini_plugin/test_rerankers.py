@@ -44,9 +44,7 @@ def test_best_first_and_ties_by_greater_id(reranker: IaaReranker) -> None:
 
 
 def test_text_of_a_call_wins(reranker: IaaReranker) -> None:
-    ranked = reranker.rerank(
-        "red", [FirstStageHit("a"), FirstStageHit("b")], text_of={"a": "red", "b": ""}.get
-    )
+    ranked = reranker.rerank("red", [FirstStageHit("a"), FirstStageHit("b")], text_of={"a": "red", "b": ""}.get)
     assert [hit.docid for hit in ranked] == ["a", "b"]
 
 
@@ -91,9 +89,7 @@ def test_real_cross_encoder_over_a_real_lucene_index(
 
     texts = {"1": "water and air", "2": "water in the house", "3": "good boy"}
     corpus = tmp_path / "corpus.jsonl"
-    corpus.write_text(
-        "".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in texts.items())
-    )
+    corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in texts.items()))
     build_index(IndexOptions(str(corpus), tmp_path / "index"))
     prepare_java()
     from pyserini.search.lucene import LuceneSearcher

@@ -91,8 +91,16 @@ def test_the_saved_configuration_holds_what_was_chosen(tiny_backbone: Backbone, 
     model.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "adapter_config.json").read_text())
     chosen = {
-        "peft_type": "IAA", "inside": True, "aside": "model", "r": 4, "aside_r": 3, "prefix_length": 0,
-        "parallel_ffn": False, "dropout": 0.1, "scaling": 2.0, "activation": "gelu",
+        "peft_type": "IAA",
+        "inside": True,
+        "aside": "model",
+        "r": 4,
+        "aside_r": 3,
+        "prefix_length": 0,
+        "parallel_ffn": False,
+        "dropout": 0.1,
+        "scaling": 2.0,
+        "activation": "gelu",
         "base_model_name_or_path": str(tiny_backbone("bert")),
     }
     assert chosen.items() <= saved.items()

@@ -13,9 +13,7 @@ MINILM = (384, 6, 22_713_216)
 SIZED = [name for name in METHOD_NAMES if get_method(name).dimensions]
 
 
-@pytest.mark.parametrize(
-    ("text", "fraction"), [("0.5%", 0.005), (" 6.7 % ", 0.067), ("100%", 1.0), (".09%", 0.0009)]
-)
+@pytest.mark.parametrize(("text", "fraction"), [("0.5%", 0.005), (" 6.7 % ", 0.067), ("100%", 1.0), (".09%", 0.0009)])
 def test_a_share_is_read(text: str, fraction: float):
     assert parse_budget(text) == pytest.approx(fraction)
 

@@ -52,9 +52,7 @@ def test_disabled_equals_the_backbone_bit_for_bit(method: str, backbone: str, ti
 
 
 @matrix
-def test_reloaded_equals_trained_by_every_way_in(
-    method: str, backbone: str, tiny_backbone: Backbone, tmp_path: Path
-):
+def test_reloaded_equals_trained_by_every_way_in(method: str, backbone: str, tiny_backbone: Backbone, tmp_path: Path):
     model = tuned(load(tiny_backbone(backbone)), method)
     trained = states(model)
     model.save_pretrained(tmp_path)
@@ -66,9 +64,7 @@ def test_reloaded_equals_trained_by_every_way_in(
 
 
 @matrix
-def test_gradients_reach_every_trained_parameter_and_no_other(
-    method: str, backbone: str, tiny_backbone: Backbone
-):
+def test_gradients_reach_every_trained_parameter_and_no_other(method: str, backbone: str, tiny_backbone: Backbone):
     # GELU: four units may all be on the flat side of a ReLU.
     model = tuned(load(tiny_backbone(backbone)), method, task_type="FEATURE_EXTRACTION", activation="gelu")
     model.train()
@@ -195,9 +191,7 @@ def test_merge_equals_unmerged_or_is_refused(method: str, backbone: str, tiny_ba
 
 
 @matrix
-def test_recorded_hidden_states_are_those_of_the_tuned_model(
-    method: str, backbone: str, tiny_backbone: Backbone
-):
+def test_recorded_hidden_states_are_those_of_the_tuned_model(method: str, backbone: str, tiny_backbone: Backbone):
     model = tuned(load(tiny_backbone(backbone)), method)
     plain = states(model)
     with torch.no_grad():
