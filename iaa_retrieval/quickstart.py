@@ -60,8 +60,19 @@ def _marks(results: dict[str, Any], run: str, metric: str) -> str:
     help="Working directory; what is valid there is used again.  "
     "[default: runs/quickstart, for another collection runs/quickstart-NAME]",
 )
-@click.option("--test-queries", type=int, default=300, show_default=True, help="The most test queries (0: all).")
-@click.option("--train-queries", type=int, default=2000, show_default=True, help="The most training queries (0: all).")
+@click.option(
+    "--backbone", default="all-MiniLM-L6-v2", show_default=True, metavar="PATH-or-HUB-ID", help="Pretrained encoder."
+)
+@click.option(
+    "--test-queries", type=click.IntRange(min=0), default=300, show_default=True, help="The most test queries (0: all)."
+)
+@click.option(
+    "--train-queries",
+    type=click.IntRange(min=0),
+    default=1600,
+    show_default=True,
+    help="The most training queries (0: all).",
+)
 @click.option("--seed", type=int, default=42, show_default=True, help="Seed of everything random.")
 @click.option(
     "--precision",
@@ -70,7 +81,7 @@ def _marks(results: dict[str, Any], run: str, metric: str) -> str:
     show_default=True,
     help="auto is bf16 where the hardware has it, else fp32.",
 )
-def main(collection: str, output: str | None, **values: Any) -> None:
+def main(collection: str, output: str | None, test_queries: int, train_queries: int, **values: Any) -> None:
     """Search, tune and re-rank a small real collection, and print what each step gained.
 
     BM25 (Pyserini), the untuned MiniLM, an IAA-L bi-encoder and an IAA-L cross-encoder over the BM25 run, each
@@ -78,8 +89,17 @@ def main(collection: str, output: str | None, **values: Any) -> None:
     """
     from iaa_retrieval.reproduction.main_job import MainJobOptions, run_main_job
 
-    name = "" if collection == "embedded" else "-" + collection.strip("/").replace("/", "-").replace(":", "-")
-    options = MainJobOptions(collection=collection, output=output or f"runs/quickstart{name}", **values)
+    embedded = collection == "embedded"
+    name = "" if embedded else "-" + collection.strip("/").replace("/", "-").replace(":", "-")
+    options = MainJobOptions(
+        collection=collection,
+        output=output or f"runs/quickstart{name}",
+        test_queries=test_queries or None,
+        train_queries=train_queries or None,
+        # Definitions in source code are mostly short; abstracts and passages are not.
+        max_length=160 if embedded else 256,
+        **values,
+    )
     click.echo(results_table(run_main_job(options)))
     click.echo(f"\nWritten to {options.output}/results.json")
 

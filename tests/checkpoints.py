@@ -92,11 +92,11 @@ def _train(kind: str, method: str, backbone: Path) -> Trained:
     folder = backbone.parent / f"{backbone.name}-{kind}-{method}"
     collection = write_collection(folder / "collection")
     kept: list[Any] = []
-    write = run._write_checkpoint
+    write = run.write_checkpoint
     sizes = {"r": 4, "ar": 3} if method.startswith("iaa") else {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            run, "_write_checkpoint", lambda output, model, *rest: [kept.append(model), write(output, model, *rest)]
+            run, "write_checkpoint", lambda output, model, *rest: [kept.append(model), write(output, model, *rest)]
         )
         run.train_retriever(
             TrainOptions(

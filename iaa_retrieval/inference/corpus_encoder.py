@@ -102,6 +102,7 @@ def encode_corpus(
                     window.token_ids,
                     batch_size=encoding.batch_size,
                     max_length=encoder.config.document_max_length,
+                    names=[f"document {document.doc_id}" for document in window.documents],
                 )
                 _store(work, number, window, vectors, encoding)
             number += 1

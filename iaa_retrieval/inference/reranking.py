@@ -56,6 +56,19 @@ def rerank_run(
     return {query_id: _interpolated(reranked[query_id], top[query_id], interpolate) for query_id in reranked}
 
 
+def with_tail(reranked: Run, first_stage: Run) -> Run:
+    """Put the first stage's other documents below the re-ranked ones, in their own order.
+
+    Their scores only carry that order: 1, 2, ... below the lowest re-ranked one.
+    """
+    whole: Run = {}
+    for query_id, scores in reranked.items():
+        floor = min(scores.values(), default=0.0)
+        rest = [doc_id for doc_id, _ in rank(first_stage[query_id]) if doc_id not in scores]
+        whole[query_id] = {**scores, **{doc_id: floor - place for place, doc_id in enumerate(rest, start=1)}}
+    return whole
+
+
 def _chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
     stream = iter(items)
     while chunk := list(islice(stream, size)):

@@ -63,6 +63,7 @@ def encode_token_ids(
     *,
     batch_size: int = DEFAULT_BATCH_SIZE,
     max_length: int,
+    names: Sequence[str] | None = None,
     show_progress: bool = False,
 ) -> np.ndarray:
     """Encode unpadded token ids into float32 [n, d].
@@ -70,7 +71,7 @@ def encode_token_ids(
     One batch holds at most ``batch_size * max_length`` tokens, so short texts travel in larger batches.
 
     Raises:
-        IaaRetrievalError: a vector is not finite.
+        IaaRetrievalError: a vector is not finite; the text is called by its name, else by its number.
     """
     vectors = np.empty((len(token_ids), encoder.dimension), dtype=np.float32)
     batches = bucket_batches(
@@ -83,7 +84,6 @@ def encode_token_ids(
         vectors[batch] = encoder(ids, mask).cpu().numpy()
     if not np.isfinite(vectors).all():
         position = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise IaaRetrievalError(
-            f"{encoder.source} gives a vector that is not finite (text number {position + 1}); try --precision fp32"
-        )
+        text = names[position] if names else f"text number {position + 1}"
+        raise IaaRetrievalError(f"{encoder.source} gives a vector that is not finite for {text}; try --precision fp32")
     return vectors

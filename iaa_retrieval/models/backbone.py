@@ -114,6 +114,9 @@ def read_text_settings(name: str) -> TextSettings:
     kinds = {str(module["type"]).rsplit(".", 1)[-1]: module["path"] for module in read_json(modules_file)}
     if "Pooling" not in kinds:
         return TextSettings()
+    unknown = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
+    if unknown:
+        raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a bi-encoder here does not have")
     pooling_file = _metadata_file(directory, name, f"{kinds['Pooling']}/config.json")
     pooling = _pooling_of(read_json(pooling_file) if pooling_file else {})
     length_file = _metadata_file(directory, name, "sentence_bert_config.json")
@@ -158,7 +161,8 @@ def hub_options(location: str) -> dict[str, bool]:
         return {"local_files_only": True}
     where = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
     raise IaaRetrievalError(
-        f"backbone {location} is no directory here, {where} and it is not in the local cache; give a directory or {MINILM}"
+        f"backbone {location} is no directory here, {where} and it is not in the local cache; "
+        f"give a directory or {MINILM}"
     )
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
-import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.collections.collection import load_collection, split_spec
 from iaa_retrieval.collections.runs import read_run, write_run
+from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Query, Run
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.evaluation.metrics import evaluate, mean, parse_metrics
@@ -20,7 +19,7 @@ from iaa_retrieval.evaluation.significance import holm, paired_t_test
 from iaa_retrieval.files import write_json
 from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
 from iaa_retrieval.inference.corpus_reader import Corpus
-from iaa_retrieval.inference.reranking import rerank_run
+from iaa_retrieval.inference.reranking import rerank_run, with_tail
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
@@ -28,9 +27,9 @@ from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 from iaa_retrieval.reproduction.stages import Stages
 from iaa_retrieval.training.options import TrainOptions
-from iaa_retrieval.training.run import library_versions, train_retriever
+from iaa_retrieval.training.output import library_versions
+from iaa_retrieval.training.run import train_retriever
 
-LOG = logging.getLogger("iaa_retrieval")
 METRICS = "nDCG@10 MRR@10 R@100"
 HITS = 100
 
@@ -39,7 +38,11 @@ HITS = 100
 class MainJobOptions:
     """What to run the main job on, and how much of it.
 
-    ``test_queries`` and ``train_queries`` bound the queries used (0 is all), drawn by ``seed``.
+    Attributes:
+        test_queries, train_queries: the most queries used, drawn by ``seed``; None is all of them.
+        bi_steps, cross_steps: training steps (of 32 and of 16 queries), so that time does not grow with the collection.
+        max_length: tokens of a document.
+        rerank_hits: first-stage hits that the cross-encoder scores; the others stay below them.
     """
 
     collection: str = "embedded"
@@ -47,12 +50,13 @@ class MainJobOptions:
     backbone: str = "all-MiniLM-L6-v2"
     method: str = "iaa-l"
     budget: str = "0.5%"
-    test_queries: int = 300
-    train_queries: int = 2000
-    rerank_hits: int = 50
+    test_queries: int | None = 300
+    train_queries: int | None = 1600
+    bi_steps: int = 50
+    cross_steps: int = 90
     max_length: int = 160
-    bi_epochs: float = 2.0
-    cross_epochs: float = 1.0
+    train_max_length: int = 128
+    rerank_hits: int = 30
     seed: int = 42
     precision: str = "auto"
 
@@ -64,124 +68,135 @@ def run_main_job(options: MainJobOptions) -> dict[str, Any]:
         UsageError: the collection has no training or no test queries.
         IaaRetrievalError: a stage failed; the outputs of finished stages stay and are used again.
     """
-    directory = Path(options.output)
-    stages = Stages(directory)
-    source = split_spec(options.collection)[0]
-    collection = load_collection(source)
-    for split in ("train", "test"):
-        if split not in collection.splits():
-            raise UsageError(f"{source} has no {split} split; the quickstart trains on train and scores on test")
-    common = {"collection": source, "python": platform.python_version(), "seed": options.seed}
-
-    def make_bm25(output: Path) -> None:
-        queries = [*load_collection(source, "train").queries(), *load_collection(source, "test").queries()]
-        write_run(output, bm25_run(lucene, queries, hits=HITS, threads=os.cpu_count() or 1), "bm25")
-
-    lucene = stages.run("lucene-index", common, lambda output: _index(source, output))
-    first_stage = stages.run("bm25.trec", {}, make_bm25, after=("lucene-index",))
-    bm25 = read_run(first_stage)
-
-    test = load_collection(source, "test")
-    qrels = test.qrels()
-    chosen = {
-        query.query_id
-        for query in _sample([q for q in test.queries() if q.query_id in qrels], options.test_queries, options.seed)
-    }
-    queries = [query for query in test.queries() if query.query_id in chosen]
-    qrels = {query_id: qrels[query_id] for query_id in chosen}
-    bounded = {"test": options.test_queries, "max_length": options.max_length, "precision": options.precision}
-
-    def dense(name: str, encoder: str, after: tuple[str, ...]) -> Path:
-        index = stages.run(
-            f"{name}-index",
-            {**common, **bounded, "encoder": encoder},
-            lambda output: _encode(source, encoder, output, options),
-            after=after,
-        )
-        return stages.run(
-            f"{name}.trec",
-            bounded,
-            lambda output: write_run(output, _search(index, encoder, queries), name),
-            after=(f"{name}-index",),
-        )
-
-    def train(kind: str, epochs: float) -> Path:
-        training = TrainOptions(
-            kind=kind,
-            collection=source,
-            split="train",
-            output="",
-            backbone=options.backbone,
-            method=options.method,
-            budget=options.budget,
-            negatives=str(first_stage),
-            negative_ranks=(1, 50),
-            epochs=epochs,
-            document_max_length=options.max_length,
-            train_max_length=128,
-            seed=options.seed,
-            precision=options.precision,
-            train_queries=options.train_queries or None,
-        )
-        settings = {key: value for key, value in vars(training).items() if key not in ("output", "negatives")}
-        return stages.run(kind, settings, lambda output: _train(training, output), after=("bm25.trec",))
-
-    untuned = dense("dense-untuned", options.backbone, ())
-    bi_encoder = train("bi-encoder", options.bi_epochs)
-    tuned = dense(f"dense-{options.method}", str(bi_encoder), ("bi-encoder",))
-    cross_encoder = train("cross-encoder", options.cross_epochs)
-    reranked = stages.run(
-        f"rerank-{options.method}.trec",
-        {**bounded, "hits": options.rerank_hits},
-        lambda output: _rerank(source, cross_encoder, bm25, queries, output, options),
-        after=("bm25.trec", "cross-encoder"),
-    )
+    job = _MainJob(options)
+    untuned = job.dense("dense-untuned", options.backbone)
+    bi_encoder = job.train("bi-encoder", options.bi_steps)
+    cross_encoder = job.train("cross-encoder", options.cross_steps)
     runs = {
-        "bm25": {query_id: bm25.get(query_id, {}) for query_id in chosen},
-        "dense-untuned": read_run(untuned),
-        f"dense-{options.method}": read_run(tuned),
-        f"rerank-{options.method}": read_run(reranked),
+        "bm25": job.first_stage,
+        "dense-untuned": untuned,
+        f"dense-{options.method}": job.dense(f"dense-{options.method}", str(bi_encoder), after=("bi-encoder",)),
+        f"rerank-{options.method}": job.rerank(f"rerank-{options.method}", cross_encoder),
     }
     results = {
-        "collection": source,
-        "documents": collection.document_count(),
-        "queries": len(queries),
-        **_scores(qrels, runs),
+        "collection": job.source,
+        "documents": job.collection.document_count(),
+        "queries": len(job.test_queries),
+        **_scores(job.qrels, {name: read_run(path) for name, path in runs.items()}),
         "trainable_parameters": {
             f"dense-{options.method}": _trained(bi_encoder),
             f"rerank-{options.method}": _trained(cross_encoder),
         },
-        "seconds": stages.seconds,
-        "reused": stages.reused,
-        "settings": vars(options),
+        "seconds": job.stages.seconds,
+        "reused": job.stages.reused,
+        "settings": asdict(options),
         "versions": library_versions(),
     }
-    write_json(directory / "results.json", results)
+    write_json(Path(options.output) / "results.json", results)
     return results
 
 
-def _sample(queries: list[Query], count: int, seed: int) -> list[Query]:
-    if not count or count >= len(queries):
-        return queries
-    return random.Random(seed).sample(sorted(queries), count)
+class _MainJob:
+    """The stages over one collection; each method makes one output, or finds it valid."""
 
+    def __init__(self, options: MainJobOptions) -> None:
+        self.options = options
+        self.stages = Stages(Path(options.output))
+        self.source = split_spec(options.collection)[0]
+        self.collection = load_collection(self.source)
+        for split in ("train", "test"):
+            if split not in self.collection.splits():
+                raise UsageError(
+                    f"{self.source} has no {split} split; the quickstart trains on train and scores on test"
+                )
+        judged = load_collection(self.source, "test").qrels()
+        self.qrels = {query_id: judged[query_id] for query_id in sample_ids(judged, options.test_queries, options.seed)}
+        self.test_queries = self._queries("test", set(self.qrels))
+        # The embedded collection is made of the running Python's sources.
+        self._common = {"collection": self.source, "python": platform.python_version()}
+        self.index = self.stages.run("lucene-index", self._common, self._make_index)
+        self.first_stage = self.stages.run(
+            "bm25.trec", self._sizes("test_queries", "train_queries", "seed"), self._make_bm25, after=("lucene-index",)
+        )
 
-def _index(source: str, output: Path) -> None:
-    build_index(IndexOptions(source, output, os.cpu_count() or 1))
+    def dense(self, name: str, encoder: str, after: tuple[str, ...] = ()) -> Path:
+        """Encode the collection and search it with Pyserini's Faiss searcher; the run."""
+        index = self.stages.run(
+            f"{name}-index",
+            {**self._common, "encoder": encoder, **self._sizes("max_length", "precision")},
+            lambda output: self._encode(encoder, output),
+            after=after,
+        )
+        return self.stages.run(
+            f"{name}.trec",
+            self._sizes("test_queries", "seed"),
+            lambda output: write_run(output, _search(index, encoder, self.test_queries), name),
+            after=(f"{name}-index",),
+        )
 
+    def train(self, kind: str, steps: int) -> Path:
+        """Tune on the training queries, with negatives from the BM25 run; the checkpoint."""
+        training = TrainOptions(
+            kind=kind,
+            collection=self.source,
+            output="",
+            split="train",
+            max_steps=steps,
+            negative_ranks=(1, 50),
+            document_max_length=self.options.max_length,
+            **self._sizes("backbone", "method", "budget", "train_queries", "train_max_length", "seed", "precision"),
+        )
+        return self.stages.run(
+            kind,
+            {key: value for key, value in asdict(training).items() if key != "output"},
+            lambda output: _train(replace(training, output=str(output), negatives=str(self.first_stage))),
+            after=("bm25.trec",),
+        )
 
-def _encode(source: str, encoder: str, output: Path, options: MainJobOptions) -> None:
-    corpus = Corpus(source)
-    encoding = CorpusEncoding(fields=corpus.fields, encode_title=True)
-    encode_corpus(_load(encoder, options), corpus, output, encoding, resume=True)
+    def rerank(self, name: str, cross_encoder: Path) -> Path:
+        """Re-rank the BM25 run; the run."""
+        return self.stages.run(
+            f"{name}.trec",
+            self._sizes("rerank_hits", "precision"),
+            lambda output: write_run(output, self._rerank(cross_encoder), name),
+            after=("bm25.trec", "cross-encoder"),
+        )
 
+    def _sizes(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self.options, name) for name in names}
 
-def _load(encoder: str, options: MainJobOptions) -> Any:
-    return load_bi_encoder(encoder, document_max_length=options.max_length, precision=options.precision)
+    def _queries(self, split: str, ids: set[str]) -> list[Query]:
+        return [query for query in load_collection(self.source, split).queries() if query.query_id in ids]
+
+    def _make_index(self, output: Path) -> None:
+        build_index(IndexOptions(self.source, output, os.cpu_count() or 1))
+
+    def _make_bm25(self, output: Path) -> None:
+        judged = load_collection(self.source, "train").qrels()
+        training = set(sample_ids(judged, self.options.train_queries, self.options.seed))
+        queries = [*self._queries("train", training), *self.test_queries]
+        write_run(output, bm25_run(self.index, queries, hits=HITS, threads=os.cpu_count() or 1), "bm25")
+
+    def _encode(self, encoder: str, output: Path) -> None:
+        corpus = Corpus(self.source)
+        model = load_bi_encoder(encoder, document_max_length=self.options.max_length, precision=self.options.precision)
+        encode_corpus(model, corpus, output, CorpusEncoding(fields=corpus.fields, encode_title=True), resume=True)
+
+    def _rerank(self, cross_encoder: Path) -> Run:
+        first_stage = read_run(self.first_stage)
+        run = {q.query_id: first_stage[q.query_id] for q in self.test_queries if q.query_id in first_stage}
+        reranked = rerank_run(
+            load_cross_encoder(str(cross_encoder), precision=self.options.precision),
+            run,
+            {query.query_id: query.text for query in self.test_queries},
+            lambda ids: {key: document.contents for key, document in self.collection.get_documents(ids).items()},
+            hits=self.options.rerank_hits,
+        )
+        return with_tail(reranked, run)
 
 
 def _search(index: Path, encoder: str, queries: list[Query]) -> Run:
-    # Imported here because it starts the JVM that Pyserini needs even for dense search.
+    # Our encoders first: they find Java, which importing Pyserini needs even for dense search.
     from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder  # isort: skip
     from pyserini.search.faiss import FaissSearcher
 
@@ -195,24 +210,8 @@ def _search(index: Path, encoder: str, queries: list[Query]) -> Run:
     return {query_id: {hit.docid: float(hit.score) for hit in hits} for query_id, hits in found.items()}
 
 
-def _train(training: TrainOptions, output: Path) -> None:
-    train_retriever(replace(training, output=str(output)))
-
-
-def _rerank(
-    source: str, encoder: Path, first_stage: Run, queries: list[Query], output: Path, options: MainJobOptions
-) -> None:
-    collection = load_collection(source)
-    run = {query.query_id: first_stage[query.query_id] for query in queries if query.query_id in first_stage}
-    model = load_cross_encoder(str(encoder), precision=options.precision)
-    reranked = rerank_run(
-        model,
-        run,
-        {query.query_id: query.text for query in queries},
-        lambda ids: {doc_id: document.contents for doc_id, document in collection.get_documents(ids).items()},
-        hits=options.rerank_hits,
-    )
-    write_run(output, reranked, f"rerank-{options.method}")
+def _train(training: TrainOptions) -> None:
+    train_retriever(training)
 
 
 def _trained(checkpoint: Path) -> int:

@@ -27,7 +27,7 @@ def contrastive_loss(
     """
     # Autocast would round the similarities to bf16, and dividing by the temperature makes that error 20 times larger.
     with torch.autocast(queries.device.type, enabled=False):
-        scores = queries.float() @ passages.float().T / temperature
+        scores = queries @ passages.T / temperature
     scores = scores.masked_fill(ignore, torch.finfo(scores.dtype).min)
     return functional.cross_entropy(scores, positive_index)
 

@@ -14,6 +14,7 @@ from iaa_retrieval.files import read_json
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.training import loop
 from iaa_retrieval.training import run as training_run
 from iaa_retrieval.training.data import ExampleDataset
 from iaa_retrieval.training.options import TrainOptions
@@ -193,7 +194,7 @@ def scripted_dev(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         return evaluate_dev
 
-    monkeypatch.setattr(training_run, "_dev_evaluator", evaluator)
+    monkeypatch.setattr(training_run, "make_dev_evaluator", evaluator)
     return script
 
 
@@ -344,7 +345,7 @@ def test_one_process_never_spreads_a_batch_over_devices(toy_options: Options, mo
         seen.append(self.args.n_gpu)
         return train(self, *args, **kwargs)
 
-    monkeypatch.setattr(training_run, "TrainingArguments", OnTwoDevices)
+    monkeypatch.setattr(loop, "TrainingArguments", OnTwoDevices)
     monkeypatch.setattr(RetrievalTrainer, "train", watched)
     result = train_retriever(toy_options(max_steps=1))
     assert seen == [1]

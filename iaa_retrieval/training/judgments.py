@@ -1,0 +1,69 @@
+"""Which queries and documents a training run learns from, and which it is chosen by."""
+
+from __future__ import annotations
+
+import logging
+
+from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.holdout import hold_out
+from iaa_retrieval.collections.negatives import mine_negatives
+from iaa_retrieval.collections.sampling import sample_ids
+from iaa_retrieval.collections.types import Qrels, Run
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.training.data import TrainingData, load_training_data
+from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+
+LOG = logging.getLogger("iaa_retrieval")
+
+
+def load_judgments(options: TrainOptions) -> tuple[Collection, Qrels, Qrels]:
+    """The collection, the training judgments and the dev judgments (empty without dev queries)."""
+    collection = load_collection(options.collection, options.split)
+    try:
+        train = collection.qrels()
+    except UsageError:
+        # No split was named and there are several: the one that is called train is meant.
+        if options.split is not None or "train" not in collection.splits():
+            raise
+        collection = load_collection(options.collection, "train")
+        train = collection.qrels()
+    if options.dev_fraction:
+        train, dev = hold_out(train, options.dev_fraction, options.seed)
+    elif options.dev_split:
+        dev = load_collection(options.collection, options.dev_split).qrels()
+        clash = set(train) & set(dev)
+        if clash:
+            raise UsageError(
+                f"dev split {options.dev_split} shares {len(clash)} queries with the training split (e.g. {min(clash)})"
+            )
+    else:
+        dev = {}
+    train = {query_id: train[query_id] for query_id in sample_ids(train, options.train_queries, options.seed)}
+    return collection, train, dev
+
+
+def mine_training_data(
+    options: TrainOptions, collection: Collection, qrels: Qrels, run: Run, hyper: ResolvedHyperparameters
+) -> TrainingData:
+    """The training texts, with the negatives that ``run`` gives.
+
+    Raises:
+        UsageError: a cross-encoder without a run to take negatives from.
+        IaaRetrievalError: the run gives none.
+    """
+    if options.kind == "cross-encoder" and not run:
+        raise UsageError(
+            "a cross-encoder learns from negatives; give a first-stage run of the training queries with --negatives "
+            "(python -m iaa_retrieval.search makes one)"
+        )
+    if hyper.negatives_per_query == 0 or not run:
+        return load_training_data(collection, qrels, {})
+    first, last = options.negative_ranks
+    negatives, report = mine_negatives(run, qrels, first_rank=first, last_rank=last)
+    LOG.info("negatives from %s: %s", options.negatives, report)
+    if not report.kept:
+        raise IaaRetrievalError(
+            f"{options.negatives} gives no negative for any training query; is it a run of these queries?"
+        )
+    return load_training_data(collection, qrels, negatives)

@@ -1,0 +1,165 @@
+"""The training loop: ``transformers.Trainer`` set up for one run, its dev queries and its work in progress."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+from transformers import EarlyStoppingCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.runs import rank, read_run
+from iaa_retrieval.collections.sampling import sample_ids
+from iaa_retrieval.collections.types import Qrels, Run
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
+from iaa_retrieval.training.data import ExampleDataset, TrainingData
+from iaa_retrieval.training.dev import DEV_METRICS, bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
+from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
+from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.output import plain
+from iaa_retrieval.training.trainer import RetrievalTrainer
+
+SELECTION_METRIC = "nDCG@10"
+
+
+def make_dev_evaluator(
+    options: TrainOptions,
+    model: BiEncoder | CrossEncoder,
+    collection: Collection,
+    dev_qrels: Qrels,
+    run: Run,
+    precision: str,
+) -> Callable[[], dict[str, float]] | None:
+    """A function that scores the dev queries; None where there are none."""
+    if not dev_qrels:
+        return None
+    kept = {query_id: dev_qrels[query_id] for query_id in sample_ids(dev_qrels, options.dev_queries, options.seed)}
+    if options.dev_split:
+        collection = load_collection(options.collection, options.dev_split)
+    candidates = _cut(read_run(options.dev_run) if options.dev_run else run, kept, options.dev_depth)
+    if isinstance(model, CrossEncoder):
+        return cross_encoder_dev_evaluator(model, collection, kept, candidates=candidates, precision=precision)
+    return bi_encoder_dev_evaluator(
+        model,
+        collection,
+        kept,
+        sample_size=options.dev_documents,
+        precision=precision,
+        seed=options.seed,
+        distractors={query_id: list(hits) for query_id, hits in candidates.items()},
+    )
+
+
+def make_trainer(
+    options: TrainOptions,
+    hyper: ResolvedHyperparameters,
+    model: BiEncoder | CrossEncoder,
+    data: TrainingData,
+    work: Path,
+    precision: str,
+    evaluate_dev: Callable[[], dict[str, float]] | None,
+) -> RetrievalTrainer:
+    """The trainer of one run, which keeps its checkpoints in ``work``."""
+    length = options.train_max_length or model.config.document_max_length
+    objective: nn.Module
+    if isinstance(model, BiEncoder):
+        objective, collator = (
+            BiEncoderObjective(model, options.temperature),
+            BiEncoderCollator(model, data, length),
+        )
+    else:
+        objective, collator = CrossEncoderObjective(model), CrossEncoderCollator(model, data, length)  # type: ignore[assignment]
+    dataset = ExampleDataset(data, hyper.negatives_per_query, options.seed)
+    interval = {"steps": options.eval_steps} if options.eval_steps else {}
+    strategy = "steps" if options.eval_steps else "epoch"
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=options.epochs,
+        max_steps=options.max_steps,
+        per_device_train_batch_size=hyper.batch_size,
+        learning_rate=hyper.lr,
+        weight_decay=options.weight_decay,
+        warmup_steps=options.warmup,
+        lr_scheduler_type="linear",
+        max_grad_norm=1.0,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        use_cpu=not str(model.device).startswith("cuda"),
+        seed=options.seed,
+        # The last, smaller batch has fewer in-batch negatives: a different loss. It is left out where it can be.
+        dataloader_drop_last=len(dataset) >= hyper.batch_size,
+        dataloader_pin_memory=str(model.device).startswith("cuda"),
+        remove_unused_columns=False,
+        save_strategy=strategy,
+        eval_strategy=strategy if evaluate_dev else "no",
+        save_steps=interval.get("steps", 500),
+        eval_steps=interval.get("steps"),
+        save_total_limit=2,
+        load_best_model_at_end=evaluate_dev is not None,
+        metric_for_best_model=f"eval_{SELECTION_METRIC}" if evaluate_dev else None,
+        greater_is_better=True if evaluate_dev else None,
+        logging_strategy="steps",
+        logging_steps=10,
+        report_to=[] if options.report_to == "none" else options.report_to.split(","),
+        disable_tqdm=not sys.stderr.isatty(),
+        # Else a resumed run would forget for how long the dev score has not improved.
+        restore_callback_states_from_checkpoint=True,
+        ddp_find_unused_parameters=False,
+    )
+    # One process trains on one device (several: torchrun); DataParallel would part a batch's queries and passages.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    trainer = RetrievalTrainer(
+        model=objective,
+        args=arguments,
+        train_dataset=dataset,
+        data_collator=collator,
+        evaluate_dev=evaluate_dev,
+        eval_dataset=dataset if evaluate_dev else None,
+    )
+    trainer.remove_callback(PrinterCallback)
+    if options.patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
+    return trainer
+
+
+def begin_or_continue(options: TrainOptions, work: Path) -> None:
+    """Keep the work in progress when it may be resumed; without ``resume`` it is discarded."""
+    # What was asked is stored beside the work, so that a run is only continued with the options it began with.
+    asked = {key: value for key, value in plain(options).items() if key not in ("resume", "report_to", "output")}
+    record = work / "options.yaml"
+    if options.resume and record.is_file():
+        begun = yaml.safe_load(record.read_text(encoding="utf-8"))
+        differing = sorted(key for key in asked if asked[key] != begun.get(key))
+        if differing:
+            raise UsageError(
+                f"the interrupted run in {work} was begun with other options ({', '.join(differing)}); "
+                "use the same ones, or leave out --resume to start anew"
+            )
+        return
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True)
+    record.write_text(yaml.safe_dump(asked), encoding="utf-8")
+
+
+def best_dev_scores(trainer: RetrievalTrainer) -> dict[str, float]:
+    """The dev scores of the checkpoint that is kept."""
+    scored = [entry for entry in trainer.state.log_history if f"eval_{SELECTION_METRIC}" in entry]
+    if not scored:
+        return {}
+    best = max(scored, key=lambda entry: entry[f"eval_{SELECTION_METRIC}"])
+    return {name: float(best[f"eval_{name}"]) for name in DEV_METRICS.split()}
+
+
+def _cut(run: Run, queries: Mapping[str, Any], depth: int) -> Run:
+    return {query_id: dict(rank(run[query_id])[:depth]) for query_id in queries if query_id in run}

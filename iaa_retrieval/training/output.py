@@ -1,0 +1,93 @@
+"""What a training run leaves: the checkpoint and all that describes it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from iaa_retrieval.files import atomic_directory, write_json
+from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.checkpoint import (
+    fingerprint_bi_encoder,
+    fingerprint_cross_encoder,
+    save_weights,
+    weights_fingerprint,
+)
+from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.training.data import TrainingData
+from iaa_retrieval.training.model_card import model_card
+from iaa_retrieval.training.options import BI_ENCODER_ONLY, ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.tuned_model import network_of
+
+LOG = logging.getLogger("iaa_retrieval")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what a score depends on."""
+    packages = ("iaa-retrieval", "torch", "transformers", "peft", "tokenizers")
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def training_record(
+    options: TrainOptions, hyper: ResolvedHyperparameters, data: TrainingData, steps: int, precision: str
+) -> dict[str, Any]:
+    """What ``retriever.json`` and the model card say about the training."""
+    return {
+        "collection": Path(options.collection).name if Path(options.collection).is_dir() else options.collection,
+        "split": options.split or "",
+        "queries": len(data.positives),
+        "negatives": Path(options.negatives).name if options.negatives else "in-batch",
+        "negatives_per_query": hyper.negatives_per_query,
+        "batch_size": hyper.batch_size,
+        "learning_rate": hyper.lr,
+        "temperature": options.temperature if options.kind == "bi-encoder" else None,
+        "steps": steps,
+        "seed": options.seed,
+        "precision": precision,
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def write_checkpoint(
+    output: Path,
+    model: BiEncoder | CrossEncoder,
+    config: RetrieverConfig,
+    options: TrainOptions,
+    hyper: ResolvedHyperparameters,
+    history: list[dict[str, Any]],
+) -> None:
+    """Write weights, tokenizer, ``retriever.json``, model card, loss history and configuration to ``output``."""
+    fingerprint = fingerprint_bi_encoder if config.kind == "bi-encoder" else fingerprint_cross_encoder
+    if Path(config.backbone).is_dir():
+        LOG.info(
+            "the backbone is a local directory (%s); the checkpoint needs it at the same place",
+            config.backbone,
+        )
+    with atomic_directory(output) as directory:
+        save_weights(network_of(model), directory)
+        model.tokenizer.save_pretrained(directory)
+        config = replace(config, fingerprint=fingerprint(config, weights_fingerprint(directory)))
+        config.save(directory)
+        (directory / "README.md").write_text(model_card(config), encoding="utf-8")
+        write_json(directory / "history.json", history)
+        resolved = {**plain(options), **asdict(hyper)}
+        # Only what --config of this kind takes, so that the file starts the same run again.
+        unused = {"resume", *(BI_ENCODER_ONLY if options.kind == "cross-encoder" else ())}
+        resolved = {key: value for key, value in resolved.items() if key not in unused}
+        (directory / "train_config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
+
+
+def plain(options: TrainOptions) -> dict[str, Any]:
+    """The options as values that YAML holds."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(options).items()}

@@ -1,0 +1,129 @@
+"""A backbone with a tuning method on it, ready to be trained."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.models.backbone import read_text_settings
+from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder, position_limit
+from iaa_retrieval.models.cross_encoder import CrossEncoder, new_cross_encoder
+from iaa_retrieval.training.options import TrainOptions
+from iaa_retrieval.training.speed import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
+from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
+from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
+from iaa_retrieval.tuning.methods import get_method
+
+LOG = logging.getLogger("iaa_retrieval")
+
+
+class TunedModel(NamedTuple):
+    """A model to train, its method's dimensions, and how many numbers are trained (by kind)."""
+
+    model: BiEncoder | CrossEncoder
+    dimensions: dict[str, int]
+    trainable_parameters: dict[str, int]
+
+
+def new_tuned_model(options: TrainOptions, device: str, precision: str) -> TunedModel:
+    """Load the backbone on ``device`` and put the method on it; what is not trained is kept in ``precision``.
+
+    Raises:
+        UsageError: dimensions, budget or lengths that the method or backbone does not take.
+    """
+    model = _new_model(options)
+    dimensions = _dimensions(options, model)
+    network = network_of(model)
+    use_fast_attention(network, device)
+    dropout = options.dropout if options.dropout is not None else (None if options.method == "full" else 0.0)
+    if dropout is not None:
+        set_dropout(network, dropout)
+    # Without a task head to train, the pooler takes no part and must not be trained either.
+    task = (
+        {"modules_to_save": head_modules(network)} if isinstance(model, CrossEncoder) else {"task_type": EMBEDDING_TASK}
+    )
+    tuned = apply_method(network, options.method, dimensions, **task)
+    _set_network(model, tuned)
+    counts = count_trainable(tuned)
+    LOG.info(
+        "%s %s on %s%s: %s trained parameters",
+        options.method,
+        options.kind,
+        options.backbone,
+        "".join(f", {key} = {value}" for key, value in dimensions.items()),
+        ", ".join(f"{value:,} {key}" for key, value in counts.items()),
+    )
+    model.to(device)
+    if precision == "bf16":
+        store_frozen_weights_in_bf16(model)
+    return TunedModel(model, dimensions, counts)
+
+
+def network_of(model: BiEncoder | CrossEncoder) -> Any:
+    """The Hugging Face (or PEFT) network inside a model."""
+    return model.encoder if isinstance(model, BiEncoder) else model.classifier
+
+
+def _set_network(model: BiEncoder | CrossEncoder, network: nn.Module) -> None:
+    if isinstance(model, BiEncoder):
+        model.encoder = network
+    else:
+        model.classifier = network
+
+
+def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
+    if options.kind == "cross-encoder":
+        model: BiEncoder | CrossEncoder = new_cross_encoder(options.backbone)
+    else:
+        settings = read_text_settings(options.backbone)
+        model = load_bi_encoder(
+            options.backbone,
+            # A bare pretrained encoder has no pooling of its own; mean with unit length is what works best untuned.
+            pooling=options.pooling or (None if settings.from_metadata else "mean"),
+            normalize=options.normalize
+            if options.normalize is not None
+            else (None if settings.from_metadata else True),
+            precision="fp32",
+            device="cpu",
+        )
+    limit = position_limit(network_of(model))
+    lengths: dict[str, Any] = {
+        name: getattr(model.config, name) if getattr(options, name) is None else getattr(options, name)
+        for name in ("query_max_length", "document_max_length")
+    }
+    for name, length in (*lengths.items(), ("train_max_length", options.train_max_length)):
+        if length is not None and not 2 < length <= limit:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {length} is outside what {options.backbone} takes: 3 to {limit} tokens"
+            )
+    model.config = replace(
+        model.config, **lengths, query_prefix=options.query_prefix, document_prefix=options.document_prefix
+    )
+    return model
+
+
+def _dimensions(options: TrainOptions, model: BiEncoder | CrossEncoder) -> dict[str, int]:
+    """Explicit dimensions where given, the budget's otherwise."""
+    given = {"r": options.r, "ar": options.ar, "prefix_length": options.prefix_length}
+    explicit = {name: value for name, value in given.items() if value is not None}
+    wanted = set(get_method(options.method).dimensions)
+    unknown = sorted(set(explicit) - wanted)
+    if unknown:
+        raise UsageError(f"method {options.method} has no dimension {', '.join(unknown)}")
+    if wanted <= set(explicit) and options.budget is None:
+        return explicit
+    base = network_of(model).base_model if isinstance(model, CrossEncoder) else network_of(model)
+    layers = getattr(base.config, "num_hidden_layers", None) or base.config.n_layers
+    width = getattr(base.config, "hidden_size", None) or base.config.dim
+    chosen = choose_dimensions(
+        options.method,
+        parse_budget(options.budget or "0.5%"),
+        int(width),
+        int(layers),
+        sum(parameter.numel() for parameter in base.parameters()),
+    )
+    return {**chosen, **explicit}
