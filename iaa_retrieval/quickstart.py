@@ -98,6 +98,7 @@ def main(collection: str, output: str | None, test_queries: int, train_queries: 
         train_queries=train_queries or None,
         # Definitions in source code are mostly short; abstracts and passages are not.
         max_length=160 if embedded else 256,
+        pair_length=128 if embedded else 256,
         **values,
     )
     click.echo(results_table(run_main_job(options)))

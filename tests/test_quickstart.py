@@ -39,7 +39,7 @@ found = []
 for seed in (1, 1, 2):
     options = MainJobOptions(
         collection=collection, backbone=backbone, output=output, test_queries=None, seed=seed, precision="fp32",
-        max_length=32, train_max_length=32, bi_steps=2, cross_steps=2, budget="3%",
+        max_length=32, train_max_length=32, pair_length=32, bi_steps=2, cross_steps=2, budget="3%",
     )
     returned = run_main_job(options)
     written = json.load(open(output + "/results.json"))

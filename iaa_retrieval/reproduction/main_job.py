@@ -41,7 +41,9 @@ class MainJobOptions:
     Attributes:
         test_queries, train_queries: the most queries used, drawn by ``seed``; None is all of them.
         bi_steps, cross_steps: training steps (of 32 and of 16 queries), so that time does not grow with the collection.
+        bi_lr, cross_lr: peak learning rates; the dev queries of the embedded collection chose them.
         max_length: tokens of a document.
+        pair_length: tokens of a query and a document together.
         rerank_hits: first-stage hits that the cross-encoder scores; the others stay below them.
     """
 
@@ -54,8 +56,11 @@ class MainJobOptions:
     train_queries: int | None = 1600
     bi_steps: int = 50
     cross_steps: int = 90
+    bi_lr: float = 1e-3
+    cross_lr: float = 3e-3
     max_length: int = 160
     train_max_length: int = 128
+    pair_length: int = 128
     rerank_hits: int = 30
     seed: int = 42
     precision: str = "auto"
@@ -70,8 +75,12 @@ def run_main_job(options: MainJobOptions) -> dict[str, Any]:
     """
     job = _MainJob(options)
     untuned = job.dense("dense-untuned", options.backbone)
-    bi_encoder = job.train("bi-encoder", options.bi_steps)
-    cross_encoder = job.train("cross-encoder", options.cross_steps)
+    bi_encoder = job.train(
+        "bi-encoder", max_steps=options.bi_steps, lr=options.bi_lr, document_max_length=options.max_length
+    )
+    cross_encoder = job.train(
+        "cross-encoder", max_steps=options.cross_steps, lr=options.cross_lr, document_max_length=options.pair_length
+    )
     runs = {
         "bm25": job.first_stage,
         "dense-untuned": untuned,
@@ -134,16 +143,15 @@ class _MainJob:
             after=(f"{name}-index",),
         )
 
-    def train(self, kind: str, steps: int) -> Path:
+    def train(self, kind: str, **settings: Any) -> Path:
         """Tune on the training queries, with negatives from the BM25 run; the checkpoint."""
         training = TrainOptions(
             kind=kind,
             collection=self.source,
             output="",
             split="train",
-            max_steps=steps,
             negative_ranks=(1, 50),
-            document_max_length=self.options.max_length,
+            **settings,
             **self._sizes("backbone", "method", "budget", "train_queries", "train_max_length", "seed", "precision"),
         )
         return self.stages.run(
