@@ -136,7 +136,7 @@ def test_weights_that_are_not_numbers_are_noticed(tiny_backbone: Backbone):
     row = encoder.tokenizer.convert_tokens_to_ids("water")
     with torch.no_grad():
         encoder.encoder.embeddings.word_embeddings.weight[row] = float("nan")
-    with pytest.raises(IaaRetrievalError, match=r"text number 3\); try --precision fp32") as error:
+    with pytest.raises(IaaRetrievalError, match=r"text number 3; try --precision fp32") as error:
         encode_passages(encoder, ["land", "", "the water", "water"])
     assert str(error.value).startswith(str(tiny_backbone("bert")))
 
