@@ -3,7 +3,7 @@ from pathlib import Path
 
 from reproduction_files import toy_values, write_reproduction
 
-from iaa_retrieval.reproduction.conditions import Reproduction, load_reproduction
+from iaa_retrieval.reproduction.conditions import Reproduction, load_reproduction, reproductions_directory
 from iaa_retrieval.reproduction.report import commands_of, html_page, markdown_page, page_files
 
 
@@ -57,3 +57,10 @@ def test_html_is_well_formed_and_self_contained(tmp_path: Path) -> None:
 
 def test_files(tmp_path: Path) -> None:
     assert [path.name for path in page_files(load(tmp_path), tmp_path)] == ["toy.md", "toy.html"]
+
+
+def test_committed_pages_are_what_their_yaml_generates() -> None:
+    directory = reproductions_directory()
+    for path in sorted(directory.glob("*.yaml")):
+        for page, content in page_files(load_reproduction(path.stem), directory).items():
+            assert page.read_text(encoding="utf-8") == content, f"{page}: run reproduce --generate-report"
