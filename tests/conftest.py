@@ -50,20 +50,22 @@ WORDS = (
 
 
 @pytest.fixture(scope="session")
-def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """``tiny_backbone("bert")``: a directory with a tiny random encoder and a word-level tokenizer."""
-    made: dict[str, Path] = {}
+    made: dict[tuple[str, int], Path] = {}
     root = tmp_path_factory.mktemp("backbones")
 
-    def make(model_type: str = "bert") -> Path:
-        if model_type not in made:
-            made[model_type] = _write_tiny_backbone(model_type, root / model_type)
-        return made[model_type]
+    def make(model_type: str = "bert", positions: int = 130) -> Path:
+        key = (model_type, positions)
+        if key not in made:
+            name = model_type if positions == 130 else f"{model_type}-{positions}"
+            made[key] = _write_tiny_backbone(model_type, root / name, positions)
+        return made[key]
 
     return make
 
 
-def _write_tiny_backbone(model_type: str, directory: Path) -> Path:
+def _write_tiny_backbone(model_type: str, directory: Path, positions: int) -> Path:
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
@@ -96,7 +98,7 @@ def _write_tiny_backbone(model_type: str, directory: Path) -> Path:
             "num_hidden_layers": 3,
             "num_attention_heads": 4,
             "intermediate_size": 64,
-            "max_position_embeddings": 130,
+            "max_position_embeddings": positions,
             "type_vocab_size": 2,
         }
     if model_type == "electra":

@@ -105,8 +105,9 @@ def test_rerank_with_either_kind_of_encoder(checkpoints: Path, bm25: Path) -> No
             assert set(scores) <= set(first[query_id]) and len(scores) == min(5, len(first[query_id]))
 
 
-def test_a_tiny_quickstart(work: Path, tiny_backbone: Callable[[str], Path]) -> None:
-    done = verb("quickstart", "--backbone", tiny_backbone("bert"), "--test-queries", 40, "--train-queries", 64,
+def test_a_tiny_quickstart(work: Path, tiny_backbone: Callable[..., Path]) -> None:
+    backbone = tiny_backbone("bert", positions=256)
+    done = verb("quickstart", "--backbone", backbone, "--test-queries", 40, "--train-queries", 64,
                 "--output", work / "quickstart")  # fmt: skip
     assert "rerank-iaa-l" in done.stdout
     results = json.loads((work / "quickstart" / "results.json").read_text())
