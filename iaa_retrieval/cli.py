@@ -27,6 +27,18 @@ VERBS = {
 }
 
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    show_default=True,
+    help="auto is bf16 where the hardware has it, else fp32.",
+)
+device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
+
+
 class Verb(click.Command):
     """A click command whose failures are one line: 1 the work failed, 2 wrong usage."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from iaa_retrieval.cli import Verb, one_line_errors
+from iaa_retrieval.cli import PRECISIONS, Verb, device_option, one_line_errors, precision_option
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
 # Encoder classes that are a Hugging Face encoder with pooling; (pooling, l2 norm) are Pyserini's for that class,
@@ -236,15 +236,9 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
 )
 @click.option("--max-length", type=int, help="Tokens per document.  [default: the encoder's own]")
 @click.option("--dimension", type=int, help="Checked against the encoder, which knows it.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
+@device_option
 @click.option("--fp16", is_flag=True, help="The same as --precision fp16 on a GPU; no effect on a CPU.")
-@click.option(
-    "--precision",
-    type=click.Choice(("auto", "fp32", "bf16", "fp16")),
-    default="auto",
-    show_default=True,
-    help="auto is bf16 where the hardware has it, else fp32.",
-)
+@precision_option
 @click.option("--add-sep", is_flag=True, help="Title and text as two segments.")
 @click.option(
     "--pooling",
@@ -267,12 +261,12 @@ def encoder_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @click.option("--output", required=True, help="Directory to make.")
 @click.option(
     "--precision",
-    type=click.Choice(("auto", "fp32", "bf16", "fp16")),
+    type=click.Choice(PRECISIONS),
     default="fp32",
     show_default=True,
     help="Queries are few and short: fp32 costs nothing and is exact.",
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
+@device_option
 def queries_section(topics: str, encoder: str, output: str, precision: str, device: str) -> tuple[str, dict[str, Any]]:
     """Encode queries into OUTPUT/embedding.pkl."""
     count = encode_topics(topics, encoder, output, precision=precision, device=device)

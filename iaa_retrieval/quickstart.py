@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from iaa_retrieval.cli import Verb
+from iaa_retrieval.cli import Verb, precision_option
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -74,13 +74,7 @@ def _marks(results: dict[str, Any], run: str, metric: str) -> str:
     help="The most training queries (0: all).",
 )
 @click.option("--seed", type=int, default=42, show_default=True, help="Seed of everything random.")
-@click.option(
-    "--precision",
-    type=click.Choice(("auto", "fp32", "bf16", "fp16")),
-    default="auto",
-    show_default=True,
-    help="auto is bf16 where the hardware has it, else fp32.",
-)
+@precision_option
 def main(collection: str, output: str | None, test_queries: int, train_queries: int, **values: Any) -> None:
     """Search, tune and re-rank a small real collection, and print what each step gained.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from iaa_retrieval.cli import Verb
+from iaa_retrieval.cli import Verb, device_option, precision_option
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
 
@@ -131,14 +131,8 @@ def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
     help="Tokens per pair (of a document, for a bi-encoder).  [default: the encoder's own]",
 )
 @click.option("--tag", default="iaa_retrieval", show_default=True, help="Name of the run inside the file.")
-@click.option(
-    "--precision",
-    type=click.Choice(("auto", "fp32", "bf16", "fp16")),
-    default="auto",
-    show_default=True,
-    help="auto is bf16 where the hardware has it, else fp32.",
-)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
+@precision_option
+@device_option
 def main(**values: str) -> None:
     """Re-rank the first hits of a run with a cross-encoder.
 

@@ -8,12 +8,10 @@ from typing import Any
 
 import click
 
-from iaa_retrieval.cli import Verb
+from iaa_retrieval.cli import Verb, device_option, precision_option
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.training.options import DEFAULT_BATCH_SIZE, DEFAULT_NEGATIVES, TrainOptions
 from iaa_retrieval.tuning.methods import METHOD_NAMES
-
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
@@ -154,14 +152,8 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             help="The same during training, to train faster.  [default: --document-max-length]",
         ),
         click.option("--seed", type=int, default=42, show_default=True, help="Seed of everything random."),
-        click.option(
-            "--precision",
-            type=click.Choice(PRECISIONS),
-            default="auto",
-            show_default=True,
-            help="auto is bf16 where the hardware has it, else fp32.",
-        ),
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ..., or auto."),
+        precision_option,
+        device_option,
         click.option("--report-to", default="none", show_default=True, help="Trackers, e.g. tensorboard."),
         click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command."),
     ]
