@@ -70,6 +70,28 @@ def require_empty(directory: str | Path) -> None:
         raise IaaRetrievalError(f"output directory {directory} is not empty; choose another or remove it first")
 
 
+def begin_work(work: Path, settings: dict[str, Any], *, resume: bool) -> list[str]:
+    """Open a directory for work in progress, which remembers the settings that it was begun with.
+
+    With ``resume`` earlier work stays, whatever its settings; without, it is discarded.
+
+    Args:
+        settings: JSON values that the work depends on.
+
+    Returns:
+        The names of the settings that earlier work was begun with otherwise; it must not be continued then.
+    """
+    record = work / "settings.json"
+    if resume and record.is_file():
+        begun = read_json(record)
+        return sorted(name for name in settings if settings[name] != begun.get(name))
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True)
+    write_json(record, settings)
+    return []
+
+
 def read_json(path: str | Path) -> Any:
     """Parse one JSON file; a malformed one is an error that names it."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,15 @@ def irds_home(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.chmod(0o755 if path.is_dir() else 0o644)
     os.environ["IR_DATASETS_HOME"] = str(home)
     return home
+
+
+@pytest.fixture
+def same_environment() -> Iterator[None]:
+    """``prepare_java`` changes the environment; a test that uses this leaves it as it was."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 WORDS = (

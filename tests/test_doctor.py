@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +13,7 @@ from iaa_retrieval import doctor
 from iaa_retrieval.doctor import Finding, diagnose, main
 from iaa_retrieval.pyserini_plugin import java
 
-
-@pytest.fixture(autouse=True)
-def same_environment() -> Iterator[None]:
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:

@@ -26,12 +26,7 @@ Backbone = Callable[[str], Path]
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
 
 
-@pytest.fixture(autouse=True)
-def same_environment() -> Iterator[None]:
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,10 @@ from iaa_retrieval.pyserini_plugin import lucene_index
 from iaa_retrieval.pyserini_plugin.java import find_java
 from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 
-pytestmark = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
-
-
-@pytest.fixture(autouse=True)
-def same_environment() -> Iterator[None]:
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = [
+    pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine"),
+    pytest.mark.usefixtures("same_environment"),
+]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import numpy as np
 from iaa_retrieval.cli import progress
 from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, write_json
+from iaa_retrieval.files import atomic_directory, atomic_file, begin_work, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
 from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
@@ -159,20 +159,12 @@ def _open_work(work: Path, encoder: BiEncoder, encoding: CorpusEncoding, resume:
         **{key: value for key, value in asdict(encoding).items() if key not in ("index_factory", "batch_size")},
         "fields": list(encoding.fields),
     }
-    state = work / "state.json"
-    if resume and state.is_file():
-        begun = read_json(state)
-        differing = sorted(key for key in settings if settings[key] != begun.get(key))
-        if differing:
-            raise UsageError(
-                f"the interrupted work in {work} was begun with another {', '.join(differing)}; use the same, or leave "
-                "out --resume to start anew"
-            )
-        return
-    if work.exists():
-        shutil.rmtree(work)
-    work.mkdir(parents=True)
-    write_json(state, settings)
+    differing = begin_work(work, settings, resume=resume)
+    if differing:
+        raise UsageError(
+            f"the interrupted work in {work} was begun with another {', '.join(differing)}; use the same, or leave "
+            "out --resume to start anew"
+        )
 
 
 def _finished(work: Path, number: int, window: _Window) -> bool:

@@ -43,7 +43,7 @@ def resolve_backbone(name: str) -> str:
         if spec is None or spec.origin is None:
             return MINILM_HUB_ID
         directory = Path(spec.origin).parent / "model"
-        found = sha256_of(directory / "model.safetensors")
+        found = _sha256_once(directory / "model.safetensors")
         if found != MINILM_SHA256:
             raise IaaRetrievalError(
                 f"{directory}/model.safetensors is not the original {MINILM} (sha256 {found[:12]}, expected "
@@ -169,6 +169,12 @@ def hub_options(location: str) -> dict[str, bool]:
 def looks_like_path(name: str) -> bool:
     """Whether a name can only be meant as a path, never as a hub id (``owner/model``)."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or (os.sep != "/" and os.sep in name)
+
+
+@functools.cache
+def _sha256_once(path: Path) -> str:
+    """Each load of a backbone asks several times; the file has 90 MB."""
+    return sha256_of(path)
 
 
 def _packaged_minilm() -> Path | None:

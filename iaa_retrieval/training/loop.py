@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 from transformers import EarlyStoppingCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
@@ -19,6 +17,7 @@ from iaa_retrieval.collections.runs import rank, read_run
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.files import begin_work
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
@@ -136,20 +135,12 @@ def begin_or_continue(options: TrainOptions, work: Path) -> None:
     """Keep the work in progress when it may be resumed; without ``resume`` it is discarded."""
     # What was asked is stored beside the work, so that a run is only continued with the options it began with.
     asked = {key: value for key, value in plain(options).items() if key not in ("resume", "report_to", "output")}
-    record = work / "options.yaml"
-    if options.resume and record.is_file():
-        begun = yaml.safe_load(record.read_text(encoding="utf-8"))
-        differing = sorted(key for key in asked if asked[key] != begun.get(key))
-        if differing:
-            raise UsageError(
-                f"the interrupted run in {work} was begun with other options ({', '.join(differing)}); "
-                "use the same ones, or leave out --resume to start anew"
-            )
-        return
-    if work.exists():
-        shutil.rmtree(work)
-    work.mkdir(parents=True)
-    record.write_text(yaml.safe_dump(asked), encoding="utf-8")
+    differing = begin_work(work, asked, resume=options.resume)
+    if differing:
+        raise UsageError(
+            f"the interrupted run in {work} was begun with other options ({', '.join(differing)}); "
+            "use the same ones, or leave out --resume to start anew"
+        )
 
 
 def best_dev_scores(trainer: RetrievalTrainer) -> dict[str, float]:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def same_environment() -> Iterator[None]:
-    """``prepare_java`` changes the environment; every test starts from the same one."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+def every_test_leaves_the_environment(same_environment: None) -> None:
+    """Nearly all tests here call ``prepare_java``."""
