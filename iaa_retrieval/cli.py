@@ -20,6 +20,7 @@ VERBS = {
     "encode": "Encode a corpus or queries with a bi-encoder (drop-in for pyserini.encode).",
     "search": "Run Pyserini's faiss, lucene or hybrid search with our encoders.",
     "rerank": "Re-rank a run with a cross-encoder (or a bi-encoder).",
+    "export": "Write a checkpoint for another tool: merged, self-contained, sentence-transformers or ONNX.",
     "evaluate": "Score runs against relevance judgments, with significance tests.",
     "reproduce": "Re-run published conditions and check every score.",
     "quickstart": "The whole job on a small real collection, in minutes.",

@@ -16,7 +16,9 @@ from iaa_retrieval.tuning.tuners.config import IAAConfig
 
 ADAPTER_NAME = "default"
 EMBEDDING_TASK = "FEATURE_EXTRACTION"
-_IN_POOLER = r"(?:.*\.)?pooler\..*"
+DEFAULT_SCALING = 1.0
+DEFAULT_ACTIVATION = "relu"
+IN_POOLER = r"(?:.*\.)?pooler\..*"
 
 
 def apply_method(
@@ -27,8 +29,8 @@ def apply_method(
     modules_to_save: list[str] | None = None,
     task_type: str | None = None,
     dropout: float = 0.0,
-    scaling: float = 1.0,
-    activation: str = "relu",
+    scaling: float | None = None,
+    activation: str | None = None,
 ) -> nn.Module:
     """Freeze a transformers model and put a method's trained parameters on it, in place.
 
@@ -40,50 +42,75 @@ def apply_method(
         task_type: PEFT's task type. With "FEATURE_EXTRACTION" the pooler takes no part in the result, so that
             nothing in it is trained (a parameter without a gradient stops distributed training).
         dropout: on the hidden activation of a bottleneck, or LoRA's; a prefix has none.
-        scaling: factor on what bottlenecks and LoRA add. `lora_alpha` is `2 * r * scaling`, so that LoRA's
-            update is `2 * scaling * B A x` at every rank and one learning rate fits all budgets.
-        activation: non-linearity of the bottlenecks, by transformers' name.
+        scaling: factor on what bottlenecks and LoRA add; default: 1. `lora_alpha` is `2 * r * scaling`, so that
+            LoRA's update is `2 * scaling * B A x` at every rank and one learning rate fits all budgets.
+        activation: non-linearity of the bottlenecks, by transformers' name; default: relu.
 
     Returns:
         A `peft.PeftModel` whose adapter is "default"; for `full` the model itself with everything trainable.
 
     Raises:
-        UsageError: an unknown method, dimension or task type; a backbone type that is not supported; BitFit
-            on a backbone without biases (ModernBERT).
+        UsageError: an unknown method, dimension, activation or task type; a scaling or activation that the
+            method does not have; a backbone type that is not supported; BitFit on a backbone without biases
+            (ModernBERT).
     """
     entry = get_method(method)
-    dims = entry.check(dimensions)
     if task_type not in (None, *TaskType):
         raise UsageError(f"unknown task type {task_type!r}; known: {', '.join(TaskType)}")
     pooler = _unused_pooler(model) if task_type == EMBEDDING_TASK else None
     if entry.tuner == "none":
+        entry.check(dimensions)
+        entry.check_overrides(scaling, activation)
         model.requires_grad_(True)
         if pooler is not None:
             pooler.requires_grad_(False)
         trained: nn.Module = model
         return trained
-    architecture = get_architecture(getattr(model.config, "model_type", None))
-    if entry.tuner == "bitfit":
-        config: Any = BitFitConfig(exclude_modules=_IN_POOLER if pooler is not None else None)
-    elif entry.tuner == "lora":
-        targets = "|".join(in_layers(architecture, module) for module in architecture.lora_targets)
-        alpha = 2 * dims["r"] * scaling
-        config = LoraConfig(r=dims["r"], lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
-    else:
-        config = IAAConfig(
-            **entry.settings,
-            r=dims.get("r"),
-            aside_r=dims.get("ar"),
-            prefix_length=dims.get("prefix_length", 0),
-            dropout=dropout,
-            scaling=scaling,
-            activation=activation,
-        )
+    config = method_config(model, method, dimensions, dropout=dropout, scaling=scaling, activation=activation)
+    if entry.tuner == "bitfit" and pooler is not None:
+        config.exclude_modules = IN_POOLER
     config.task_type = task_type
     heads = head_modules(model) if modules_to_save is None else list(modules_to_save)
     config.modules_to_save = heads or None
     tuned: nn.Module = get_peft_model(model, config, adapter_name=ADAPTER_NAME)
     return tuned
+
+
+def method_config(
+    model: Any,
+    method: str,
+    dimensions: Mapping[str, int],
+    *,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    activation: str | None = None,
+) -> Any:
+    """The PEFT configuration of a method on a backbone, for `add_adapter` of transformers or sentence-transformers.
+
+    The arguments are those of `apply_method`, and so are the errors; `full` is no adapter and has none.
+    """
+    entry = get_method(method)
+    dims = entry.check(dimensions)
+    entry.check_overrides(scaling, activation)
+    factor = DEFAULT_SCALING if scaling is None else scaling
+    if entry.tuner == "none":
+        raise UsageError(f"method {method} trains the backbone itself and is no adapter; choose another method")
+    architecture = get_architecture(getattr(model.config, "model_type", None))
+    if entry.tuner == "bitfit":
+        return BitFitConfig()
+    if entry.tuner == "lora":
+        targets = "|".join(in_layers(architecture, module) for module in architecture.lora_targets)
+        alpha = 2 * dims["r"] * factor
+        return LoraConfig(r=dims["r"], lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
+    return IAAConfig(
+        **entry.settings,
+        r=dims.get("r"),
+        aside_r=dims.get("ar"),
+        prefix_length=dims.get("prefix_length", 0),
+        dropout=dropout,
+        scaling=factor,
+        activation=activation or DEFAULT_ACTIVATION,
+    )
 
 
 def head_modules(model: Any) -> list[str]:

@@ -24,6 +24,7 @@ class Architecture:
     attention_output: str  # the linear projection that ends the attention sub-layer
     ffn_output: str  # the linear projection that ends the feed-forward sub-layer
     lora_targets: tuple[str, ...]  # query and value projections
+    key_value: tuple[str, ...]  # key and value projections
     self_attention: str  # the module that a prefix is put in
     prefix_route: str  # "cache", "interface" or "subclass", see `tuners.prefix` and `tuners.subclasses`
     ffn: Tap  # where the branch parallel to the feed-forward block is added
@@ -38,6 +39,7 @@ _BERT = Architecture(
     attention_output="attention.output.dense",
     ffn_output="output.dense",
     lora_targets=("attention.self.query", "attention.self.value"),
+    key_value=("attention.self.key", "attention.self.value"),
     self_attention="attention.self",
     prefix_route="cache",
     ffn=Tap("output", 1, "input_tensor"),
@@ -50,6 +52,7 @@ _MPNET = replace(
     _BERT,
     attention_output="attention.attn.o",
     lora_targets=("attention.attn.q", "attention.attn.v"),
+    key_value=("attention.attn.k", "attention.attn.v"),
     self_attention="attention.attn",
     prefix_route="subclass",
     sublayers=(Tap("attention", 0, "hidden_states"), Tap("output", 1, "input_tensor")),
@@ -60,6 +63,7 @@ _DISTILBERT = Architecture(
     attention_output="attention.out_lin",
     ffn_output="ffn.lin2",
     lora_targets=("attention.q_lin", "attention.v_lin"),
+    key_value=("attention.k_lin", "attention.v_lin"),
     self_attention="attention",
     prefix_route="interface",
     ffn=Tap("ffn", 0, "input"),
@@ -75,6 +79,7 @@ _MODERNBERT = Architecture(
     attention_output="attn.Wo",
     ffn_output="mlp.Wo",
     lora_targets=("attn.Wqkv",),
+    key_value=("attn.Wqkv",),
     self_attention="attn",
     prefix_route="interface",
     ffn=Tap("mlp", 0, "hidden_states"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -42,8 +43,11 @@ class Method:
         place: its place in the reference architecture.
         count: trained weights, from hidden size, number of layers and dimensions; use `weight_count`.
         anchors: (nominal share of bert-base, dimensions) in the IAA paper's tables, the smaller share first.
+        formula: what it computes, in the notation of `docs/methods.md`.
+        initialisation: where its parameters start.
         tuner: the PEFT type that implements it ("iaa", "bitfit", "lora"), or "none" for full fine-tuning.
         settings: what the tuner's configuration needs besides dimensions.
+        takes: which of `scaling` and `activation` mean something to it.
     """
 
     name: str
@@ -52,9 +56,12 @@ class Method:
     dimensions: tuple[str, ...]
     place: Place
     count: Callable[[int, int, Dimensions], int]
+    formula: str
+    initialisation: str
     tuner: str
     anchors: tuple[tuple[float, Dimensions], ...] = ()
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    takes: tuple[str, ...] = ()
 
     def weight_count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
         """Trained weights, without the biases of bottlenecks and without task heads.
@@ -78,6 +85,19 @@ class Method:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UsageError(f"{name} of method {self.name} must be a positive integer, got {value!r}")
         return {name: dimensions[name] for name in self.dimensions}
+
+    def check_overrides(self, scaling: float | None, activation: str | None) -> None:
+        """Refuse a scaling or activation where it means nothing; None, the method's default, always passes.
+
+        Raises:
+            UsageError: the method has none, or a scaling that is not a number above 0.
+        """
+        for name, value in (("scaling", scaling), ("activation", activation)):
+            if value is not None and name not in self.takes:
+                having = ", ".join(method.name for method in _METHODS.values() if name in method.takes)
+                raise UsageError(f"method {self.name} has no {name}; methods that have one: {having}")
+        if scaling is not None and not 0.0 < scaling < math.inf:
+            raise UsageError(f"scaling must be a number above 0, got {scaling}")
 
 
 _METHODS: dict[str, Method] = {}
@@ -126,6 +146,11 @@ def _houlsby(d: int, layers: int, dimensions: Dimensions) -> int:
 
 
 _INSIDE_WORKSPACE = "attention and feed-forward sub-layers"
+_INSIDE_FORMULA = "a = LN(x + h + B_r(h)), h = Attn(x)\ny = LN(a + g + B_r(g)), g = FFN(a)"
+_PREFIX_FORMULA = "Attn(x) = softmax(Q [P_K; K]^T / sqrt(d_head)) [P_V; V] W_o, in every head"
+_BOTTLENECK_START = "W_down ~ N(0, 0.02); W_up = 0 and biases = 0, so a fresh one leaves the backbone bit-identical"
+_PREFIX_START = "P_K, P_V ~ N(0, 0.02); a fresh prefix already takes some attention"
+_BOTTLENECK_TAKES = ("scaling", "activation")
 
 register(
     Method(
@@ -135,6 +160,8 @@ register(
         dimensions=(),
         place=Place("nothing", "the whole backbone", "in place", "-", "-", "none", True),
         count=_bert_weights,
+        formula="every weight of the backbone is trained",
+        initialisation="the backbone's own weights",
         tuner="none",
     )
 )
@@ -147,6 +174,8 @@ register(
         dimensions=(),
         place=Place("bias differences", "every bias", "in place", "none", "addition to the bias", "none", True),
         count=_bert_biases,
+        formula="W x + (b + d), for every linear projection and layer normalisation",
+        initialisation="d = 0",
         tuner="bitfit",
     )
 )
@@ -166,6 +195,8 @@ register(
             False,
         ),
         count=lambda d, layers, dims: layers * 2 * d * dims["prefix_length"],
+        formula=_PREFIX_FORMULA,
+        initialisation=_PREFIX_START,
         tuner="iaa",
         anchors=((0.005, {"prefix_length": 32}), (0.036, {"prefix_length": 200})),
     )
@@ -186,9 +217,12 @@ register(
             False,
         ),
         count=_houlsby,
+        formula=_INSIDE_FORMULA,
+        initialisation=_BOTTLENECK_START,
         tuner="iaa",
         anchors=((0.005, {"r": 16}), (0.067, {"r": 200})),
         settings={"inside": True},
+        takes=_BOTTLENECK_TAKES,
     )
 )
 register(
@@ -207,9 +241,12 @@ register(
             False,
         ),
         count=lambda d, layers, dims: layers * 2 * d * (dims["r"] + dims["prefix_length"]),
+        formula=_PREFIX_FORMULA + "\ny = LN(a + FFN(a) + B_r(a))",
+        initialisation=f"{_BOTTLENECK_START}; {_PREFIX_START}",
         tuner="iaa",
         anchors=((0.005, {"r": 16, "prefix_length": 16}), (0.067, {"r": 200, "prefix_length": 200})),
         settings={"parallel_ffn": True},
+        takes=_BOTTLENECK_TAKES,
     )
 )
 register(
@@ -228,8 +265,11 @@ register(
             True,
         ),
         count=lambda d, layers, dims: layers * 2 * 2 * d * dims["r"],
+        formula="W x + b + 2 s B A x, for the query and value projections; A is r x d, B is d x r",
+        initialisation="A is Kaiming-uniform, B = 0, so a fresh update leaves the backbone bit-identical",
         tuner="lora",
         anchors=((0.005, {"r": 16}), (0.067, {"r": 200})),
+        takes=("scaling",),
     )
 )
 register(
@@ -248,9 +288,12 @@ register(
             False,
         ),
         count=lambda d, layers, dims: _houlsby(d, layers, dims) + layers * 2 * 2 * d * dims["ar"],
+        formula="a = LN(x + h + B_r(h)) + B_ar(x), h = Attn(x)\ny = LN(a + g + B_r(g)) + B_ar(a), g = FFN(a)",
+        initialisation=_BOTTLENECK_START,
         tuner="iaa",
         anchors=((0.005, {"r": 8, "ar": 8}), (0.067, {"r": 100, "ar": 100})),
         settings={"inside": True, "aside": "sublayer"},
+        takes=_BOTTLENECK_TAKES,
     )
 )
 register(
@@ -269,9 +312,12 @@ register(
             False,
         ),
         count=lambda d, layers, dims: _houlsby(d, layers, dims) + layers * 2 * d * dims["ar"],
+        formula=_INSIDE_FORMULA + "\nx' = y + B_ar(x), around every layer",
+        initialisation=_BOTTLENECK_START,
         tuner="iaa",
         anchors=((0.005, {"r": 12, "ar": 12}), (0.067, {"r": 50, "ar": 300})),
         settings={"inside": True, "aside": "layer"},
+        takes=_BOTTLENECK_TAKES,
     )
 )
 register(
@@ -290,10 +336,13 @@ register(
             False,
         ),
         count=lambda d, layers, dims: _houlsby(d, layers, dims) + 2 * d * dims["ar"],
+        formula=_INSIDE_FORMULA + "\nEncoder(e) + B_ar(e), around the whole stack of layers, e the embeddings",
+        initialisation=_BOTTLENECK_START,
         tuner="iaa",
         # The paper prints ar = 960 at 6.7%, which is 7.6%; 360 is the dimension that gives its share.
         anchors=((0.005, {"r": 15, "ar": 24}), (0.067, {"r": 185, "ar": 360})),
         settings={"inside": True, "aside": "model"},
+        takes=_BOTTLENECK_TAKES,
     )
 )
 

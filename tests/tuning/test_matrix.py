@@ -26,7 +26,9 @@ from tuning_models import (
     tuned,
 )
 
+from iaa_retrieval.training.speed import store_frozen_weights_in_bf16
 from iaa_retrieval.tuning.apply import apply_method, count_trainable, head_modules
+from iaa_retrieval.tuning.merging import merge_into_backbone
 from iaa_retrieval.tuning.methods import get_method
 
 matrix = pytest.mark.parametrize(("method", "backbone"), MATRIX)
@@ -66,7 +68,8 @@ def test_reloaded_equals_trained_by_every_way_in(method: str, backbone: str, tin
 @matrix
 def test_gradients_reach_every_trained_parameter_and_no_other(method: str, backbone: str, tiny_backbone: Backbone):
     # GELU: four units may all be on the flat side of a ReLU.
-    model = tuned(load(tiny_backbone(backbone)), method, task_type="FEATURE_EXTRACTION", activation="gelu")
+    activation = {"activation": "gelu"} if "activation" in get_method(method).takes else {}
+    model = tuned(load(tiny_backbone(backbone)), method, task_type="FEATURE_EXTRACTION", **activation)
     model.train()
     model(**batch()).last_hidden_state.square().sum().backward()
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -162,6 +165,32 @@ def test_gradient_checkpointing_gives_equal_gradients(method: str, backbone: str
     assert all(close(plain[name], checkpointed[name]) for name in plain)
 
 
+@matrix
+def test_bf16_trains(method: str, backbone: str, tiny_backbone: Backbone):
+    """Under autocast, with fp32 weights and with the frozen ones stored in bf16, gradients point as in fp32."""
+
+    def gradient(frozen_in_bf16: bool, autocast: bool) -> torch.Tensor:
+        model = tuned(load(tiny_backbone(backbone)), method, task_type="FEATURE_EXTRACTION")
+        if frozen_in_bf16:
+            store_frozen_weights_in_bf16(model)
+        before = states(model) if not frozen_in_bf16 else None
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = model(**batch()).last_hidden_state[:, 0, :8].float().square().sum()
+        loss.backward()
+        found = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
+        assert found.dtype == torch.float32
+        optimizer.step()
+        assert before is None or not torch.equal(states(model), before)
+        return found
+
+    expected = gradient(False, False)
+    for frozen_in_bf16 in (False, True):
+        found = gradient(frozen_in_bf16, True)
+        assert found.isfinite().all()
+        assert torch.nn.functional.cosine_similarity(found, expected, dim=0) > 0.9
+
+
 def _gradients(model: torch.nn.Module, method: str, checkpointing: bool) -> dict[str, torch.Tensor]:
     model = tuned(model, method, task_type="FEATURE_EXTRACTION")
     for module in model.modules():
@@ -212,6 +241,22 @@ def test_head_is_saved_and_reloaded(method: str, backbone: str, tiny_backbone: B
     again = classifier.from_pretrained(tiny_backbone(backbone), num_labels=1).eval()
     assert close(states(PeftModel.from_pretrained(again, tmp_path)), scores)
     assert close(states(classifier.from_pretrained(tmp_path, num_labels=1)), scores)
+
+
+@matrix
+def test_a_classifier_is_merged_and_unloaded(method: str, backbone: str, tiny_backbone: Backbone):
+    model = tuned(load(tiny_backbone(backbone), AutoModelForSequenceClassification), method, task_type="SEQ_CLS")
+    scores = states(model)
+    if method in MERGEABLE:
+        assert close(states(merge_into_backbone(copy.deepcopy(model))), scores)
+        assert close(states(copy.deepcopy(model).merge_and_unload()), scores)
+    else:
+        with pytest.raises(NotImplementedError, match=method):
+            merge_into_backbone(copy.deepcopy(model))
+    bare = load(tiny_backbone(backbone), AutoModelForSequenceClassification)
+    unloaded = model.unload()
+    assert [name for name, _ in unloaded.named_parameters()] == [name for name, _ in bare.named_parameters()]
+    assert torch.equal(states(unloaded.base_model), states(bare.base_model))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

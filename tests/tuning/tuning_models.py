@@ -47,12 +47,12 @@ def tuned(model: Any, method: str, seed: int = 0, **options: Any) -> Any:
     return model
 
 
-def randomise(model: torch.nn.Module, seed: int) -> None:
+def randomise(model: torch.nn.Module, seed: int, deviation: float = 0.3) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+                parameter += deviation * torch.randn(parameter.shape, generator=generator)
 
 
 def batch(padded: bool = True) -> dict[str, torch.Tensor]:

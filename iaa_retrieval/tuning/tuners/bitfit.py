@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.tuning.tuners.config import EXCLUDE_HELP, SAVE_HELP, TARGETS_HELP
 from iaa_retrieval.tuning.tuners.peft_types import BITFIT
-from iaa_retrieval.tuning.tuners.tuner_layer import TunerLayer
+from iaa_retrieval.tuning.tuners.tuner_layer import Replacing, TunerLayer
 
 
 @dataclass
@@ -75,7 +75,7 @@ class BitFitLayer(nn.Module, TunerLayer):
             bias.data = bias.data - self.bitfit_delta[self.merged_adapters.pop()].data.to(bias.dtype)
 
 
-class BitFitModel(tuners_utils.BaseTuner):  # type: ignore[misc]
+class BitFitModel(Replacing, tuners_utils.BaseTuner):  # type: ignore[misc]
     """Puts a `BitFitLayer` around every module with a bias."""
 
     prefix = "bitfit_"

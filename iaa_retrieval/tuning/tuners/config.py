@@ -11,6 +11,7 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.tuning.tuners.peft_types import IAA
 
 ASIDES = ("none", "sublayer", "layer", "model")
+TRAINED_ACTIVATIONS = {"prelu", "xielu"}  # they have parameters of their own, which an adapter does not save
 INITIAL_STD = 0.02  # of down-projections and prefix vectors; up-projections and biases start at zero
 
 TARGETS_HELP = {"help": "Filled in from the backbone; what is given here is replaced."}
@@ -63,5 +64,6 @@ class IAAConfig(PeftConfig):  # type: ignore[misc]
             raise UsageError(f"aside_r must be 1 or more, got {self.aside_r}")
         if not 0.0 <= self.dropout < 1.0:
             raise UsageError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.activation not in ACT2FN:
-            raise UsageError(f"unknown activation {self.activation!r}; known: {', '.join(sorted(ACT2FN))}")
+        if self.activation not in ACT2FN or self.activation in TRAINED_ACTIVATIONS:
+            known = sorted(set(ACT2FN) - TRAINED_ACTIVATIONS)
+            raise UsageError(f"unknown activation {self.activation!r}; known: {', '.join(known)}")

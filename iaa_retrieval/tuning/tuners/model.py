@@ -21,7 +21,7 @@ from iaa_retrieval.tuning.tuners.hooks import (
     remove_ports,
 )
 from iaa_retrieval.tuning.tuners.prefix import ATTENTIONS, install_prefix, remove_prefix
-from iaa_retrieval.tuning.tuners.tuner_layer import float_parameter, refuse_merge
+from iaa_retrieval.tuning.tuners.tuner_layer import Replacing, float_parameter, refuse_merge
 
 # Puts one adapter's part on a module: (host, its name in its parent, its parent, the adapter's name).
 Insertion = Callable[[nn.Module, str, nn.Module, str], None]
@@ -29,7 +29,7 @@ Insertion = Callable[[nn.Module, str, nn.Module, str], None]
 _FIRST_ARGUMENT = Tap("", 0, "hidden_states")
 
 
-class IAAModel(BaseTuner):  # type: ignore[misc]
+class IAAModel(Replacing, BaseTuner):  # type: ignore[misc]
     """Inserts IAA, Houlsby, MAM and prefix adapters into an encoder; PEFT calls it, see `tuning.apply`."""
 
     prefix = "iaa_"

@@ -40,9 +40,10 @@ class PrefixMPNetSelfAttention(MPNetSelfAttention):  # type: ignore[misc]
         output_attentions: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, ...]:
+        # `view`, for `unflatten` would fix the batch size in a traced graph (ONNX).
+        by_head = (*hidden_states.shape[:-1], self.num_attention_heads, self.attention_head_size)
         query, key, value = (
-            projection(hidden_states).unflatten(-1, (self.num_attention_heads, -1)).transpose(1, 2)
-            for projection in (self.q, self.k, self.v)
+            projection(hidden_states).view(by_head).transpose(1, 2) for projection in (self.q, self.k, self.v)
         )
         tokens = key.shape[2]
         key, value = getattr(self, PREFIX).extend(key, value)

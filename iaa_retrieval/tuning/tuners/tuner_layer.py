@@ -54,6 +54,17 @@ class Port(nn.Module):
         delattr(host, name)
 
 
+class Replacing:
+    """A mix-in for tuners: puts a module in place of another, and no more.
+
+    PEFT's own also copies the old one's `weight`, which a saved pooler or RoBERTa's classification head has not,
+    so that a cross-encoder could neither be unloaded nor merged.
+    """
+
+    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
+        setattr(parent, child_name, new_module)
+
+
 def float_parameter(module: nn.Module) -> Tensor:
     """A floating-point parameter of `module`, whose device and dtype new parameters take."""
     return next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
