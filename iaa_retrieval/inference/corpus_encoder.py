@@ -100,6 +100,7 @@ def encode_corpus(
                 vectors = encode_token_ids(
                     encoder,
                     window.token_ids,
+                    role="passage",
                     batch_size=encoding.batch_size,
                     max_length=encoder.config.document_max_length,
                     names=[f"document {document.doc_id}" for document in window.documents],

@@ -46,7 +46,8 @@ def score_pairs(
     )
     cross_encoder.eval()
     for batch in progress(batches, desc="scoring", unit="batch", leave=False) if show_progress else batches:
-        scores[batch] = cross_encoder(**pair_inputs(cross_encoder, tokens, batch, cross_encoder.device)).cpu().numpy()
+        inputs = pair_inputs(cross_encoder, tokens, batch, cross_encoder.device, config.document_max_length)
+        scores[batch] = cross_encoder(**inputs).cpu().numpy()
     if not np.isfinite(scores).all():
         query, passage = pairs[int(np.flatnonzero(~np.isfinite(scores))[0])]
         raise IaaRetrievalError(
@@ -57,13 +58,13 @@ def score_pairs(
 
 
 def pair_inputs(
-    cross_encoder: CrossEncoder, tokens: PairTokens, batch: Sequence[int], device: torch.device
+    cross_encoder: CrossEncoder, tokens: PairTokens, batch: Sequence[int], device: torch.device, max_length: int
 ) -> dict[str, torch.Tensor]:
-    """Padded model inputs [len(batch), tokens] of the pairs at the positions in ``batch``."""
+    """Padded model inputs [len(batch), tokens] of the pairs at the positions ``batch``, at most ``max_length`` wide."""
     pad_id = cross_encoder.tokenizer.pad_token_id or 0
-    ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device)
+    ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device, max_length)
     inputs = {"input_ids": ids, "attention_mask": mask}
     # Encoders without segment embeddings (DistilBERT, ModernBERT, RoBERTa) take no segment ids.
     if getattr(cross_encoder.classifier.config, "type_vocab_size", 0) > 1:
-        inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device)
+        inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device, max_length)
     return inputs

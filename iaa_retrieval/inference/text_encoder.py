@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,7 +28,12 @@ def encode_queries(
     config = encoder.config
     ids = tokenize_texts(encoder.tokenizer, with_prefix(config.query_prefix, texts), config.query_max_length)
     return encode_token_ids(
-        encoder, ids, batch_size=batch_size, max_length=config.query_max_length, show_progress=show_progress
+        encoder,
+        ids,
+        role="query",
+        batch_size=batch_size,
+        max_length=config.query_max_length,
+        show_progress=show_progress,
     )
 
 
@@ -50,6 +56,7 @@ def encode_passages(
     return encode_token_ids(
         encoder,
         ids,
+        role="passage",
         batch_size=batch_size,
         max_length=config.document_max_length,
         show_progress=show_progress,
@@ -61,12 +68,13 @@ def encode_token_ids(
     encoder: BiEncoder,
     token_ids: Sequence[Sequence[int]],
     *,
+    role: Literal["query", "passage"],
     batch_size: int = DEFAULT_BATCH_SIZE,
     max_length: int,
     names: Sequence[str] | None = None,
     show_progress: bool = False,
 ) -> np.ndarray:
-    """Encode unpadded token ids into float32 [n, d].
+    """Encode unpadded token ids of queries or of passages into float32 [n, d].
 
     One batch holds at most ``batch_size * max_length`` tokens, so short texts travel in larger batches.
 
@@ -79,9 +87,10 @@ def encode_token_ids(
     )
     encoder.eval()
     pad_id = encoder.tokenizer.pad_token_id or 0
+    encode = encoder.encode_queries if role == "query" else encoder.encode_passages
     for batch in progress(batches, desc="encoding", unit="batch", leave=False) if show_progress else batches:
-        ids, mask = pad([token_ids[position] for position in batch], pad_id, encoder.device)
-        vectors[batch] = encoder(ids, mask).cpu().numpy()
+        ids, mask = pad([token_ids[position] for position in batch], pad_id, encoder.device, max_length)
+        vectors[batch] = encode(ids, mask).cpu().numpy()
     if not np.isfinite(vectors).all():
         position = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         text = names[position] if names else f"text number {position + 1}"

@@ -1,4 +1,4 @@
-"""The bi-encoder: one encoder for queries and passages, pooled into one vector per text."""
+"""The bi-encoder: one encoder for queries and passages, or one for each, pooled into one vector per text."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from iaa_retrieval.models.backbone import (
 )
 from iaa_retrieval.models.checkpoint import (
     fingerprint_bi_encoder,
+    load_separate_weights,
     load_tuned_tokenizer,
     load_tuned_weights,
     require_weights,
@@ -27,30 +28,69 @@ from iaa_retrieval.models.checkpoint import (
 from iaa_retrieval.models.pooling import POOLINGS, pool
 from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+from iaa_retrieval.models.shared_backbone import SharedBackbone
 
 
 class BiEncoder(nn.Module):
     """An encoder with its tokenizer and settings.
 
     Attributes:
-        encoder: the (possibly PEFT-wrapped) Hugging Face encoder.
+        encoder: the (possibly PEFT-wrapped) Hugging Face encoder; with separate encoders, that of queries.
+        passage_encoder: that of passages, with the same backbone weights; None where one encoder does both.
         tokenizer: its fast tokenizer.
         config: pooling, lengths, prefixes and provenance.
         source: what it was loaded from, for error messages.
     """
 
-    def __init__(self, encoder: nn.Module, tokenizer: Any, config: RetrieverConfig, source: str) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        tokenizer: Any,
+        config: RetrieverConfig,
+        source: str,
+        passage_encoder: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.passage_encoder = passage_encoder
         self.tokenizer = tokenizer
         self.config = config
         self.source = source
 
+    def encode_queries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Encode token ids [batch, tokens] of queries into fp32 vectors [batch, d] (unit length when normalised)."""
+        return self._encode(self.encoder, input_ids, attention_mask)
+
+    def encode_passages(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Encode token ids [batch, tokens] of passages into fp32 vectors [batch, d] (unit length when normalised)."""
+        return self._encode(
+            self.encoder if self.passage_encoder is None else self.passage_encoder, input_ids, attention_mask
+        )
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Encode token ids [batch, tokens] into fp32 vectors [batch, d] (unit length when normalised)."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
+        """Encode token ids [batch, tokens] of either kind of text into fp32 vectors [batch, d].
+
+        Raises:
+            TypeError: the encoders are separate, so that it matters which kind of text it is.
+        """
+        if self.passage_encoder is not None:
+            raise TypeError("this bi-encoder has separate encoders; call encode_queries or encode_passages")
+        return self._encode(self.encoder, input_ids, attention_mask)
+
+    def _encode(self, encoder: nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
         vectors = pool(hidden, attention_mask, self.config.pooling)
         return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
+
+    def with_config(self, **changes: Any) -> BiEncoder:
+        """The same networks and tokenizer under changed settings."""
+        config = replace(self.config, **changes)
+        return BiEncoder(self.encoder, self.tokenizer, config, self.source, self.passage_encoder)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The encoder; with separate encoders that of queries, then that of passages."""
+        return (self.encoder,) if self.passage_encoder is None else (self.encoder, self.passage_encoder)
 
     @property
     def device(self) -> torch.device:
@@ -79,12 +119,14 @@ def load_bi_encoder(
     document_max_length: int | None = None,
     precision: str = "auto",
     device: str = "auto",
+    backbone: SharedBackbone | None = None,
 ) -> BiEncoder:
     """Load a checkpoint of ours, or any plain encoder, ready for inference.
 
     A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder follows its
     sentence-transformers metadata where it has any, else CLS pooling without normalisation (Pyserini's default),
-    and every setting can be overridden.
+    and every setting can be overridden. With ``backbone``, a checkpoint's adapters are put on a backbone that is in
+    memory, which must be in ``precision`` and on ``device`` already.
 
     Raises:
         UsageError: an override contradicts the checkpoint.
@@ -98,6 +140,7 @@ def load_bi_encoder(
         "document_max_length": document_max_length,
     }
     given: dict[str, Any] = {key: value for key, value in overrides.items() if value is not None}
+    passage_encoder = None
     if config is None:
         encoder, tokenizer, config = _load_plain(name_or_path, pooling, normalize)
     else:
@@ -107,12 +150,15 @@ def load_bi_encoder(
         _refuse_contradiction(name_or_path, "l2-norm", normalize, config.normalize)
         _refuse_contradiction(name_or_path, "query prefix", query_prefix, config.query_prefix)
         _refuse_contradiction(name_or_path, "document prefix", document_prefix, config.document_prefix)
-        encoder, tokenizer = _load_tuned(name_or_path, config)
+        require_weights(name_or_path, config, fingerprint_bi_encoder)
+        encoder, passage_encoder = _load_tuned(name_or_path, config, backbone)
+        tokenizer = load_tuned_tokenizer(name_or_path, config)
     config = replace(config, **given)
     _check_lengths(config, encoder, name_or_path)
     device = choose_device(device)
-    encoder.to(device=device, dtype=DTYPES[choose_precision(precision, device)]).eval()
-    return BiEncoder(encoder, tokenizer, config, name_or_path)
+    bi_encoder = BiEncoder(encoder, tokenizer, config, name_or_path, passage_encoder)
+    bi_encoder.to(device=device, dtype=DTYPES[choose_precision(precision, device)])
+    return bi_encoder.eval()
 
 
 def encoder_width(encoder: Any) -> int:
@@ -143,11 +189,12 @@ def _load_plain(name: str, pooling: str | None, normalize: bool | None) -> tuple
     return encoder, tokenizer, replace(config, fingerprint=fingerprint_bi_encoder(config, weights))
 
 
-def _load_tuned(path: str, config: RetrieverConfig) -> tuple[Any, Any]:
+def _load_tuned(path: str, config: RetrieverConfig, backbone: SharedBackbone | None) -> tuple[Any, Any]:
     from transformers import AutoModel
 
-    require_weights(path, config, fingerprint_bi_encoder)
-    return load_tuned_weights(AutoModel, path, config), load_tuned_tokenizer(path, config)
+    if config.separate_encoders:
+        return load_separate_weights(AutoModel, path, config, backbone)
+    return load_tuned_weights(AutoModel, path, config, backbone), None
 
 
 def position_limit(encoder: Any) -> int:

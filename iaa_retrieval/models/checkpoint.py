@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,15 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import sha256_of
 from iaa_retrieval.models.backbone import fingerprint_weights, load_network, load_tokenizer
 from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights, weights_untouched
 
 ADAPTER_FILE = "adapter_model.safetensors"
 FULL_FILE = "model.safetensors"
+# With separate encoders, each adapter is in a directory of its own inside the checkpoint.
+QUERY_DIRECTORY, PASSAGE_DIRECTORY = "query", "passage"
+# What `iaa_retrieval.export` puts inside a self-contained checkpoint, and how retriever.json names it.
+BACKBONE_DIRECTORY = "backbone"
+EMBEDDED_BACKBONE = f"./{BACKBONE_DIRECTORY}"
 
 
 def save_weights(model: nn.Module, directory: Path) -> None:
@@ -26,13 +33,17 @@ def save_weights(model: nn.Module, directory: Path) -> None:
 
 
 def weights_fingerprint(directory: str | Path) -> str:
-    """SHA-256 of the file that holds the tuned weights."""
+    """SHA-256 of the file that holds the tuned weights; with separate encoders, of the hashes of both files."""
     directory = Path(directory)
     for name in (ADAPTER_FILE, FULL_FILE):
         if (directory / name).is_file():
             return sha256_of(directory / name)
+    both = [directory / role / ADAPTER_FILE for role in (QUERY_DIRECTORY, PASSAGE_DIRECTORY)]
+    if all(path.is_file() for path in both):
+        return hashlib.sha256("\n".join(map(sha256_of, both)).encode()).hexdigest()
     raise IaaRetrievalError(
-        f"{directory} holds neither {ADAPTER_FILE} nor {FULL_FILE}; it is not a complete checkpoint"
+        f"{directory} holds neither {ADAPTER_FILE} nor {FULL_FILE}, nor both of {QUERY_DIRECTORY}/ and "
+        f"{PASSAGE_DIRECTORY}/ with an adapter; it is not a complete checkpoint"
     )
 
 
@@ -56,24 +67,71 @@ def load_tuned_tokenizer(path: str, config: RetrieverConfig) -> Any:
     return tokenizer
 
 
-def load_tuned_weights(auto_class: Any, path: str, config: RetrieverConfig, **options: Any) -> Any:
-    """Load a checkpoint's network in fp32.
+def load_tuned_weights(
+    auto_class: Any, path: str, config: RetrieverConfig, backbone: SharedBackbone | None = None, **options: Any
+) -> Any:
+    """Load a checkpoint's network in fp32, or on a backbone that is in memory.
 
     Raises:
-        IaaRetrievalError: the backbone found under the recorded name has other weights; both sides are named.
+        IaaRetrievalError: the backbone found under the recorded name, or ``backbone``, has other weights than the
+            checkpoint was trained on (both sides are named); a fully tuned checkpoint, which has no ``backbone``.
     """
     if (Path(path) / FULL_FILE).is_file():
+        if backbone is not None:
+            raise IaaRetrievalError(
+                f"checkpoint {path} is a whole tuned network, not an adapter on {backbone.name}; load it on its own"
+            )
         return load_network(auto_class, path, **options)
-    from peft import PeftModel
+    network = _bare_network(auto_class, path, config, backbone, **options)
+    return _put_adapter(network, Path(path), shared=backbone is not None)
 
-    base = load_network(auto_class, config.backbone, **options)
-    found = fingerprint_weights(base.base_model)
+
+def load_separate_weights(
+    auto_class: Any, path: str, config: RetrieverConfig, backbone: SharedBackbone | None = None
+) -> tuple[Any, Any]:
+    """Load the query encoder and the passage encoder of a checkpoint that has both, on one backbone.
+
+    Raises:
+        IaaRetrievalError: as :func:`load_tuned_weights`.
+    """
+    queries = _bare_network(auto_class, path, config, backbone)
+    passages = share_weights(queries)
+    return (
+        _put_adapter(queries, Path(path) / QUERY_DIRECTORY, shared=True),
+        _put_adapter(passages, Path(path) / PASSAGE_DIRECTORY, shared=True),
+    )
+
+
+def backbone_location(path: str, config: RetrieverConfig) -> str:
+    """Where a checkpoint's backbone is: inside the checkpoint when that embeds it, else under its recorded name."""
+    return str(Path(path) / BACKBONE_DIRECTORY) if config.backbone == EMBEDDED_BACKBONE else config.backbone
+
+
+def _bare_network(
+    auto_class: Any, path: str, config: RetrieverConfig, backbone: SharedBackbone | None, **options: Any
+) -> Any:
+    if backbone is not None:
+        _require_backbone(path, config, backbone.name, backbone.fingerprint)
+        return backbone.network(auto_class)
+    location = backbone_location(path, config)
+    network = load_network(auto_class, location, **options)
+    _require_backbone(path, config, location, fingerprint_weights(network.base_model))
+    return network
+
+
+def _require_backbone(path: str, config: RetrieverConfig, name: str, found: str) -> None:
     if found != config.backbone_fingerprint:
         raise IaaRetrievalError(
             f"checkpoint {path} was trained on {config.backbone} with weights {config.backbone_fingerprint[:12]}, but "
-            f"{config.backbone} here has weights {found[:12]}; use the backbone it was trained on"
+            f"{name} here has weights {found[:12]}; use the backbone it was trained on"
         )
-    return PeftModel.from_pretrained(base, path)
+
+
+def _put_adapter(network: Any, directory: Path, *, shared: bool) -> Any:
+    from peft import PeftModel
+
+    with weights_untouched(network, str(directory)) if shared else nullcontext():
+        return PeftModel.from_pretrained(network, directory)
 
 
 def fingerprint_bi_encoder(config: RetrieverConfig, weights: str) -> str:

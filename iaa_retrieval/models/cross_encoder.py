@@ -20,6 +20,7 @@ from iaa_retrieval.models.checkpoint import (
 )
 from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+from iaa_retrieval.models.shared_backbone import SharedBackbone
 
 # Half of a pair may be query and up to four tokens are special; a passage needs room beside them.
 SHORTEST_PAIR = 16
@@ -65,9 +66,16 @@ def new_cross_encoder(backbone: str) -> CrossEncoder:
 
 
 def load_cross_encoder(
-    path: str, *, max_length: int | None = None, precision: str = "auto", device: str = "auto"
+    path: str,
+    *,
+    max_length: int | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    backbone: SharedBackbone | None = None,
 ) -> CrossEncoder:
     """Load a cross-encoder checkpoint of ours, ready for inference.
+
+    With ``backbone``, its adapter is put on a backbone that is in memory, in ``precision`` and on ``device`` already.
 
     Raises:
         UsageError: a ``max_length`` (tokens of a pair) that the backbone cannot take.
@@ -80,7 +88,7 @@ def load_cross_encoder(
         found = f"a {config.kind}" if config else "no checkpoint of this project (it has no retriever.json)"
         raise IaaRetrievalError(f"{path} is {found}; a cross-encoder is needed here")
     require_weights(path, config, fingerprint_cross_encoder)
-    classifier = load_tuned_weights(AutoModelForSequenceClassification, path, config, num_labels=1)
+    classifier = load_tuned_weights(AutoModelForSequenceClassification, path, config, backbone, num_labels=1)
     tokenizer = load_tuned_tokenizer(path, config)
     if max_length is not None:
         limit = position_limit(classifier)

@@ -24,7 +24,8 @@ class RetrieverConfig:
     kind: str  # "bi-encoder" or "cross-encoder"
     method: str = "none"  # "none" is an untuned backbone
     dimensions: dict[str, int] = field(default_factory=dict)
-    trainable_parameters: dict[str, int] = field(default_factory=dict)  # weights, biases, heads
+    trainable_parameters: dict[str, int] = field(default_factory=dict)  # weights, biases, heads; of all adapters
+    separate_encoders: bool = False  # an adapter for queries and one for passages; bi-encoders only
     backbone: str = ""
     backbone_fingerprint: str = ""
     pooling: str = "mean"  # "mean", "cls" or "last"; bi-encoders only

@@ -6,13 +6,12 @@ Importing this module imports Pyserini, which starts a JVM; Java is found first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
-from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder, position_limit
+from iaa_retrieval.models.bi_encoder import load_bi_encoder, position_limit
 from iaa_retrieval.pyserini_plugin.java import prepare_java
 
 prepare_java()
@@ -77,7 +76,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         """
         encoder = self.bi_encoder
         if max_length is not None:
-            encoder = _with_config(encoder, document_max_length=max_length)
+            encoder = encoder.with_config(document_max_length=max_length)
         if titles is None:
             return encode_passages(encoder, texts)
         if add_sep:
@@ -122,7 +121,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
     def use_longest_queries(self) -> None:
         """Cut queries only at the tokenizer's or the positions' end, as Pyserini's encoder does."""
         limit = min(position_limit(self.bi_encoder.encoder), self.bi_encoder.tokenizer.model_max_length)
-        self.bi_encoder = _with_config(self.bi_encoder, query_max_length=limit)
+        self.bi_encoder = self.bi_encoder.with_config(query_max_length=limit)
 
     def encode(self, query: str, **kwargs: Any) -> np.ndarray:
         """Encode one query into float32 [d]."""
@@ -132,8 +131,3 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
     def encode_batch(self, queries: Sequence[str]) -> np.ndarray:
         """Encode queries into float32 [len(queries), d]; Pyserini's ``batch_search`` looks for this."""
         return encode_queries(self.bi_encoder, queries)
-
-
-def _with_config(encoder: BiEncoder, **changes: Any) -> BiEncoder:
-    """The same network and tokenizer under changed settings."""
-    return BiEncoder(encoder.encoder, encoder.tokenizer, replace(encoder.config, **changes), encoder.source)

@@ -1,0 +1,132 @@
+"""One backbone in memory, many checkpoints trained on it, chosen call by call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.inference import pair_scorer, text_encoder
+from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
+from iaa_retrieval.models.precision import choose_device, choose_precision
+from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights
+
+Model = TypeVar("Model", BiEncoder, CrossEncoder)
+
+
+class AdapterServer:
+    """Encodes and scores with any of the checkpoints it has loaded, of any method, on one copy of the backbone.
+
+    A checkpoint keeps its own pooling, normalisation, prefixes and lengths, and takes little more memory than its
+    adapter. Every method may be called from several threads at once; the calls take turns.
+
+    ```python
+    server = AdapterServer("all-MiniLM-L6-v2")
+    server.load("scifact", "runs/scifact-iaa-l")
+    vectors = server.encode_queries("scifact", ["Does aspirin thin the blood?"])
+    ```
+
+    Args:
+        backbone: a directory, hub id or ``all-MiniLM-L6-v2``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``, of the backbone and of all adapters.
+        device: ``auto``, ``cpu``, ``cuda:0``, ...
+
+    Raises:
+        IaaRetrievalError: the backbone cannot be loaded, or is a checkpoint of ours.
+    """
+
+    def __init__(self, backbone: str, *, precision: str = "auto", device: str = "auto") -> None:
+        self._device = choose_device(device)
+        self._precision = choose_precision(precision, self._device)
+        if read_retriever_config(backbone) is not None:
+            raise IaaRetrievalError(f"{backbone} is a trained checkpoint; start with its backbone, then load it")
+        plain = load_bi_encoder(backbone, precision=self._precision, device=self._device)
+        self._backbone = SharedBackbone(share_weights(plain.encoder), backbone, plain.config.backbone_fingerprint)
+        self._plain = plain
+        self._served: dict[str, BiEncoder | CrossEncoder] = {"": plain}
+        # Around calls because a tokenizer keeps the truncation of its last call; around loading because transformers
+        # changes settings of the whole process meanwhile, such as the default precision.
+        self._turn = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is loaded, oldest first, without the bare backbone."""
+        return tuple(name for name in list(self._served) if name)
+
+    def load(self, name: str, checkpoint: str | Path) -> None:
+        """Put a checkpoint's adapter (both, where its encoders are separate) on the backbone, to be called ``name``.
+
+        Raises:
+            UsageError: the name is empty or taken.
+            IaaRetrievalError: not a checkpoint, or damaged, or trained on another backbone, or fully fine-tuned.
+        """
+        path = str(checkpoint)
+        with self._turn:
+            if name in self._served:  # the empty name is the bare backbone's
+                raise UsageError(f"the name {name!r} is taken; unload it first, or choose another")
+            config = read_retriever_config(path)
+            if config is None:
+                raise IaaRetrievalError(f"{path} is no checkpoint of this project (it has no retriever.json)")
+            load: Callable[..., BiEncoder | CrossEncoder]
+            load = load_cross_encoder if config.kind == "cross-encoder" else load_bi_encoder
+            model = load(path, precision=self._precision, device=self._device, backbone=self._backbone)
+            if model.config.tokenizer_fingerprint == self._plain.config.tokenizer_fingerprint:
+                model.tokenizer = self._plain.tokenizer  # a tokenizer takes more memory than most adapters
+            self._served[name] = model
+
+    def unload(self, name: str) -> None:
+        """Forget a checkpoint.
+
+        Raises:
+            UsageError: nothing of that name is loaded.
+        """
+        with self._turn:
+            if not name or self._served.pop(name, None) is None:
+                raise self._unknown(name)
+
+    def encode_queries(
+        self, name: str | None, texts: Sequence[str], *, batch_size: int = text_encoder.DEFAULT_BATCH_SIZE
+    ) -> np.ndarray:
+        """Encode queries with the checkpoint ``name`` (None or "": the bare backbone) into float32 [len(texts), d].
+
+        Raises:
+            UsageError: nothing of that name is loaded, or it is a cross-encoder.
+        """
+        with self._turn:
+            return text_encoder.encode_queries(self._find(name, BiEncoder), texts, batch_size=batch_size)
+
+    def encode_passages(
+        self, name: str | None, texts: Sequence[str], *, batch_size: int = text_encoder.DEFAULT_BATCH_SIZE
+    ) -> np.ndarray:
+        """Encode passages; otherwise as :meth:`encode_queries`."""
+        with self._turn:
+            return text_encoder.encode_passages(self._find(name, BiEncoder), texts, batch_size=batch_size)
+
+    def score_pairs(
+        self, name: str, pairs: Sequence[tuple[str, str]], *, batch_size: int = pair_scorer.DEFAULT_BATCH_SIZE
+    ) -> np.ndarray:
+        """Score (query, passage) pairs with the cross-encoder checkpoint ``name``; float32 [len(pairs)].
+
+        Raises:
+            UsageError: nothing of that name is loaded, or it is a bi-encoder.
+        """
+        with self._turn:
+            return pair_scorer.score_pairs(self._find(name, CrossEncoder), pairs, batch_size=batch_size)
+
+    def _find(self, name: str | None, kind: type[Model]) -> Model:
+        model = self._served.get(name or "")
+        if model is None:
+            raise self._unknown(name)
+        if not isinstance(model, kind):
+            methods = "score_pairs" if kind is BiEncoder else "encode_queries or encode_passages"
+            raise UsageError(f"{name or 'the backbone'} is a {model.config.kind}; call {methods}")
+        return model
+
+    def _unknown(self, name: str | None) -> UsageError:
+        return UsageError(f"no checkpoint {name!r} is loaded; loaded: {', '.join(self.names) or 'none'}")
