@@ -1,0 +1,105 @@
+"""A checkpoint with its backbone inside, which can be moved to another place or machine.
+
+    DIRECTORY/
+        retriever.json, adapter_config.json, adapter_model.safetensors, tokenizer   as in any checkpoint
+        backbone/                       the backbone, a plain Hugging Face directory
+        config.json                     the backbone's
+        model.safetensors.index.json    says that the backbone's weights are in backbone/
+
+transformers takes a directory with a ``config.json`` and an adapter for a whole model with an embedded adapter, and
+reads the weights from there, not from ``base_model_name_or_path``, which it would look for in the current directory.
+So ``AutoModel.from_pretrained(DIRECTORY)`` is the tuned model, wherever the directory is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.exporting.source import Source
+from iaa_retrieval.files import read_json, write_json
+from iaa_retrieval.models.backbone import load_network
+from iaa_retrieval.models.checkpoint import (
+    ADAPTER_FILE,
+    BACKBONE_DIRECTORY,
+    EMBEDDED_BACKBONE,
+    FULL_FILE,
+    PASSAGE_DIRECTORY,
+    QUERY_DIRECTORY,
+    backbone_location,
+)
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def write_self_contained(source: Source, directory: Path) -> bool:
+    """Write the checkpoint with its backbone; the tuned weights are copied byte by byte.
+
+    Returns:
+        Whether there is no adapter in it: a fully tuned network needs no backbone.
+
+    Raises:
+        UsageError: it is a plain encoder.
+    """
+    if source.is_untuned:
+        raise UsageError(f"{source.name} is an untuned encoder, and self-contained already")
+    checkpoint = Path(source.name)
+    source.save_tokenizer(directory)
+    if (checkpoint / FULL_FILE).is_file():
+        for name in (FULL_FILE, "config.json"):
+            shutil.copyfile(checkpoint / name, directory / name)
+        source.config.save(directory)
+        return True
+    roles = (QUERY_DIRECTORY, PASSAGE_DIRECTORY) if source.config.separate_encoders else (".",)
+    for role in roles:
+        _copy_adapter(checkpoint / role, directory / role, above="./" if role == "." else "../")
+    backbone = _write_backbone(source, directory / BACKBONE_DIRECTORY)
+    if roles == (".",) and not loads_with_peft_only(source):
+        _write_redirection(source, backbone, directory)
+    replace(source.config, backbone=EMBEDDED_BACKBONE).save(directory)
+    return False
+
+
+def loads_with_peft_only(source: Source) -> bool:
+    """Whether ``AutoModel.from_pretrained`` would load this adapter wrong, or not at all."""
+    from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only
+
+    return loads_with_peft_model_only(source.config.method)
+
+
+def _copy_adapter(checkpoint: Path, directory: Path, above: str) -> None:
+    directory.mkdir(exist_ok=True)
+    shutil.copyfile(checkpoint / ADAPTER_FILE, directory / ADAPTER_FILE)
+    config = read_json(checkpoint / ADAPTER_CONFIG)
+    write_json(directory / ADAPTER_CONFIG, {**config, "base_model_name_or_path": f"{above}{BACKBONE_DIRECTORY}"})
+
+
+def _write_backbone(source: Source, directory: Path) -> Any:
+    """The backbone as the checkpoint's own loader found (and checked) it, without what PEFT put into it."""
+    from transformers import AutoModel
+
+    backbone = load_network(AutoModel, backbone_location(source.name, source.config))
+    backbone.save_pretrained(directory)
+    source.save_tokenizer(directory)
+    return backbone
+
+
+def _write_redirection(source: Source, backbone: Any, directory: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(directory / BACKBONE_DIRECTORY / FULL_FILE, "pt") as weights:
+        names = list(weights.keys())
+    if source.is_cross_encoder:
+        backbone.config.num_labels = 1
+    backbone.config.save_pretrained(directory)
+    size = sum(parameter.nbytes for parameter in backbone.parameters())
+    write_json(
+        directory / f"{FULL_FILE}.index.json",
+        {
+            "metadata": {"total_size": size},
+            "weight_map": dict.fromkeys(names, f"{BACKBONE_DIRECTORY}/{FULL_FILE}"),
+        },
+    )

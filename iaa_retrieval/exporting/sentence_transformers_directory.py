@@ -1,0 +1,116 @@
+"""A directory for sentence-transformers 6 and newer: ``SentenceTransformer(DIR)`` or ``CrossEncoder(DIR)``.
+
+A method that merges gives a plain network with sentence-transformers' files beside it. Any other gives a
+self-contained checkpoint, whose Transformer module is its ``backbone/``: there is no adapter_config.json in it, so
+that sentence-transformers does not go after ``base_model_name_or_path`` (which it would look for in the current
+directory), and transformers then finds the adapter beside it, as in every self-contained checkpoint.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.exporting.merged import NotMergeableError, merge, write_network
+from iaa_retrieval.exporting.self_contained import loads_with_peft_only, write_self_contained
+from iaa_retrieval.exporting.source import Source
+from iaa_retrieval.files import write_json
+from iaa_retrieval.models.bi_encoder import encoder_width
+from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
+
+POOLINGS = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
+_MODULES = "sentence_transformers.models"
+
+
+def write_sentence_transformers(source: Source, directory: Path) -> bool:
+    """Write the directory.
+
+    Returns:
+        Whether there is no adapter in it; loading one of this package's methods needs ``import iaa_retrieval``.
+
+    Raises:
+        UsageError: the method neither merges nor can be loaded by transformers; a cross-encoder whose passages have
+            a prefix, for which sentence-transformers has no place.
+    """
+    if source.is_cross_encoder and source.config.document_prefix:
+        raise UsageError(
+            f"{source.name} puts {source.config.document_prefix!r} before passages, and sentence-transformers' "
+            "CrossEncoder only has a prompt for queries; use --format self-contained or onnx"
+        )
+    merged = _write_weights(source, directory)
+    transformer = "" if merged else BACKBONE_DIRECTORY
+    modules = [_module(0, transformer, "Transformer")]
+    if not source.is_cross_encoder:
+        modules.append(_module(1, "1_Pooling", "Pooling"))
+        (directory / "1_Pooling").mkdir()
+        write_json(directory / "1_Pooling" / "config.json", _pooling(source))
+        if source.config.normalize:
+            modules.append(_module(2, "2_Normalize", "Normalize"))
+    write_json(directory / "modules.json", modules)
+    write_json(directory / transformer / "sentence_bert_config.json", _transformer(source, transformer))
+    write_json(directory / "config_sentence_transformers.json", _settings(source))
+    return merged
+
+
+def _write_weights(source: Source, directory: Path) -> bool:
+    try:
+        merge(source)
+    except NotMergeableError as error:
+        if loads_with_peft_only(source):
+            raise UsageError(
+                f"method {source.config.method} does not merge, and only PEFT's own PeftModel can load it; "
+                "use --format self-contained or onnx"
+            ) from error
+        return write_self_contained(source, directory)
+    write_network(source, directory)
+    return True
+
+
+def _module(number: int, path: str, kind: str) -> dict[str, Any]:
+    return {"idx": number, "name": str(number), "path": path, "type": f"{_MODULES}.{kind}"}
+
+
+def _pooling(source: Source) -> dict[str, Any]:
+    return {
+        "embedding_dimension": encoder_width(source.network),
+        "pooling_mode": POOLINGS[source.config.pooling],
+        "include_prompt": True,
+    }
+
+
+def _transformer(source: Source, path: str) -> dict[str, Any]:
+    config = source.config
+    settings: dict[str, Any] = {"max_seq_length": source.max_length, "do_lower_case": False}
+    if source.is_cross_encoder:
+        settings["transformer_task"] = "sequence-classification"
+    else:
+        # What encode_query and encode_document cut at; plain encode cuts at max_seq_length.
+        settings |= {"query_length": config.query_max_length, "document_length": config.document_max_length}
+    if path:
+        # The adapter is not in the module's own folder but above it.
+        settings["model_kwargs"] = {"adapter_kwargs": {"subfolder": ""}}
+    return settings
+
+
+def _settings(source: Source) -> dict[str, Any]:
+    config = source.config
+    requirements = {"sentence-transformers": ">=6"}
+    if source.is_cross_encoder:
+        prompts = {"query": f"{config.query_prefix} "} if config.query_prefix else {}
+        return {
+            "model_type": "CrossEncoder",
+            "requirements": requirements,
+            "prompts": prompts,
+            "default_prompt_name": "query" if prompts else None,
+            "activation_fn": "torch.nn.modules.linear.Identity",  # our scores are the logits
+        }
+    prefixes = {"query": config.query_prefix, "document": config.document_prefix}
+    return {
+        "model_type": "SentenceTransformer",
+        "requirements": requirements,
+        # A prefix is joined to the text with one space.
+        "prompts": {name: f"{prefix} " if prefix else "" for name, prefix in prefixes.items()},
+        "default_prompt_name": None,
+        "similarity_fn_name": config.similarity,
+    }

@@ -1,0 +1,111 @@
+"""What is exported: a checkpoint, or a plain encoder, in fp32 on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iaa_retrieval.files import read_json, write_json
+from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
+from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, fingerprint_cross_encoder, weights_fingerprint
+from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
+from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+
+
+class Source:
+    """A loaded model, and what every format needs to know about it.
+
+    Attributes:
+        name: the checkpoint's directory, or how a plain encoder was called.
+        model: the model in evaluation mode.
+        config: its settings.
+    """
+
+    def __init__(self, name: str, model: BiEncoder | CrossEncoder) -> None:
+        self.name = name
+        self.model = model
+        self.config: RetrieverConfig = model.config
+
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Whether it scores pairs; else it encodes texts."""
+        return isinstance(self.model, CrossEncoder)
+
+    @property
+    def is_untuned(self) -> bool:
+        """Whether it is a plain encoder, not a checkpoint of ours."""
+        return self.config.method == "none"
+
+    @property
+    def network(self) -> Any:
+        """The Hugging Face (or PEFT) network inside the model."""
+        return self.model.encoder if isinstance(self.model, BiEncoder) else self.model.classifier
+
+    @network.setter
+    def network(self, network: Any) -> None:
+        if isinstance(self.model, BiEncoder):
+            self.model.encoder = network
+        else:
+            self.model.classifier = network
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What the network is fed, as our inference feeds it: bi-encoders never get segment ids."""
+        segments = self.is_cross_encoder and getattr(self.network.config, "type_vocab_size", 0) > 1
+        return ("input_ids", "attention_mask", *(("token_type_ids",) if segments else ()))
+
+    @property
+    def max_length(self) -> int:
+        """The longest input in tokens: of a text, or of a pair."""
+        texts = self.config.document_max_length
+        return texts if self.is_cross_encoder else max(self.config.query_max_length, texts)
+
+    @torch.inference_mode()
+    def run(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Vectors [batch, d] or scores [batch] of one batch of inputs by name, each [batch, tokens].
+
+        Separate encoders give the queries' and then the passages' vectors of the same texts, [2 * batch, d].
+        """
+        if isinstance(self.model, BiEncoder) and self.config.separate_encoders:
+            return torch.cat([self.model.encode_queries(**inputs), self.model.encode_passages(**inputs)])
+        output: torch.Tensor = self.model(**inputs)
+        return output
+
+    def save_tokenizer(self, directory: Path, input_names: Sequence[str] | None = None) -> None:
+        """Write the tokenizer so that a tool which asks nothing else does what our inference does.
+
+        Args:
+            input_names: what it gives; default: `input_names` of the source.
+        """
+        tokenizer = self.model.tokenizer
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.save_pretrained(directory)
+        # A tokenizer writes only those of its settings that it was made with.
+        file = directory / "tokenizer_config.json"
+        settings = {
+            "model_max_length": self.max_length,
+            "model_input_names": list(input_names or self.input_names),
+            "padding_side": "right",
+        }
+        write_json(file, {**read_json(file), **settings})
+
+    def fingerprint_of(self, directory: Path) -> str:
+        """The fingerprint of this model with the weights that are in ``directory``."""
+        fingerprint = fingerprint_cross_encoder if self.is_cross_encoder else fingerprint_bi_encoder
+        return fingerprint(self.config, weights_fingerprint(directory))
+
+
+def load_source(name: str) -> Source:
+    """Load a checkpoint or a plain encoder.
+
+    Raises:
+        IaaRetrievalError: it cannot be loaded, or its files do not fit together.
+    """
+    config = read_retriever_config(name)
+    if config is not None and config.kind == "cross-encoder":
+        return Source(name, load_cross_encoder(name, precision="fp32", device="cpu"))
+    return Source(name, load_bi_encoder(name, precision="fp32", device="cpu"))

@@ -1,0 +1,44 @@
+"""The commands with which stock Pyserini uses a merged bi-encoder."""
+
+from __future__ import annotations
+
+import shlex
+
+from iaa_retrieval.exporting.source import Source
+from iaa_retrieval.models.bi_encoder import encoder_width
+
+# Pyserini looks for these in an encoder's path and then calls its class with arguments of another model.
+MISLEADING = ("clip", "dse")
+
+
+def stock_commands(source: Source, encoder: str) -> str:
+    """Shell commands that encode a corpus and search it; a line that says so where Pyserini cannot do it.
+
+    Args:
+        encoder: path of the merged directory.
+    """
+    config = source.config
+    if config.pooling not in ("mean", "cls"):
+        return f"Stock Pyserini's auto encoder has no pooling {config.pooling!r}; use python -m iaa_retrieval.encode."
+    shared = f"--encoder {shlex.quote(encoder)} --encoder-class auto --pooling {config.pooling}"
+    shared += " --l2-norm" if config.normalize else ""
+    lines = [
+        "python -m pyserini.encode \\",
+        "    input --corpus CORPUS --fields text \\",
+        "    output --embeddings INDEX --to-faiss \\",
+        f"    encoder {shared}{_option('--prefix', config.document_prefix)} \\",
+        f"    --fields text --max-length {config.document_max_length} --dimension {encoder_width(source.network)}"
+        " --device cpu",
+        "python -m pyserini.search.faiss --index INDEX --topics TOPICS --output run.trec --device cpu \\",
+        f"    {shared}{_option('--query-prefix', config.query_prefix)}",
+    ]
+    return "\n".join(lines)
+
+
+def misleading_part(path: str) -> str | None:
+    """The part of a path that makes Pyserini take the encoder for one of another kind."""
+    return next((word for word in MISLEADING if word in path.lower()), None)
+
+
+def _option(name: str, value: str) -> str:
+    return f" {name} {shlex.quote(value)}" if value else ""
