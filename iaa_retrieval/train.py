@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from iaa_retrieval.cli import Verb, device_option, precision_option
-from iaa_retrieval.errors import UsageError
-from iaa_retrieval.training.options import DEFAULT_BATCH_SIZE, DEFAULT_NEGATIVES, TrainOptions
+from iaa_retrieval.training.options import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_METHOD,
+    DEFAULT_NEGATIVES,
+    DISTILLATION_LOSSES,
+    LOSSES,
+    TrainOptions,
+)
 from iaa_retrieval.tuning.methods import METHOD_NAMES
+
+
+def _read_peft_config(ctx: click.Context, param: click.Parameter, value: Any) -> dict[str, Any] | None:
+    """``--peft-config``: a file's JSON object, which a saved train_config.yaml holds written out."""
+    if value is None or isinstance(value, dict):
+        return value
+    try:
+        found = json.loads(Path(value).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"cannot read {value}: {error}") from error
+    if not isinstance(found, dict):
+        raise click.UsageError(f'{value} must hold a JSON object, such as {{"peft_type": "IA3"}}')
+    return found
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
@@ -66,15 +87,30 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         click.option(
             "--method",
             type=click.Choice(METHOD_NAMES),
-            default="iaa-l",
+            default=DEFAULT_METHOD,
             show_default=True,
-            help="What is trained.",
+            help="What is trained; --list-methods explains them.",
         ),
         click.option("--budget", metavar="SHARE", help="Share of the backbone's parameters to train.  [default: 0.5%]"),
-        click.option("--r", type=click.IntRange(min=1), help="Bottleneck (or LoRA) dimension, instead of a budget."),
-        click.option("--ar", type=click.IntRange(min=1), help="Bottleneck dimension of the aside modules."),
         click.option(
-            "--prefix-length", type=click.IntRange(min=1), help="Trained key and value vectors per attention."
+            "--r", type=click.IntRange(min=1), help="Bottleneck (or LoRA) dimension, instead of the budget's."
+        ),
+        click.option("--ar", type=click.IntRange(min=1), help="Dimension of the aside modules, likewise."),
+        click.option(
+            "--prefix-length", type=click.IntRange(min=1), help="Key and value vectors per attention, likewise."
+        ),
+        click.option(
+            "--scaling",
+            type=float,
+            help="Factor on what bottlenecks add; LoRA adds twice as much.  [default: 1]",
+        ),
+        click.option("--activation", metavar="NAME", help="Non-linearity of bottlenecks, e.g. gelu.  [default: relu]"),
+        click.option(
+            "--peft-config",
+            type=click.UNPROCESSED,
+            callback=_read_peft_config,
+            metavar="FILE.json",
+            help='Any other PEFT method: its "peft_type" and fields. Replaces --method and the options above.',
         ),
         click.option("--output", required=True, type=click.Path(file_okay=False), help="Checkpoint directory to make."),
         click.option(
@@ -96,6 +132,32 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             default=(1, 100),
             show_default=True,
             help="First and last rank that negatives are taken from.",
+        ),
+        click.option(
+            "--negative-margin",
+            type=float,
+            help="Leave out negatives that score above the query's positive minus this.  [default: keep them]",
+        ),
+        click.option(
+            "--teacher",
+            type=click.Path(dir_okay=False),
+            metavar="RUN",
+            help="Distil: TREC run of the training queries whose scores are learnt.  [default negatives, too]",
+        ),
+        click.option(
+            "--distillation",
+            type=click.Choice(DISTILLATION_LOSSES),
+            help="How the teacher's scores are learnt.  [default: kl]",
+        ),
+        click.option(
+            "--distillation-weight",
+            type=float,
+            help="Share of that in the loss; the rest learns from the judgments.  [default: 0.5]",
+        ),
+        click.option(
+            "--teacher-temperature",
+            type=float,
+            help="Divides the teacher's scores; 0.05 suits cosines.  [default: 1]",
         ),
         click.option("--train-queries", type=int, help="Train on so many queries, drawn by seed.  [default: all]"),
         click.option("--dev-split", help="Split whose queries choose the best checkpoint."),
@@ -131,6 +193,12 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             help="Peak learning rate.  [default: 1e-3, for full fine-tuning " + ("5e-5]" if cross else "3e-5]"),
         ),
         click.option("--batch-size", type=int, help=f"Queries per step.  [default: {DEFAULT_BATCH_SIZE[kind]}]"),
+        click.option(
+            "--grad-cache",
+            type=int,
+            metavar="TEXTS",
+            help="Hold the activations of so many texts at once (gradient caching): memory for time.  [default: all]",
+        ),
         click.option("--warmup", type=float, default=0.1, show_default=True, help="Share of the steps to warm up."),
         click.option("--weight-decay", type=float, default=0.01, show_default=True, help="AdamW weight decay."),
         click.option(
@@ -157,7 +225,17 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         click.option("--report-to", default="none", show_default=True, help="Trackers, e.g. tensorboard."),
         click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command."),
     ]
-    if not cross:
+    if cross:
+        options.append(
+            click.option(
+                "--loss",
+                type=click.Choice(LOSSES),
+                default=LOSSES[0],
+                show_default=True,
+                help="How a positive is set against its negatives.",
+            )
+        )
+    else:
         options += [
             click.option(
                 "--temperature", type=float, default=0.05, show_default=True, help="Divides the similarities."
@@ -171,6 +249,11 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 "--normalize/--no-normalize",
                 default=None,
                 help="Unit-length vectors.  [default: the backbone's own, else yes]",
+            ),
+            click.option(
+                "--separate-encoders",
+                is_flag=True,
+                help="Two adapters on the one backbone, one for queries and one for documents.",
             ),
             click.option(
                 "--dev-documents",
@@ -189,7 +272,30 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return decorate
 
 
+def _list_methods(ctx: click.Context, param: click.Parameter, form: str | None) -> None:
+    """``--list-methods``: print the registry and end."""
+    if form is None:
+        return
+    from iaa_retrieval.tuning.listing import COSTS_FILE, methods_page, methods_table, read_costs
+
+    click.echo(methods_page(read_costs(COSTS_FILE)) if form == "markdown" else methods_table(), nl=False)
+    ctx.exit()
+
+
+list_methods_option = click.option(
+    "--list-methods",
+    type=click.Choice(("table", "markdown")),
+    is_flag=False,
+    flag_value="table",
+    is_eager=True,
+    expose_value=False,
+    callback=_list_methods,
+    help="Print all methods and end; 'markdown' prints the documentation page (docs/methods.md).",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@list_methods_option
 def main() -> None:
     """Tune a retriever: a bi-encoder for first-stage search, or a cross-encoder for re-ranking.
 
@@ -202,6 +308,7 @@ def main() -> None:
 
 @main.command("bi-encoder", cls=Verb)
 @_options("bi-encoder")
+@list_methods_option
 def bi_encoder(**values: Any) -> None:
     """Train query and document vectors with in-batch and hard negatives."""
     _train("bi-encoder", values)
@@ -209,14 +316,16 @@ def bi_encoder(**values: Any) -> None:
 
 @main.command("cross-encoder", cls=Verb)
 @_options("cross-encoder")
+@list_methods_option
 def cross_encoder(**values: Any) -> None:
     """Train a re-ranker: one positive against the negatives of its query."""
     _train("cross-encoder", values)
 
 
 def _train(kind: str, values: dict[str, Any]) -> None:
-    if values["budget"] and any(values[name] for name in ("r", "ar", "prefix_length")):
-        raise UsageError("--budget and explicit dimensions contradict each other; give one of them")
+    source = click.get_current_context().get_parameter_source("method")
+    if values["peft_config"] is not None and source is ParameterSource.DEFAULT:
+        values["method"] = None
     from iaa_retrieval.training.run import train_retriever
 
     result = train_retriever(TrainOptions(kind=kind, **values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -73,7 +74,14 @@ def test_help_imports_nothing_heavy() -> None:
     ("kind", "arguments", "code", "message"),
     [
         ("bi-encoder", ("--method", "iaa-x"), 2, "'iaa-x' is not one of"),
-        ("bi-encoder", ("--budget", "0.5%", "--r", "4"), 2, "--budget and explicit dimensions contradict each other"),
+        ("bi-encoder", ("--method", "lora", "--ar", "4"), 2, "method lora has no dimension ar"),
+        ("bi-encoder", ("--method", "lora", "--activation", "gelu"), 2, "method lora has no activation; methods that"),
+        ("cross-encoder", ("--method", "prefix", "--activation", "gelu"), 2, "method prefix has no activation"),
+        ("bi-encoder", ("--method", "bitfit", "--scaling", "2"), 2, "method bitfit has no scaling; methods that have"),
+        ("bi-encoder", ("--method", "full", "--scaling", "2"), 2, "method full has no scaling"),
+        ("bi-encoder", ("--scaling", "0"), 2, "scaling must be a number above 0, got 0.0"),
+        ("bi-encoder", ("--activation", "squash"), 2, "unknown activation 'squash'; known: gelu"),
+        ("bi-encoder", ("--peft-config", "nowhere.json"), 2, "cannot read nowhere.json"),
         ("bi-encoder", ("--budget", "0.5"), 2, "write it as in 0.5%"),
         ("bi-encoder", ("--collection", "no/such/collection"), 2, "no/such/collection"),
         ("bi-encoder", ("--collection", "./nowhere"), 1, "./nowhere: no such file or directory"),
@@ -93,6 +101,63 @@ def test_wrong_usage(kind: str, arguments: tuple[str, ...], code: int, message: 
     assert message in result.output
     assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dimensions_override_the_budget(toy: Toy, tmp_path: Path) -> None:
+    options = ("--budget", "5%", "--max-steps", "1")
+    for name, extra in (("budget", ()), ("both", ("--ar", "9"))):
+        result = train("bi-encoder", *toy.arguments, *options, *extra, "--output", tmp_path / name)
+        assert result.exit_code == 0, result.output
+    budget, both = (load_bi_encoder(str(tmp_path / name)).config.dimensions for name in ("budget", "both"))
+    assert budget["ar"] != 9
+    assert both == {"r": budget["r"], "ar": 9}
+
+
+def test_scaling_and_activation_are_recorded(toy: Toy, tmp_path: Path) -> None:
+    options = ("--scaling", "0.5", "--activation", "gelu", "--r", "2", "--ar", "3", "--max-steps", "1")
+    result = train("bi-encoder", *toy.arguments, *options, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    training = load_bi_encoder(str(tmp_path / "out")).config.training
+    assert (training["scaling"], training["activation"]) == (0.5, "gelu")
+    saved = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert (saved["scaling"], saved["activation"], saved["r"], saved["aside_r"]) == (0.5, "gelu", 2, 3)
+
+
+def test_a_peft_configuration_and_again_from_the_saved_one(toy: Toy, tmp_path: Path) -> None:
+    file = tmp_path / "dora.json"
+    file.write_text('{"peft_type": "LORA", "use_dora": true, "r": 2}')
+    first, second = tmp_path / "first", tmp_path / "second"
+    result = train("bi-encoder", *toy.arguments, "--peft-config", file, "--max-steps", "2", "--output", first)
+    assert result.exit_code == 0, result.output
+    file.unlink()
+    assert load_bi_encoder(str(first)).config.method == "peft-dora"
+    result = train("bi-encoder", "--config", first / "train_config.yaml", "--output", second)
+    assert result.exit_code == 0, result.output
+    left, right = adapter(first), adapter(second)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    ("content", "extra", "message"),
+    [
+        ("[1]", (), "must hold a JSON object"),
+        ("{", (), "cannot read"),
+        ('{"peft_type": "IA3"}', ("--method", "lora"), "--peft-config says all about the method; leave out --method"),
+        ('{"peft_type": "IA3"}', ("--budget", "1%", "--r", "2"), "leave out --budget, --r"),
+        ('{"peft_type": "PROMPT_TUNING"}', (), "use --method prefix"),
+        ('{"peft_type": "IA33"}', (), "unknown PEFT type 'IA33'"),
+    ],
+)
+def test_malformed_peft_configurations(
+    content: str, extra: tuple[str, ...], message: str, toy: Toy, tmp_path: Path
+) -> None:
+    file = tmp_path / "peft.json"
+    file.write_text(content)
+    result = train("bi-encoder", *toy.arguments, "--peft-config", file, *extra, "--output", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_cross_encoder_needs_negatives(toy: Toy, tmp_path: Path) -> None:
@@ -176,7 +241,10 @@ def test_as_a_module(toy: Toy, tmp_path: Path) -> None:
     finished = subprocess.run([*command, "--output", tmp_path / "out"], capture_output=True, text=True, check=True)
     assert finished.stdout.startswith(f"{tmp_path / 'out'}: trained in")
     assert len(finished.stdout.splitlines()) == 1
-    assert "576 weights" in finished.stderr
+    # Counted before the training starts: three bottlenecks of r = 1 in each of three layers of width 32.
+    assert "576 weights (" in finished.stderr
+    assert "% of the backbone's " in finished.stderr
+    assert "297 biases and 0 in heads" in finished.stderr
     assert "it/s" not in finished.stderr
 
 

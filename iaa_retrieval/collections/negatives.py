@@ -23,6 +23,12 @@ class MiningReport(NamedTuple):
     kept: int
     """Negatives returned, after ``per_query``."""
 
+    def __str__(self) -> str:
+        return (
+            f"{self.kept} kept for {self.queries} queries ({self.queries_without_hits} of them without a hit); dropped "
+            f"{self.dropped_positive} that are relevant and {self.dropped_margin} within the margin of the positive"
+        )
+
 
 def mine_negatives(
     run: Run,

@@ -12,15 +12,21 @@ from iaa_retrieval.inference.tokens import tokenize_pairs, tokenize_texts, with_
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.data import Example, TrainingData
+from iaa_retrieval.training.objectives import NO_DOCUMENT
 
 
 class BiEncoderCollator:
-    """Token ids of the queries and of all their passages, and which passage is whose positive."""
+    """Token ids of the queries and of all their passages, and what is known about which belong together.
+
+    ``positive_index`` [batch] is each query's positive's row among the passages. ``passage_keys`` [passages] and
+    ``relevant_keys`` [batch, most relevant documents] number documents, the same in every batch.
+    """
 
     def __init__(self, bi_encoder: BiEncoder, data: TrainingData, document_max_length: int) -> None:
         self._encoder = bi_encoder
         self._data = data
         self._document_max_length = document_max_length
+        self._keys = {doc_id: key for key, doc_id in enumerate(sorted(data.passages))}
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         config, tokenizer = self._encoder.config, self._encoder.tokenizer
@@ -31,20 +37,23 @@ class BiEncoderCollator:
             first.append(first[-1] + len(example.passage_ids))
         queries = with_prefix(config.query_prefix, [self._data.queries[e.query_id] for e in examples])
         passages = with_prefix(config.document_prefix, [self._data.passages[d] for d in doc_ids])
-        query_ids, query_mask = pad(tokenize_texts(tokenizer, queries, config.query_max_length), pad_id, cpu)
-        passage_ids, passage_mask = pad(tokenize_texts(tokenizer, passages, self._document_max_length), pad_id, cpu)
-        ignore = torch.zeros(len(examples), len(doc_ids), dtype=torch.bool)
-        for row, (example, own) in enumerate(zip(examples, first, strict=True)):
-            relevant = set(self._data.positives[example.query_id])
-            ignore[row] = torch.tensor([d in relevant and column != own for column, d in enumerate(doc_ids)])
-        return {
+        query_length, passage_length = config.query_max_length, self._document_max_length
+        query_rows = tokenize_texts(tokenizer, queries, query_length)
+        passage_rows = tokenize_texts(tokenizer, passages, passage_length)
+        query_ids, query_mask = pad(query_rows, pad_id, cpu, query_length)
+        passage_ids, passage_mask = pad(passage_rows, pad_id, cpu, passage_length)
+        relevant = [[self._keys[d] for d in self._data.positives[example.query_id]] for example in examples]
+        width = max(map(len, relevant))
+        batch = {
             "query_ids": query_ids,
             "query_mask": query_mask,
             "passage_ids": passage_ids,
             "passage_mask": passage_mask,
             "positive_index": torch.tensor(first),
-            "ignore": ignore,
+            "passage_keys": torch.tensor([self._keys[d] for d in doc_ids]),
+            "relevant_keys": torch.tensor([keys + [NO_DOCUMENT] * (width - len(keys)) for keys in relevant]),
         }
+        return {**batch, **_teacher_scores(self._data, examples)}
 
 
 class CrossEncoderCollator:
@@ -73,5 +82,13 @@ class CrossEncoderCollator:
             max_length=self._max_length,
             query_max_length=config.query_max_length,
         )
-        inputs = pair_inputs(self._model, tokens, range(len(pairs)), torch.device("cpu"))
-        return {**inputs, "group_size": torch.tensor(size)}
+        inputs = pair_inputs(self._model, tokens, range(len(pairs)), torch.device("cpu"), self._max_length)
+        return {**inputs, "group_size": torch.tensor(size), **_teacher_scores(self._data, examples)}
+
+
+def _teacher_scores(data: TrainingData, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    """The teacher's scores [batch, 1 + negatives] of each query's own passages; nothing without a teacher."""
+    if not data.teacher:
+        return {}
+    scores = [[data.teacher[example.query_id][d] for d in example.passage_ids] for example in examples]
+    return {"teacher_scores": torch.tensor(scores, dtype=torch.float32)}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from iaa_retrieval.collections.base import Collection
-from iaa_retrieval.collections.types import Qrels
+from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import IaaRetrievalError
 
 
@@ -28,12 +28,14 @@ class TrainingData:
         passages: document id -> text, of every document that an example can name.
         positives: query id -> relevant document ids, sorted.
         negatives: query id -> mined document ids, hardest first.
+        teacher: query id -> document id -> the score to learn; empty without a teacher.
     """
 
     queries: dict[str, str]
     passages: dict[str, str]
     positives: dict[str, list[str]]
     negatives: dict[str, list[str]]
+    teacher: Run = field(default_factory=dict)
 
 
 def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[str, Sequence[str]]) -> TrainingData:
@@ -80,6 +82,9 @@ def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[
 class ExampleDataset:
     """A map-style dataset: one example per (query, relevant passage), negatives drawn anew each epoch.
 
+    With a teacher, every passage of an example must have a teacher's score: a relevant passage without one, or of a
+    query with too few scored negatives, makes no example.
+
     What is drawn depends on the seed, the epoch and the position only, so a resumed run sees what an
     uninterrupted one sees.
     """
@@ -89,11 +94,29 @@ class ExampleDataset:
         self._count = negatives_per_query
         self._seed = seed
         self._epoch = 0
-        self._pairs = [(query_id, doc_id) for query_id, ids in data.positives.items() for doc_id in ids]
+        self._pairs = [
+            (query_id, doc_id)
+            for query_id, ids in data.positives.items()
+            for doc_id in ids
+            if self._usable(query_id, doc_id)
+        ]
+        if not self._pairs:
+            raise IaaRetrievalError(
+                f"the teacher's run scores no query's positive together with {negatives_per_query} of its negatives; "
+                "is it a run of the training queries?"
+            )
         self._pool = sorted({doc_id for ids in data.negatives.values() for doc_id in ids})
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    def _usable(self, query_id: str, positive: str) -> bool:
+        if not self.data.teacher:
+            return True
+        return (
+            positive in self.data.teacher.get(query_id, ())
+            and len(self.data.negatives.get(query_id, ())) >= self._count
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the data loader at the start of each epoch."""

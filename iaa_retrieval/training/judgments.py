@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.collection import load_collection
 from iaa_retrieval.collections.holdout import hold_out
 from iaa_retrieval.collections.negatives import mine_negatives
+from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -46,7 +48,9 @@ def load_judgments(options: TrainOptions) -> tuple[Collection, Qrels, Qrels]:
 def mine_training_data(
     options: TrainOptions, collection: Collection, qrels: Qrels, run: Run, hyper: ResolvedHyperparameters
 ) -> TrainingData:
-    """The training texts, with the negatives that ``run`` gives.
+    """The training texts, with the negatives that ``run`` gives and the teacher's scores.
+
+    With a teacher, documents that it did not score are no negatives.
 
     Raises:
         UsageError: a cross-encoder without a run to take negatives from.
@@ -60,10 +64,21 @@ def mine_training_data(
     if hyper.negatives_per_query == 0 or not run:
         return load_training_data(collection, qrels, {})
     first, last = options.negative_ranks
-    negatives, report = mine_negatives(run, qrels, first_rank=first, last_rank=last)
-    LOG.info("negatives from %s: %s", options.negatives, report)
+    negatives, report = mine_negatives(run, qrels, first_rank=first, last_rank=last, margin=options.negative_margin)
+    LOG.info("negatives from %s: %s", options.negatives or options.teacher, report)
     if not report.kept:
         raise IaaRetrievalError(
             f"{options.negatives} gives no negative for any training query; is it a run of these queries?"
         )
-    return load_training_data(collection, qrels, negatives)
+    if options.teacher is None:
+        return load_training_data(collection, qrels, negatives)
+    teacher = read_run(options.teacher)
+    scored = {q: [d for d in ids if d in teacher.get(q, ())] for q, ids in negatives.items()}
+    LOG.info(
+        "teacher %s: scores %d of these negatives and the positives of %d of %d queries",
+        options.teacher,
+        sum(map(len, scored.values())),
+        sum(any(grade > 0 and d in teacher.get(q, ()) for d, grade in grades.items()) for q, grades in qrels.items()),
+        len(qrels),
+    )
+    return replace(load_training_data(collection, qrels, scored), teacher=teacher)

@@ -23,6 +23,7 @@ from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import ExampleDataset, TrainingData
 from iaa_retrieval.training.dev import DEV_METRICS, bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
+from iaa_retrieval.training.losses import Distillation
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
 from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 from iaa_retrieval.training.output import plain
@@ -70,14 +71,18 @@ def make_trainer(
 ) -> RetrievalTrainer:
     """The trainer of one run, which keeps its checkpoints in ``work``."""
     length = options.train_max_length or model.config.document_max_length
+    distillation = None
+    if hyper.distillation and hyper.distillation_weight and hyper.teacher_temperature:
+        distillation = Distillation(hyper.distillation, hyper.distillation_weight, hyper.teacher_temperature)
     objective: nn.Module
     if isinstance(model, BiEncoder):
         objective, collator = (
-            BiEncoderObjective(model, options.temperature),
+            BiEncoderObjective(model, options.temperature, distillation, options.grad_cache),
             BiEncoderCollator(model, data, length),
         )
     else:
-        objective, collator = CrossEncoderObjective(model), CrossEncoderCollator(model, data, length)  # type: ignore[assignment]
+        objective = CrossEncoderObjective(model, options.loss, distillation, options.grad_cache)
+        collator = CrossEncoderCollator(model, data, length)  # type: ignore[assignment]
     dataset = ExampleDataset(data, hyper.negatives_per_query, options.seed)
     interval = {"steps": options.eval_steps} if options.eval_steps else {}
     strategy = "steps" if options.eval_steps else "epoch"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only
 
 _BI_ENCODER_USE = """\
 With Pyserini, over a Faiss directory (`python -m iaa_retrieval.encode` makes one):
@@ -52,6 +53,24 @@ model = PeftModel.from_pretrained({auto_class}.from_pretrained("BACKBONE"{extra}
 ```
 """
 
+_PEFT_MODEL_ONLY = """
+Nothing else loads it: `AutoModel.from_pretrained("CHECKPOINT")`, `load_adapter` and sentence-transformers refuse
+{method} adapters, or read them wrongly without saying so.
+"""
+
+_SEPARATE_PEFT_USE = """\
+With PEFT alone, each adapter on a backbone of its own:
+
+```python
+import iaa_retrieval  # makes the method known to PEFT
+from peft import PeftModel
+from transformers import AutoModel
+
+query_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained("BACKBONE"), "CHECKPOINT/query")
+passage_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained("BACKBONE"), "CHECKPOINT/passage")
+```
+"""
+
 
 _DEV_NOTE = {
     "bi-encoder": "Dev scores are of held-out queries over a sampled corpus; they chose the checkpoint and are not "
@@ -71,17 +90,24 @@ def model_card(config: RetrieverConfig) -> str:
     )
     cross = config.kind == "cross-encoder"
     use = _CROSS_ENCODER_USE if cross else _BI_ENCODER_USE
-    if config.method != "full":
+    if config.separate_encoders:
+        use += "\n" + _SEPARATE_PEFT_USE
+    elif config.method != "full":
         use += "\n" + _PEFT_USE.format(
             auto_class="AutoModelForSequenceClassification" if cross else "AutoModel",
             extra=", num_labels=1" if cross else "",
         )
+    if loads_with_peft_model_only(config.method):
+        use += _PEFT_MODEL_ONLY.format(method=config.method)
+    adapters = (
+        "| adapters | one for queries (`query/`), one for passages (`passage/`) |\n" if config.separate_encoders else ""
+    )
     front = "library_name: peft\n" if config.method != "full" else ""
     return (
         f"---\n{front}pipeline_tag: {'text-ranking' if cross else 'feature-extraction'}\n---\n\n"
         f"# {config.method} {config.kind} on {config.backbone}\n\n"
         "| | |\n|---|---|\n"
-        f"| method | {config.method} |\n| dimensions | {dimensions} |\n| trained parameters | {counts} |\n"
+        f"| method | {config.method} |\n| dimensions | {dimensions} |\n| trained parameters | {counts} |\n{adapters}"
         f"| backbone | {config.backbone} (weights {config.backbone_fingerprint[:12]}) |\n"
         f"{training}{scores}\n"
         f"{_DEV_NOTE[config.kind] if config.dev_scores else ''}## How to use it\n\n" + use

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
-from iaa_retrieval.training.losses import contrastive_loss, localized_contrastive_loss
+from iaa_retrieval.training.across_processes import gather_rows, rows_before, scaled_for_averaging, widest
+from iaa_retrieval.training.chunks import forward_in_chunks
+from iaa_retrieval.training.losses import CROSS_ENCODER_LOSSES, Distillation, contrastive_loss
+
+NO_DOCUMENT = -1  # fills rows of document keys
 
 
 class BiEncoderObjective(nn.Module):
-    """Contrastive training of a bi-encoder."""
+    """Contrastive training of a bi-encoder, with the negatives of every query of every process.
 
-    def __init__(self, bi_encoder: BiEncoder, temperature: float) -> None:
+    Args:
+        bi_encoder: what is trained.
+        temperature: divides the similarities.
+        distillation: how a teacher's scores enter; None without a teacher.
+        grad_cache: texts whose activations are held at once; None holds all.
+    """
+
+    def __init__(
+        self,
+        bi_encoder: BiEncoder,
+        temperature: float,
+        distillation: Distillation | None = None,
+        grad_cache: int | None = None,
+    ) -> None:
         super().__init__()
         self.bi_encoder = bi_encoder
         self.temperature = temperature
+        self.distillation = distillation
+        self.grad_cache = grad_cache
 
     def forward(
         self,
@@ -25,20 +45,61 @@ class BiEncoderObjective(nn.Module):
         passage_ids: torch.Tensor,
         passage_mask: torch.Tensor,
         positive_index: torch.Tensor,
-        ignore: torch.Tensor,
+        passage_keys: torch.Tensor,
+        relevant_keys: torch.Tensor,
+        teacher_scores: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """``{"loss": scalar}`` of a batch made by :class:`~iaa_retrieval.training.collators.BiEncoderCollator`."""
-        queries = self.bi_encoder(query_ids, query_mask)
-        passages = self.bi_encoder(passage_ids, passage_mask)
-        return {"loss": contrastive_loss(queries, passages, positive_index, ignore, self.temperature)}
+        queries = forward_in_chunks(
+            self.bi_encoder.encode_queries, {"input_ids": query_ids, "attention_mask": query_mask}, self.grad_cache
+        )
+        passages = forward_in_chunks(
+            self.bi_encoder.encode_passages, {"input_ids": passage_ids, "attention_mask": passage_mask}, self.grad_cache
+        )
+        all_positives = gather_rows(positive_index + rows_before(passages))
+        width = widest(relevant_keys) - relevant_keys.shape[1]
+        ignore = known_positives(
+            gather_rows(passage_keys),
+            gather_rows(functional.pad(relevant_keys, (0, width), value=NO_DOCUMENT)),
+            all_positives,
+        )
+        scores = self._similarities(gather_rows(queries), gather_rows(passages))
+        loss = scaled_for_averaging(contrastive_loss(scores, all_positives, ignore))
+        if self.distillation is not None and teacher_scores is not None:
+            # A teacher scored a query's own passages only, so this part needs no other process.
+            own = self._similarities(queries, passages)
+            columns = positive_index[:, None] + torch.arange(teacher_scores.shape[1], device=own.device)
+            loss = self.distillation.mixed_with(loss, own.gather(1, columns), teacher_scores)
+        return {"loss": loss}
+
+    def _similarities(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        # Autocast would round to bf16, and dividing by the temperature makes that error 20 times larger.
+        with torch.autocast(queries.device.type, enabled=False):
+            return queries @ passages.T / self.temperature
 
 
 class CrossEncoderObjective(nn.Module):
-    """Localised contrastive training of a cross-encoder."""
+    """Training of a cross-encoder on groups: one positive and the negatives of its query.
 
-    def __init__(self, cross_encoder: CrossEncoder) -> None:
+    Args:
+        cross_encoder: what is trained.
+        loss: a name in :data:`~iaa_retrieval.training.losses.CROSS_ENCODER_LOSSES`.
+        distillation: how a teacher's scores enter; None without a teacher.
+        grad_cache: pairs whose activations are held at once; None holds all.
+    """
+
+    def __init__(
+        self,
+        cross_encoder: CrossEncoder,
+        loss: str = "localized-contrastive",
+        distillation: Distillation | None = None,
+        grad_cache: int | None = None,
+    ) -> None:
         super().__init__()
         self.cross_encoder = cross_encoder
+        self.loss = CROSS_ENCODER_LOSSES[loss]
+        self.distillation = distillation
+        self.grad_cache = grad_cache
 
     def forward(
         self,
@@ -46,8 +107,35 @@ class CrossEncoderObjective(nn.Module):
         attention_mask: torch.Tensor,
         group_size: torch.Tensor,
         token_type_ids: torch.Tensor | None = None,
+        teacher_scores: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """``{"loss": scalar}`` of a batch of groups of ``group_size`` pairs, the positive pair first in each."""
-        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        scores = self.cross_encoder(input_ids=input_ids, attention_mask=attention_mask, **segments)
-        return {"loss": localized_contrastive_loss(scores.view(-1, int(group_size)))}
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        scores = forward_in_chunks(self.cross_encoder, inputs, self.grad_cache)
+        groups = scores.view(-1, int(group_size))
+        loss = self.loss(groups)
+        if self.distillation is not None and teacher_scores is not None:
+            loss = self.distillation.mixed_with(loss, groups, teacher_scores)
+        return {"loss": loss}
+
+
+def known_positives(
+    passage_keys: torch.Tensor, relevant_keys: torch.Tensor, positive_index: torch.Tensor
+) -> torch.Tensor:
+    """Which passages of a batch are relevant to which query, the query's own positive apart.
+
+    Args:
+        passage_keys: int64 [n]; a number for each passage's document.
+        relevant_keys: int64 [batch, m]; the documents relevant to each query, filled with :data:`NO_DOCUMENT`.
+        positive_index: int64 [batch]; the row of each query's own positive among the passages.
+
+    Returns:
+        bool [batch, n].
+    """
+    known = torch.zeros(relevant_keys.shape[0], passage_keys.shape[0], dtype=torch.bool, device=passage_keys.device)
+    for column in relevant_keys.T:  # one at a time: all at once would need [batch, n, m]
+        known |= column[:, None] == passage_keys[None, :]
+    known[torch.arange(len(positive_index), device=known.device), positive_index] = False
+    return known

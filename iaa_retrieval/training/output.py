@@ -15,6 +15,8 @@ import yaml
 from iaa_retrieval.files import atomic_directory, write_json
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.checkpoint import (
+    PASSAGE_DIRECTORY,
+    QUERY_DIRECTORY,
     fingerprint_bi_encoder,
     fingerprint_cross_encoder,
     save_weights,
@@ -24,7 +26,7 @@ from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.training.data import TrainingData
 from iaa_retrieval.training.model_card import model_card
-from iaa_retrieval.training.options import BI_ENCODER_ONLY, ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.options import BI_ENCODER_ONLY, CROSS_ENCODER_ONLY, ResolvedHyperparameters, TrainOptions
 from iaa_retrieval.training.tuned_model import network_of
 
 LOG = logging.getLogger("iaa_retrieval")
@@ -43,17 +45,25 @@ def training_record(
     options: TrainOptions, hyper: ResolvedHyperparameters, data: TrainingData, steps: int, precision: str
 ) -> dict[str, Any]:
     """What ``retriever.json`` and the model card say about the training."""
+    negatives = options.negatives or options.teacher
     return {
         "collection": Path(options.collection).name if Path(options.collection).is_dir() else options.collection,
         "split": options.split or "",
         "queries": len(data.positives),
-        "negatives": Path(options.negatives).name if options.negatives else "in-batch",
+        "loss": options.loss if options.kind == "cross-encoder" else "contrastive",
+        "negatives": Path(negatives).name if negatives else "in-batch",
         "negatives_per_query": hyper.negatives_per_query,
+        "teacher": Path(options.teacher).name if options.teacher else None,
+        "distillation": hyper.distillation,
+        "distillation_weight": hyper.distillation_weight,
+        "teacher_temperature": hyper.teacher_temperature,
         "batch_size": hyper.batch_size,
         "learning_rate": hyper.lr,
         "temperature": options.temperature if options.kind == "bi-encoder" else None,
         "steps": steps,
         "seed": options.seed,
+        "scaling": options.scaling,
+        "activation": options.activation,
         "precision": precision,
         "torch_threads": torch.get_num_threads(),
     }
@@ -75,15 +85,21 @@ def write_checkpoint(
             config.backbone,
         )
     with atomic_directory(output) as directory:
-        save_weights(network_of(model), directory)
+        if isinstance(model, BiEncoder) and model.passage_encoder is not None:
+            save_weights(model.encoder, directory / QUERY_DIRECTORY)
+            save_weights(model.passage_encoder, directory / PASSAGE_DIRECTORY)
+        else:
+            save_weights(network_of(model), directory)
         model.tokenizer.save_pretrained(directory)
         config = replace(config, fingerprint=fingerprint(config, weights_fingerprint(directory)))
         config.save(directory)
         (directory / "README.md").write_text(model_card(config), encoding="utf-8")
         write_json(directory / "history.json", history)
         resolved = {**plain(options), **asdict(hyper)}
+        if options.peft_config is None:
+            resolved["method"] = options.method_name
         # Only what --config of this kind takes, so that the file starts the same run again.
-        unused = {"resume", *(BI_ENCODER_ONLY if options.kind == "cross-encoder" else ())}
+        unused = {"resume", *(BI_ENCODER_ONLY if options.kind == "cross-encoder" else CROSS_ENCODER_ONLY)}
         resolved = {key: value for key, value in resolved.items() if key not in unused}
         (directory / "train_config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
 

@@ -11,13 +11,14 @@ from transformers import set_seed
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.files import require_empty
 from iaa_retrieval.models.precision import choose_device, choose_precision
+from iaa_retrieval.training.adalora import adalora_callbacks
 from iaa_retrieval.training.judgments import load_judgments, mine_training_data
 from iaa_retrieval.training.loop import begin_or_continue, best_dev_scores, make_dev_evaluator, make_trainer
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import library_versions, training_record, write_checkpoint
 from iaa_retrieval.training.trainer import last_checkpoint
-from iaa_retrieval.training.tuned_model import new_tuned_model
-from iaa_retrieval.tuning.methods import get_method
+from iaa_retrieval.training.tuned_model import networks_of, new_tuned_model
+from iaa_retrieval.tuning.peft_configs import new_peft_config
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,14 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     output = Path(options.output)
     require_empty(output)
     work = output.absolute().with_name(f".{output.name}.training")
-    get_method(options.method)  # refuses an unknown one before anything is loaded
+    if options.peft_config is not None:
+        new_peft_config(options.peft_config)  # refuses what cannot be meant before anything is loaded
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
 
     collection, train_qrels, dev_qrels = load_judgments(options)
-    run = read_run(options.negatives) if options.negatives else {}
+    negatives = options.negatives or options.teacher
+    run = read_run(negatives) if negatives else {}
     data = mine_training_data(options, collection, train_qrels, run, hyper)
 
     set_seed(options.seed)
@@ -60,6 +63,8 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     evaluate_dev = make_dev_evaluator(options, model, collection, dev_qrels, run, precision)
 
     trainer = make_trainer(options, hyper, model, data, work, precision, evaluate_dev)
+    for callback in adalora_callbacks(networks_of(model)):
+        trainer.add_callback(callback)
     with trainer.args.main_process_first(local=False):
         if trainer.is_world_process_zero():
             begin_or_continue(options, work)
@@ -68,7 +73,7 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     dev_scores = best_dev_scores(trainer)
     config = replace(
         model.config,
-        method=options.method,
+        method=options.method_name,
         dimensions=dimensions,
         trainable_parameters=counts,
         training=training_record(options, hyper, data, trainer.state.global_step, precision),

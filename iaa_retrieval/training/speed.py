@@ -18,10 +18,17 @@ def use_fast_attention(network: Any, device: str) -> None:
 
 
 def store_frozen_weights_in_bf16(model: nn.Module) -> None:
-    """Keep what is not trained in bf16, so that autocast need not convert it in every step."""
-    for parameter in model.parameters():
-        if not parameter.requires_grad and parameter.is_floating_point():
-            parameter.data = parameter.data.to(torch.bfloat16)
+    """Keep what is not trained in bf16, so that autocast need not convert it in every step.
+
+    A module with a trained parameter of its own, such as a bias, keeps its others too: they must be of one dtype.
+    """
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if any(parameter.requires_grad for parameter in own):
+            continue
+        for parameter in own:
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def set_dropout(network: nn.Module, rate: float) -> None:

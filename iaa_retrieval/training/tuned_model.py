@@ -12,11 +12,13 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.backbone import read_text_settings
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder, position_limit
 from iaa_retrieval.models.cross_encoder import CrossEncoder, new_cross_encoder
+from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.speed import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
 from iaa_retrieval.tuning.methods import get_method
+from iaa_retrieval.tuning.peft_configs import apply_peft_config, loads_with_peft_model_only
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -39,24 +41,49 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     dimensions = _dimensions(options, model)
     network = network_of(model)
     use_fast_attention(network, device)
-    dropout = options.dropout if options.dropout is not None else (None if options.method == "full" else 0.0)
+    dropout = options.dropout if options.dropout is not None else (None if options.method_name == "full" else 0.0)
     if dropout is not None:
         set_dropout(network, dropout)
     # Without a task head to train, the pooler takes no part and must not be trained either.
-    task = (
+    task: dict[str, Any] = (
         {"modules_to_save": head_modules(network)} if isinstance(model, CrossEncoder) else {"task_type": EMBEDDING_TASK}
     )
-    tuned = apply_method(network, options.method, dimensions, **task)
-    _set_network(model, tuned)
-    counts = count_trainable(tuned)
+
+    backbone_parameters = sum(parameter.numel() for parameter in _backbone(model).parameters())
+
+    def tune(bare: Any) -> nn.Module:
+        if options.peft_config is not None:
+            return apply_peft_config(bare, options.peft_config, **task)
+        return apply_method(
+            bare, options.method_name, dimensions, scaling=options.scaling, activation=options.activation, **task
+        )
+
+    if isinstance(model, BiEncoder) and options.separate_encoders:
+        for_passages = share_weights(network)
+        with weights_untouched(network, f"method {options.method_name}"):
+            model.encoder, model.passage_encoder = tune(network), tune(for_passages)
+        model.config = replace(model.config, separate_encoders=True)
+    else:
+        _set_network(model, tune(network))
+    counts = _count_trainable(model)
     LOG.info(
-        "%s %s on %s%s: %s trained parameters",
-        options.method,
+        "%s %s on %s%s trains %s weights (%.2f%% of the backbone's %s parameters), %s biases and %s in heads",
+        options.method_name,
         options.kind,
         options.backbone,
         "".join(f", {key} = {value}" for key, value in dimensions.items()),
-        ", ".join(f"{value:,} {key}" for key, value in counts.items()),
+        f"{counts['weights']:,}",
+        100 * counts["weights"] / backbone_parameters,
+        f"{backbone_parameters:,}",
+        f"{counts['biases']:,}",
+        f"{counts['heads']:,}",
     )
+    if loads_with_peft_model_only(options.method_name):
+        LOG.warning(
+            "only peft.PeftModel and this package load a %s checkpoint; AutoModel.from_pretrained, load_adapter and "
+            "sentence-transformers do not",
+            options.method_name,
+        )
     model.to(device)
     if precision == "bf16":
         store_frozen_weights_in_bf16(model)
@@ -66,6 +93,22 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
 def network_of(model: BiEncoder | CrossEncoder) -> Any:
     """The Hugging Face (or PEFT) network inside a model."""
     return model.encoder if isinstance(model, BiEncoder) else model.classifier
+
+
+def networks_of(model: BiEncoder | CrossEncoder) -> tuple[Any, ...]:
+    """Every network that is trained: two for a bi-encoder with separate encoders, else one."""
+    return model.networks if isinstance(model, BiEncoder) else (model.classifier,)
+
+
+def _count_trainable(model: BiEncoder | CrossEncoder) -> dict[str, int]:
+    """Trained numbers by kind, of both adapters where there are two."""
+    parts = [count_trainable(network) for network in networks_of(model)]
+    return {kind: sum(part[kind] for part in parts) for kind in parts[0]}
+
+
+def _backbone(model: BiEncoder | CrossEncoder) -> Any:
+    """The bare encoder, before a method is put on it."""
+    return network_of(model).base_model if isinstance(model, CrossEncoder) else network_of(model)
 
 
 def _set_network(model: BiEncoder | CrossEncoder, network: nn.Module) -> None:
@@ -107,20 +150,22 @@ def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
 
 
 def _dimensions(options: TrainOptions, model: BiEncoder | CrossEncoder) -> dict[str, int]:
-    """Explicit dimensions where given, the budget's otherwise."""
+    """Explicit dimensions where given, the budget's otherwise; none for PEFT's own methods."""
+    if options.peft_config is not None:
+        return {}
     given = {"r": options.r, "ar": options.ar, "prefix_length": options.prefix_length}
     explicit = {name: value for name, value in given.items() if value is not None}
-    wanted = set(get_method(options.method).dimensions)
+    wanted = set(get_method(options.method_name).dimensions)
     unknown = sorted(set(explicit) - wanted)
     if unknown:
-        raise UsageError(f"method {options.method} has no dimension {', '.join(unknown)}")
+        raise UsageError(f"method {options.method_name} has no dimension {', '.join(unknown)}")
     if wanted <= set(explicit) and options.budget is None:
         return explicit
-    base = network_of(model).base_model if isinstance(model, CrossEncoder) else network_of(model)
+    base = _backbone(model)
     layers = getattr(base.config, "num_hidden_layers", None) or base.config.n_layers
     width = getattr(base.config, "hidden_size", None) or base.config.dim
     chosen = choose_dimensions(
-        options.method,
+        options.method_name,
         parse_budget(options.budget or "0.5%"),
         int(width),
         int(layers),

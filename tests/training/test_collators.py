@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.cross_encoder import new_cross_encoder
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import Example, TrainingData
+from iaa_retrieval.training.objectives import NO_DOCUMENT, known_positives
 
 DATA = TrainingData(
     queries={"q1": "the sound", "q2": "water"},
@@ -16,6 +18,11 @@ DATA = TrainingData(
 )
 # Word ids of the tiny tokenizer.
 PAD, CLS, SEP, THE = 0, 2, 3, 5
+
+
+@pytest.fixture(autouse=True)
+def no_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iaa_retrieval.inference.batching.WIDTH_STEP", 1)
 
 
 @pytest.fixture
@@ -42,13 +49,24 @@ def test_bi_encoder_batch(bi_encoder: BiEncoder) -> None:
     ]
     assert batch["passage_mask"].sum(dim=1).tolist() == [3, 4, 4, 3, 4, 3]
     assert batch["positive_index"].tolist() == [0, 2, 4]
+    assert batch["passage_keys"].tolist() == [0, 1, 2, 3, 2, 3]
+    assert batch["relevant_keys"].tolist() == [[0, 2], [2, NO_DOCUMENT], [0, 2]]
     # q1: d3 is relevant too, in columns 2 and 4; its own positive counts. q2: the second copy of d3 does not count.
-    assert batch["ignore"].int().tolist() == [[0, 0, 1, 0, 1, 0], [0, 0, 0, 0, 1, 0], [1, 0, 1, 0, 0, 0]]
+    ignore = known_positives(batch["passage_keys"], batch["relevant_keys"], batch["positive_index"])
+    assert ignore.int().tolist() == [[0, 0, 1, 0, 1, 0], [0, 0, 0, 0, 1, 0], [1, 0, 1, 0, 0, 0]]
+    assert "teacher_scores" not in batch
+
+
+def test_teacher_scores_of_a_querys_own_passages(tiny_backbone: Callable[[str], Path], bi_encoder: BiEncoder) -> None:
+    data = replace(DATA, teacher={"q1": {"d1": 3.5, "d2": 1, "d4": -1}, "q2": {"d3": 2, "d4": 0.5}})
+    examples = [Example("q2", ["d3", "d4"]), Example("q1", ["d1", "d2"])]
+    expected = [[2, 0.5], [3.5, 1]]
+    cross_encoder = new_cross_encoder(str(tiny_backbone("bert")))
+    assert BiEncoderCollator(bi_encoder, data, 8)(examples)["teacher_scores"].tolist() == expected
+    assert CrossEncoderCollator(cross_encoder, data, 8)(examples)["teacher_scores"].tolist() == expected
 
 
 def test_groups_of_different_length_and_prefixes(bi_encoder: BiEncoder) -> None:
-    from dataclasses import replace
-
     bi_encoder.config = replace(bi_encoder.config, query_prefix="find", document_prefix="say")
     word = bi_encoder.tokenizer.get_vocab()
     batch = BiEncoderCollator(bi_encoder, DATA, document_max_length=8)(
