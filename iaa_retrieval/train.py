@@ -222,7 +222,9 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         click.option("--seed", type=int, default=42, show_default=True, help="Seed of everything random."),
         precision_option,
         device_option,
-        click.option("--report-to", default="none", show_default=True, help="Trackers, e.g. tensorboard."),
+        click.option(
+            "--report-to", default="none", show_default=True, help="Trackers, e.g. tensorboard (OUTPUT/tensorboard)."
+        ),
         click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command."),
     ]
     if cross:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 from transformers import EarlyStoppingCallback, TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback
 
 from iaa_retrieval.collections.base import Collection
@@ -114,7 +115,7 @@ def make_trainer(
         greater_is_better=True if evaluate_dev else None,
         logging_strategy="steps",
         logging_steps=10,
-        report_to=[] if options.report_to == "none" else options.report_to.split(","),
+        report_to=trackers(options.report_to),
         disable_tqdm=not sys.stderr.isatty(),
         # Else a resumed run would forget for how long the dev score has not improved.
         restore_callback_states_from_checkpoint=True,
@@ -134,6 +135,22 @@ def make_trainer(
     if options.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
     return trainer
+
+
+def trackers(names: str) -> list[str]:
+    """The names in ``--report-to``.
+
+    Raises:
+        UsageError: one that transformers does not know, or whose package is missing.
+    """
+    chosen = [] if names == "none" else [name.strip() for name in names.split(",")]
+    for name in chosen:
+        try:
+            for callback in get_reporting_integration_callbacks([name]):
+                callback()
+        except (ValueError, RuntimeError, ImportError) as error:
+            raise UsageError(f"--report-to {name}: {' '.join(str(error).split())}") from error
+    return chosen
 
 
 def begin_or_continue(options: TrainOptions, work: Path) -> None:

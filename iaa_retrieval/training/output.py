@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import platform
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,12 @@ def write_checkpoint(
     options: TrainOptions,
     hyper: ResolvedHyperparameters,
     history: list[dict[str, Any]],
+    tracked: Path,
 ) -> None:
-    """Write weights, tokenizer, ``retriever.json``, model card, loss history and configuration to ``output``."""
+    """Write weights, tokenizer, ``retriever.json``, model card, loss history and configuration to ``output``.
+
+    What TensorBoard's events in ``tracked`` hold (if there are any) goes to ``OUTPUT/tensorboard``.
+    """
     fingerprint = fingerprint_bi_encoder if config.kind == "bi-encoder" else fingerprint_cross_encoder
     if Path(config.backbone).is_dir():
         LOG.info(
@@ -95,6 +100,8 @@ def write_checkpoint(
         config.save(directory)
         (directory / "README.md").write_text(model_card(config), encoding="utf-8")
         write_json(directory / "history.json", history)
+        if tracked.is_dir():
+            shutil.copytree(tracked, directory / "tensorboard")
         resolved = {**plain(options), **asdict(hyper)}
         if options.peft_config is None:
             resolved["method"] = options.method_name

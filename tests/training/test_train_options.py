@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.training.options import TrainOptions
+from iaa_retrieval.training import losses
+from iaa_retrieval.training.options import DISTILLATION_LOSSES, LOSSES, TrainOptions
 
 
 def options(kind: str = "bi-encoder", **values: Any) -> TrainOptions:
@@ -40,6 +41,13 @@ def test_defaults_depend_on_kind_and_method() -> None:
         ({"dropout": 1.0}, "--dropout"),
         ({"warmup": 1.0}, "--warmup"),
         ({"negative_ranks": (5, 4)}, "--negative-ranks"),
+        ({"negative_margin": -1.0}, "--negative-margin"),
+        ({"grad_cache": 0}, "--grad-cache"),
+        ({"loss": "triplet"}, "--loss"),
+        ({"teacher": "run.trec", "distillation": "mse"}, "--distillation"),
+        ({"teacher": "run.trec", "distillation_weight": 0.0}, "--distillation-weight"),
+        ({"teacher": "run.trec", "distillation_weight": 1.1}, "--distillation-weight"),
+        ({"teacher": "run.trec", "teacher_temperature": 0.0}, "--teacher-temperature"),
     ],
 )
 def test_numbers_out_of_range(values: dict[str, Any], option: str) -> None:
@@ -54,6 +62,21 @@ def test_contradictions() -> None:
         options(patience=2).resolved()
     with pytest.raises(UsageError, match="unknown kind of model 'encoder'"):
         options("encoder").resolved()
+
+
+def test_names_of_losses_are_those_that_exist() -> None:
+    assert tuple(losses.CROSS_ENCODER_LOSSES) == LOSSES
+    assert tuple(losses.DISTILLATION_LOSSES) == DISTILLATION_LOSSES
+
+
+def test_distillation_needs_a_teacher() -> None:
+    with pytest.raises(UsageError, match=r"--distillation, --teacher-temperature needs a scored run .* --teacher"):
+        options(distillation="kl", teacher_temperature=0.05).resolved()
+    with pytest.raises(UsageError, match="use --negatives-per-query 1 or more"):
+        options(teacher="run.trec", negatives_per_query=0).resolved()
+    hyper = options(teacher="run.trec").resolved()
+    assert (hyper.distillation, hyper.distillation_weight, hyper.teacher_temperature) == ("kl", 0.5, 1.0)
+    assert options().resolved().distillation is None
 
 
 def test_steps_instead_of_epochs() -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +115,18 @@ def test_missing_negatives_are_borrowed_and_never_relevant() -> None:
             _, *drawn = dataset[index].passage_ids
             assert sorted(drawn) == ["own", "x", "y"]
         assert all(len(example.passage_ids) == 4 for example in draws(dataset))
+
+
+def test_with_a_teacher_every_passage_of_an_example_is_scored() -> None:
+    negatives = {"q0": ["x", "y"], "q1": ["x"], "q2": ["x", "y", "z"]}
+    scores = dict.fromkeys(("x", "y", "z"), 1.0)
+    teacher = {"q0": {"p0b": 3.0, **scores}, "q1": {"p1a": 3.0, **scores}, "q2": {"p2a": 1.0, "p2b": 2.0, **scores}}
+    dataset = ExampleDataset(replace(many(negatives), teacher=teacher), 2, seed=3)
+    # Without a score: p0a and all of q3 and q4. Too few negatives: q1.
+    assert [(e.query_id, e.passage_ids[0]) for e in draws(dataset)] == [("q0", "p0b"), ("q2", "p2a"), ("q2", "p2b")]
+    assert all(set(e.passage_ids) <= set(teacher[e.query_id]) and len(e.passage_ids) == 3 for e in draws(dataset))
+    with pytest.raises(IaaRetrievalError, match="no query's positive together with 2 of its negatives"):
+        ExampleDataset(replace(many(negatives), teacher={"q9": {"a": 1.0}}), 2, seed=3)
 
 
 def test_too_few_documents_to_borrow_and_no_negatives_at_all() -> None:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,61 @@ def test_loss_goes_down(method: str, toy_options: Options) -> None:
     result = train_retriever(toy_options(method=method, epochs=20.0, lr=1e-2 if method != "full" else 1e-3))
     losses = [entry["loss"] for entry in read_json(result.output / "history.json") if "loss" in entry]
     assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize(("kind", "given"), [("cross-encoder", True), ("cross-encoder", False), ("bi-encoder", False)])
+def test_distillation_from_a_run(kind: str, given: bool, toy: Any, toy_options: Options) -> None:
+    """The first loss is that of the margins of the teacher; its run gives the negatives where no other is named."""
+    distil = {"teacher": str(toy.run), "distillation": "margin-mse", "distillation_weight": 1.0}
+    options = toy_options(kind, max_steps=1, epochs=1, negatives_per_query=2, teacher_temperature=0.01, **distil)
+    result = train_retriever(options if given else replace(options, negatives=None))
+    first = read_json(result.output / "history.json")[-1]["train_loss"]
+    # The teacher's scores fall by one per rank, times a hundred by temperature; the student's are small beside them.
+    # The squared distance of two of eight ranks is 12 on average, and there are 16 of them in a batch.
+    assert 2e4 < first < 3e5
+    config = read_retriever_config(result.output)
+    assert config is not None
+    assert config.training["negatives"] == "toy.trec"
+    assert {key: config.training[key] for key in ("teacher", "distillation", "distillation_weight")} == {
+        **distil,
+        "teacher": "toy.trec",
+    }
+    assert config.training["teacher_temperature"] == 0.01
+
+
+def test_a_teacher_of_other_queries(toy_options: Options, tmp_path: Path) -> None:
+    (tmp_path / "other.trec").write_text("x Q0 d1 1 2.0 other\n")
+    with pytest.raises(IaaRetrievalError, match="the teacher's run scores no query's positive"):
+        train_retriever(toy_options("cross-encoder", teacher=str(tmp_path / "other.trec")))
+
+
+@pytest.mark.parametrize("loss", ["pairwise", "pointwise"])
+def test_other_losses_of_a_cross_encoder(loss: str, toy_options: Options) -> None:
+    result = train_retriever(toy_options("cross-encoder", loss=loss, epochs=20.0, lr=1e-2))
+    losses = [entry["loss"] for entry in read_json(result.output / "history.json") if "loss" in entry]
+    assert losses[-1] < 0.9 * losses[0]
+    config = read_retriever_config(result.output)
+    assert config is not None and config.training["loss"] == loss
+
+
+def test_tensorboard(toy_options: Options) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = train_retriever(toy_options(max_steps=20, dev_split="dev", report_to="tensorboard"))
+    (directory,) = (result.output / "tensorboard").iterdir()
+    events = EventAccumulator(str(directory)).Reload()
+    history = read_json(result.output / "history.json")
+    losses = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [
+        (step, pytest.approx(loss)) for step, loss in losses
+    ]
+    assert len(events.Scalars("eval/nDCG@10")) == len([entry for entry in history if "eval_nDCG@10" in entry])
+
+
+def test_an_unknown_tracker(toy_options: Options) -> None:
+    with pytest.raises(UsageError, match="--report-to chalkboard: chalkboard is not supported"):
+        train_retriever(toy_options(report_to="chalkboard"))
 
 
 @pytest.mark.parametrize(
