@@ -53,9 +53,24 @@ model = PeftModel.from_pretrained({auto_class}.from_pretrained("BACKBONE"{extra}
 ```
 """
 
+_SENTENCE_TRANSFORMERS_USE = """
+With sentence-transformers, from an export:
+
+```bash
+python -m iaa_retrieval.export --checkpoint CHECKPOINT --format sentence-transformers --output EXPORTED
+```
+
+```python
+import iaa_retrieval  # makes the method known to PEFT
+from sentence_transformers import {st_class}
+
+model = {st_class}("EXPORTED")
+```
+"""
+
 _PEFT_MODEL_ONLY = """
-Nothing else loads it: `AutoModel.from_pretrained("CHECKPOINT")`, `load_adapter` and sentence-transformers refuse
-{method} adapters, or read them wrongly without saying so.
+Nothing else loads it as it is: `AutoModel.from_pretrained("CHECKPOINT")`, `load_adapter` and sentence-transformers
+refuse {method} adapters, or read them wrongly without saying so.
 """
 
 _SEPARATE_PEFT_USE = """\
@@ -97,6 +112,8 @@ def model_card(config: RetrieverConfig) -> str:
             auto_class="AutoModelForSequenceClassification" if cross else "AutoModel",
             extra=", num_labels=1" if cross else "",
         )
+    if not config.separate_encoders:
+        use += _SENTENCE_TRANSFORMERS_USE.format(st_class="CrossEncoder" if cross else "SentenceTransformer")
     if loads_with_peft_model_only(config.method):
         use += _PEFT_MODEL_ONLY.format(method=config.method)
     adapters = (

@@ -1,0 +1,157 @@
+"""What each tuning method costs: ``python benchmarks/method_costs.py`` writes docs/method_costs.json.
+
+Every measurement runs in a process of its own, and the methods take turns in each round, so that what else the machine
+does falls on all of them. Afterwards, ``python -m iaa_retrieval.train --list-methods markdown > docs/methods.md``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+BACKBONE, BATCH, TOKENS, DOCUMENTS = "all-MiniLM-L6-v2", 32, 128, 128
+WARM_UP_STEPS, STEPS, ENCODINGS = 2, 5, 3
+CASES = [
+    *(("full", "100%"), ("bitfit", "0.09%")),
+    *((method, "0.5%") for method in ("prefix", "adapter", "mam", "lora", "iaa-s", "iaa-l", "iaa-m")),
+    *((method, "6.7%") for method in ("adapter", "lora", "iaa-l")),
+]
+
+
+def measure(method: str, budget: str) -> dict[str, Any]:
+    """Steps of training a bi-encoder, then encoding with it and with the bare backbone by turns; in this process."""
+    import torch
+
+    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.inference.text_encoder import encode_passages
+    from iaa_retrieval.models.bi_encoder import load_bi_encoder
+    from iaa_retrieval.models.checkpoint import save_weights
+    from iaa_retrieval.models.precision import DTYPES, choose_precision
+    from iaa_retrieval.training.collators import BiEncoderCollator
+    from iaa_retrieval.training.data import ExampleDataset, TrainingData
+    from iaa_retrieval.training.objectives import BiEncoderObjective
+    from iaa_retrieval.training.options import TrainOptions
+    from iaa_retrieval.training.tuned_model import new_tuned_model
+
+    texts = [document.contents for document in load_collection("embedded").documents() if len(document.contents) > 400]
+    count = BATCH * (WARM_UP_STEPS + STEPS)
+    data = TrainingData(
+        queries={str(n): texts[n][:100] for n in range(count)},
+        passages={str(n): texts[n] for n in range(2 * count)},
+        positives={str(n): [str(n)] for n in range(count)},
+        negatives={str(n): [str(n + count)] for n in range(count)},
+    )
+    precision = choose_precision("auto", "cpu")
+    options = TrainOptions(
+        "bi-encoder", "embedded", "", BACKBONE, method, budget=None if method == "full" else budget, device="cpu"
+    )
+    tuned = new_tuned_model(options, "cpu", precision)
+    objective = BiEncoderObjective(tuned.model, options.temperature).train()  # type: ignore[arg-type]
+    collator = BiEncoderCollator(tuned.model, data, TOKENS)  # type: ignore[arg-type]
+    dataset = ExampleDataset(data, 1, seed=1)
+    batches = [collator([dataset[n] for n in range(start, start + BATCH)]) for start in range(0, count, BATCH)]
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=1e-5)
+    seconds = []
+    for batch in batches:
+        start = time.perf_counter()
+        with torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32"):
+            loss = objective(**batch)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with tempfile.TemporaryDirectory() as directory:
+        save_weights(tuned.model.encoder, Path(directory))
+        size = sum(file.stat().st_size for file in Path(directory).iterdir())
+    del objective, optimizer
+
+    bare = load_bi_encoder(BACKBONE, document_max_length=TOKENS, device="cpu")
+    ours = tuned.model.with_config(document_max_length=TOKENS)  # type: ignore[union-attr]
+    ours.encoder.set_attn_implementation("sdpa")
+    ours.to(DTYPES[precision]).eval()
+    slowdowns = []
+    for turn in range(ENCODINGS + 1):
+        times = []
+        for encoder in (bare, ours):
+            start = time.perf_counter()
+            encode_passages(encoder, texts[:DOCUMENTS])
+            times.append(time.perf_counter() - start)
+        if turn:  # the first compiles kernels
+            slowdowns.append(times[1] / times[0])
+    return {
+        "weights": tuned.trainable_parameters["weights"],
+        "biases": tuned.trainable_parameters["biases"],
+        "checkpoint_bytes": size,
+        "step_seconds": statistics.median(seconds[WARM_UP_STEPS:]),
+        "peak_train_memory_bytes": peak,
+        "encode_slowdowns": slowdowns,
+        "precision": precision,
+    }
+
+
+def summary(method: str, budget: str, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row of the table: medians over rounds, and the lowest and highest."""
+    per_1000 = [found["step_seconds"] * 1000 / BATCH for found in rounds]
+    slowdowns = [ratio for found in rounds for ratio in found["encode_slowdowns"]]
+    return {
+        "method": method,
+        "budget": budget,
+        "kind": "bi-encoder",
+        **{key: rounds[0][key] for key in ("weights", "biases", "checkpoint_bytes")},
+        "train_seconds_per_1000": round(statistics.median(per_1000), 2),
+        "train_seconds_spread": [round(min(per_1000), 2), round(max(per_1000), 2)],
+        "peak_train_memory_bytes": int(statistics.median(found["peak_train_memory_bytes"] for found in rounds)),
+        "encode_slowdown": round(statistics.median(slowdowns), 3),
+        "encode_slowdown_spread": [round(min(slowdowns), 3), round(max(slowdowns), 3)],
+    }
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--rounds", type=int, default=2, show_default=True, help="How often every method is measured.")
+@click.option("--output", default="docs/method_costs.json", show_default=True, help="File to write.")
+@click.option("--one", nargs=2, hidden=True, help="Measure one METHOD BUDGET here, and print what was found.")
+def main(rounds: int, output: str, one: tuple[str, str] | None) -> None:
+    """Measure what each tuning method costs (about ten minutes on two cores)."""
+    if one:
+        click.echo(json.dumps(measure(*one)))
+        return
+    from iaa_retrieval.files import write_json
+    from iaa_retrieval.training.output import library_versions
+
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {case: [] for case in CASES}
+    for number in range(rounds):
+        for case, results in found.items():
+            command = [sys.executable, __file__, "--one", *case]
+            finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            results.append(json.loads(finished.stdout.splitlines()[-1]))
+            click.echo(f"round {number + 1}: {case[0]} {case[1]} {results[-1]['step_seconds']:.2f} s/step", err=True)
+    precision = found[CASES[0]][0]["precision"]
+    write_json(
+        Path(output),
+        {
+            "hardware": f"{os.cpu_count()} CPU cores ({platform.machine()})",
+            "versions": library_versions(),
+            "date": datetime.date.today().isoformat(),
+            "backbone": BACKBONE,
+            "settings": f"{precision}, batches of {BATCH} queries with {2 * BATCH} passages of at most {TOKENS} "
+            f"tokens, {STEPS} steps in each of {rounds} rounds; {DOCUMENTS} documents encoded",
+            "rows": [summary(*case, results) for case, results in found.items()],
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
