@@ -49,6 +49,10 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
+        mode = partial.stat().st_mode & 0o666
+        for file in partial.rglob("*"):
+            if file.is_file():
+                file.chmod(mode)  # safetensors makes files that only their owner reads
         if path.is_dir():
             path.rmdir()
         os.replace(partial, path)

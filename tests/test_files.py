@@ -77,6 +77,15 @@ def test_an_exception_leaves_no_directory(error: BaseException, tmp_path: Path):
     assert names(tmp_path) == []
 
 
+def test_every_file_in_a_directory_gets_the_mode_of_a_new_file(tmp_path: Path):
+    with atomic_directory(tmp_path / "out") as directory:
+        (directory / "inner").mkdir()
+        (directory / "inner" / "weights").write_text("1")
+        (directory / "inner" / "weights").chmod(0o600)
+    (tmp_path / "new").write_text("2")
+    assert (tmp_path / "out" / "inner" / "weights").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_a_directory_with_something_in_it_is_refused_and_kept(tmp_path: Path):
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "docid").write_text("precious")
