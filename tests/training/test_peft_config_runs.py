@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from interruptions import Killed, kill_at_epoch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel
@@ -20,7 +21,6 @@ from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.training import run as training_run
 from iaa_retrieval.training.adalora import AdaLoraCallback, adalora_callbacks
-from iaa_retrieval.training.data import ExampleDataset
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK
@@ -155,21 +155,6 @@ def test_wrong_usage_is_seen_before_anything_is_loaded(
 def pruned(weights: dict[str, torch.Tensor]) -> int:
     """How many of the singular values are exactly zero."""
     return sum(int((tensor == 0).sum()) for name, tensor in weights.items() if "lora_E" in name)
-
-
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-def kill_at_epoch(patch: pytest.MonkeyPatch, epoch: int) -> None:
-    set_epoch = ExampleDataset.set_epoch
-
-    def set_epoch_or_die(self: ExampleDataset, now: int) -> None:
-        if now == epoch:
-            raise Killed
-        set_epoch(self, now)
-
-    patch.setattr(ExampleDataset, "set_epoch", set_epoch_or_die)
 
 
 def test_adalora_prunes_and_resumes_where_it_was(toy_options: Options) -> None:

@@ -16,6 +16,7 @@ import pandas
 import pytest
 import torch
 from click.testing import CliRunner
+from interruptions import Killed, kill_after_steps
 from peft import PeftModel
 from safetensors.torch import load_file
 from toy_collection import CONTENT_WORDS
@@ -35,7 +36,6 @@ from iaa_retrieval.pyserini_plugin.java import find_java
 from iaa_retrieval.search import main as search
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
-from iaa_retrieval.training.trainer import RetrievalTrainer
 from iaa_retrieval.training.tuned_model import networks_of, new_tuned_model
 from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
 
@@ -238,22 +238,11 @@ def test_a_server_holds_both_adapters(checkpoint: Path, toy: Any) -> None:
     np.testing.assert_array_equal(server.encode_passages("it", TEXTS), encode_passages(alone, TEXTS))
 
 
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
 def test_a_resumed_run_ends_with_the_same_bits(toy_options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     values: dict[str, Any] = {"separate_encoders": True, "dev_split": "dev", "eval_steps": 2, "dropout": 0.1}
     whole = train_retriever(toy_options(name="whole", **values))
-    step = RetrievalTrainer.training_step
-
-    def step_or_die(self: RetrievalTrainer, *args: Any, **kwargs: Any) -> Any:
-        if self.state.global_step == 3:
-            raise Killed
-        return step(self, *args, **kwargs)
-
     with monkeypatch.context() as patch:
-        patch.setattr(RetrievalTrainer, "training_step", step_or_die)
+        kill_after_steps(patch, 3)
         with pytest.raises(Killed):
             train_retriever(toy_options(name="killed", **values))
     with pytest.raises(UsageError, match=r"begun with other options \(separate_encoders\)"):

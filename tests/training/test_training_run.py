@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from interruptions import Killed, kill_after_steps, kill_at_epoch
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
@@ -17,7 +18,6 @@ from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.training import loop
 from iaa_retrieval.training import run as training_run
-from iaa_retrieval.training.data import ExampleDataset
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.trainer import RetrievalTrainer, last_checkpoint, trained_state
@@ -91,32 +91,6 @@ def test_seeds(kind: str, toy_options: Options) -> None:
     assert same(runs[0], runs[1])
     assert not any(torch.equal(runs[0][name], runs[2][name]) for name in runs[0] if name.endswith("down.weight"))
     assert not same(runs[0], runs[2])
-
-
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-def kill_at_epoch(patch: pytest.MonkeyPatch, epoch: int) -> None:
-    set_epoch = ExampleDataset.set_epoch
-
-    def set_epoch_or_die(self: ExampleDataset, now: int) -> None:
-        if now == epoch:
-            raise Killed
-        set_epoch(self, now)
-
-    patch.setattr(ExampleDataset, "set_epoch", set_epoch_or_die)
-
-
-def kill_after_steps(patch: pytest.MonkeyPatch, steps: int) -> None:
-    training_step = RetrievalTrainer.training_step
-
-    def step_or_die(self: RetrievalTrainer, *args: Any, **kwargs: Any) -> Any:
-        if self.state.global_step == steps:
-            raise Killed
-        return training_step(self, *args, **kwargs)
-
-    patch.setattr(RetrievalTrainer, "training_step", step_or_die)
 
 
 @pytest.mark.parametrize(
