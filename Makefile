@@ -16,7 +16,7 @@ test: $(STAMP)  ## set everything up and run the checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP)  ## only the static checks
 	$(BIN)/ruff check .

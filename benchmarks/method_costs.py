@@ -21,12 +21,12 @@ from typing import Any
 
 import click
 
-BACKBONE, BATCH, TOKENS, DOCUMENTS = "all-MiniLM-L6-v2", 32, 128, 128
+BACKBONE, BATCH, TOKENS, DOCUMENTS = "all-MiniLM-L6-v2", 32, 128, 96
 WARM_UP_STEPS, STEPS, ENCODINGS = 2, 5, 3
 CASES = [
     *(("full", "100%"), ("bitfit", "0.09%")),
     *((method, "0.5%") for method in ("prefix", "adapter", "mam", "lora", "iaa-s", "iaa-l", "iaa-m")),
-    *((method, "6.7%") for method in ("adapter", "lora", "iaa-l")),
+    ("iaa-l", "6.7%"),
 ]
 
 
