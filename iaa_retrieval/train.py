@@ -118,7 +118,7 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             type=click.Path(dir_okay=False),
             metavar="RUN",
             help="TREC run of the training queries to take hard negatives from."
-            + ("  [required]" if cross else "  [default: in-batch negatives only]"),
+            + ("  [required without --teacher]" if cross else "  [default: in-batch negatives only]"),
         ),
         click.option(
             "--negatives-per-query",
@@ -142,7 +142,8 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             "--teacher",
             type=click.Path(dir_okay=False),
             metavar="RUN",
-            help="Distil: TREC run of the training queries whose scores are learnt.  [default negatives, too]",
+            help="Distil: TREC run of the training queries whose scores are learnt; without --negatives its documents "
+            "are the negatives.",
         ),
         click.option(
             "--distillation",
