@@ -152,8 +152,8 @@ def _costs(costs: Mapping[str, Any] | None) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in costs["versions"].items())
         text += (
             f"{costs['backbone']}, {costs['settings']}; {costs['hardware']}; {versions}; {costs['date']}. "
-            "In brackets: the lowest and highest of all repetitions. Slowdown is the time to encode, relative to the "
-            "bare backbone.\n\n"
+            "In brackets: the lowest and highest of all repetitions. Memory is the peak of the whole process, loading "
+            "included. Slowdown is the time to encode, relative to the bare backbone.\n\n"
         )
         head = [
             *("method", "budget", "weights", "biases", "checkpoint (MB)"),
