@@ -17,8 +17,7 @@ from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
-
-DEV_METRICS = "nDCG@10 MRR@10"
+from iaa_retrieval.training.options import DEV_METRICS
 
 
 def bi_encoder_dev_evaluator(
@@ -100,7 +99,7 @@ def _texts_of(collection: Collection, qrels: Qrels) -> dict[str, str]:
 
 
 def _mean_scores(qrels: Qrels, run: Run) -> dict[str, float]:
-    per_metric = evaluate(qrels, run, parse_metrics(DEV_METRICS))
+    per_metric = evaluate(qrels, run, parse_metrics(" ".join(DEV_METRICS)))
     return {name: mean(values) for name, values in per_metric.items()}
 
 

@@ -59,20 +59,19 @@ def mine_training_data(
     if options.kind == "cross-encoder" and not run:
         raise UsageError(
             "a cross-encoder learns from negatives; give a first-stage run of the training queries with --negatives "
-            "(python -m iaa_retrieval.search makes one)"
+            "(python -m iaa_retrieval.search makes one) or --teacher"
         )
     if hyper.negatives_per_query == 0 or not run:
         return load_training_data(collection, qrels, {})
+    source = options.negatives or options.teacher
     first, last = options.negative_ranks
     negatives, report = mine_negatives(run, qrels, first_rank=first, last_rank=last, margin=options.negative_margin)
-    LOG.info("negatives from %s: %s", options.negatives or options.teacher, report)
+    LOG.info("negatives from %s: %s", source, report)
     if not report.kept:
-        raise IaaRetrievalError(
-            f"{options.negatives} gives no negative for any training query; is it a run of these queries?"
-        )
+        raise IaaRetrievalError(f"{source} gives no negative for any training query; is it a run of these queries?")
     if options.teacher is None:
         return load_training_data(collection, qrels, negatives)
-    teacher = read_run(options.teacher)
+    teacher = run if options.negatives is None else read_run(options.teacher)
     scored = {q: [d for d in ids if d in teacher.get(q, ())] for q, ids in negatives.items()}
     LOG.info(
         "teacher %s: scores %d of these negatives and the positives of %d of %d queries",

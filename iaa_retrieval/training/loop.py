@@ -23,14 +23,12 @@ from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import ExampleDataset, TrainingData
-from iaa_retrieval.training.dev import DEV_METRICS, bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
+from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
 from iaa_retrieval.training.losses import Distillation
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
-from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.options import DEV_METRICS, ResolvedHyperparameters, TrainOptions
 from iaa_retrieval.training.output import plain
 from iaa_retrieval.training.trainer import RetrievalTrainer
-
-SELECTION_METRIC = "nDCG@10"
 
 
 def make_dev_evaluator(
@@ -111,7 +109,7 @@ def make_trainer(
         eval_steps=interval.get("steps"),
         save_total_limit=2,
         load_best_model_at_end=evaluate_dev is not None,
-        metric_for_best_model=f"eval_{SELECTION_METRIC}" if evaluate_dev else None,
+        metric_for_best_model=f"eval_{options.dev_metric}" if evaluate_dev else None,
         greater_is_better=True if evaluate_dev else None,
         logging_strategy="steps",
         logging_steps=10,
@@ -167,11 +165,12 @@ def begin_or_continue(options: TrainOptions, work: Path) -> None:
 
 def best_dev_scores(trainer: RetrievalTrainer) -> dict[str, float]:
     """The dev scores of the checkpoint that is kept."""
-    scored = [entry for entry in trainer.state.log_history if f"eval_{SELECTION_METRIC}" in entry]
+    metric = trainer.args.metric_for_best_model
+    scored = [entry for entry in trainer.state.log_history if metric in entry]
     if not scored:
         return {}
-    best = max(scored, key=lambda entry: entry[f"eval_{SELECTION_METRIC}"])
-    return {name: float(best[f"eval_{name}"]) for name in DEV_METRICS.split()}
+    best = max(scored, key=lambda entry: entry[metric])
+    return {name: float(best[f"eval_{name}"]) for name in DEV_METRICS}
 
 
 def _cut(run: Run, queries: Mapping[str, Any], depth: int) -> Run:

@@ -34,6 +34,7 @@ DEFAULT_BATCH_SIZE = {"bi-encoder": 32, "cross-encoder": 16}
 DEFAULT_NEGATIVES = {"bi-encoder": 1, "cross-encoder": 3}
 LOSSES = ("localized-contrastive", "pairwise", "pointwise")  # of a cross-encoder
 DISTILLATION_LOSSES = ("kl", "margin-mse")
+DEV_METRICS = ("nDCG@10", "MRR@10")  # both are measured, one chooses the checkpoint
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class TrainOptions:
     dev_documents: int = 2000
     dev_queries: int = 300
     dev_depth: int = 50
+    dev_metric: str = DEV_METRICS[0]
     epochs: float = 4.0
     max_steps: int = -1
     eval_steps: int | None = None
@@ -155,6 +157,7 @@ class TrainOptions:
             ("--train-queries", self.train_queries, self.train_queries is None or self.train_queries > 0),
             ("--dev-queries", self.dev_queries, self.dev_queries > 0),
             ("--dev-depth", self.dev_depth, self.dev_depth > 0),
+            ("--dev-metric", self.dev_metric, self.dev_metric in DEV_METRICS),
             ("--eval-steps", self.eval_steps, self.eval_steps is None or self.eval_steps > 0),
             ("--patience", self.patience, self.patience is None or self.patience > 0),
             ("--weight-decay", self.weight_decay, self.weight_decay >= 0),

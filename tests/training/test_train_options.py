@@ -43,6 +43,7 @@ def test_defaults_depend_on_kind_and_method() -> None:
         ({"negative_ranks": (5, 4)}, "--negative-ranks"),
         ({"negative_margin": -1.0}, "--negative-margin"),
         ({"grad_cache": 0}, "--grad-cache"),
+        ({"dev_metric": "P@5"}, "--dev-metric"),
         ({"loss": "triplet"}, "--loss"),
         ({"teacher": "run.trec", "distillation": "mse"}, "--distillation"),
         ({"teacher": "run.trec", "distillation_weight": 0.0}, "--distillation-weight"),

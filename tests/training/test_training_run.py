@@ -165,7 +165,7 @@ def scripted_dev(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         def evaluate_dev() -> dict[str, float]:
             script["states"].append({name: tensor.clone() for name, tensor in trained_state(model).items()})
             score = script["scores"][len(script["states"]) - 1]
-            return {"nDCG@10": score, "MRR@10": score / 2}
+            return {"nDCG@10": score, "MRR@10": script.get("mrr", script["scores"])[len(script["states"]) - 1] / 2}
 
         return evaluate_dev
 
@@ -185,6 +185,12 @@ def test_the_checkpoint_with_the_best_dev_score_is_kept(scripted_dev: dict[str, 
     equal = [all(map(torch.equal, saved, state)) for state in states]
     assert equal == [False, True, False, False]
     assert read_retriever_config(result.output).dev_scores == result.dev_scores  # type: ignore[union-attr]
+
+
+def test_the_metric_that_chooses_the_checkpoint(scripted_dev: dict[str, Any], toy_options: Options) -> None:
+    scripted_dev["scores"], scripted_dev["mrr"] = [0.3, 0.6, 0.1], [0.3, 0.1, 0.8]
+    result = train_retriever(toy_options(epochs=3.0, dev_split="dev", dev_metric="MRR@10"))
+    assert result.dev_scores == {"nDCG@10": 0.1, "MRR@10": 0.4}
 
 
 def test_patience(scripted_dev: dict[str, Any], toy_options: Options) -> None:
