@@ -96,9 +96,7 @@ def _train(kind: str, method: str, backbone: Path) -> Trained:
     sizes = {"r": 4, "ar": 3} if method.startswith("iaa") else {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            run,
-            "write_checkpoint",
-            lambda output, model, *rest, **named: [kept.append(model), write(output, model, *rest, **named)],
+            run, "write_checkpoint", lambda output, model, *rest: [kept.append(model), write(output, model, *rest)]
         )
         run.train_retriever(
             TrainOptions(

@@ -83,6 +83,6 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     trainer.accelerator.wait_for_everyone()
     with trainer.args.main_process_first(local=False):
         if trainer.is_world_process_zero():
-            write_checkpoint(output, model, config, options, hyper, trainer.state.log_history, tracked=work / "runs")
+            write_checkpoint(output, model, config, options, hyper, trainer.state.log_history, work / "runs")
             shutil.rmtree(work, ignore_errors=True)
     return TrainResult(output, counts, dev_scores, float(seconds))
