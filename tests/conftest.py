@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,16 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# Set before anything imports ir_datasets, which reads it once; filled by the fixture below where a test wants it.
+_IRDS_PARENT = tempfile.mkdtemp(prefix="iaa-retrieval-irds-")
+os.environ["IR_DATASETS_HOME"] = os.path.join(_IRDS_PARENT, "home")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA_VARIABLE = "IAA_RETRIEVAL_DATA"
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_IRDS_PARENT, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -26,13 +35,12 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def irds_home(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A writable copy of the ir_datasets home (the loader writes beside its sources), set in the environment."""
-    home = tmp_path_factory.mktemp("irds") / "home"
+def irds_home(data_dir: Path) -> Path:
+    """A writable copy of the ir_datasets home (the loader writes beside its sources), where ir_datasets looks."""
+    home = Path(os.environ["IR_DATASETS_HOME"])
     shutil.copytree(data_dir / "ir_datasets", home, copy_function=shutil.copyfile)
     for path in [home, *home.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
-    os.environ["IR_DATASETS_HOME"] = str(home)
     return home
 
 
