@@ -38,7 +38,8 @@ def data_dir() -> Path:
 def irds_home(data_dir: Path) -> Path:
     """A writable copy of the ir_datasets home (the loader writes beside its sources), where ir_datasets looks."""
     home = Path(os.environ["IR_DATASETS_HOME"])
-    shutil.copytree(data_dir / "ir_datasets", home, copy_function=shutil.copyfile)
+    # It may be there already: ir_datasets makes it when it looks for a collection.
+    shutil.copytree(data_dir / "ir_datasets", home, copy_function=shutil.copyfile, dirs_exist_ok=True)
     for path in [home, *home.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     return home
