@@ -63,12 +63,13 @@ def mine_training_data(
         )
     if hyper.negatives_per_query == 0 or not run:
         return load_training_data(collection, qrels, {})
-    source = options.negatives or options.teacher
     first, last = options.negative_ranks
     negatives, report = mine_negatives(run, qrels, first_rank=first, last_rank=last, margin=options.negative_margin)
-    LOG.info("negatives from %s: %s", source, report)
+    LOG.info("negatives from %s: %s", options.negatives_run, report)
     if not report.kept:
-        raise IaaRetrievalError(f"{source} gives no negative for any training query; is it a run of these queries?")
+        raise IaaRetrievalError(
+            f"{options.negatives_run} gives no negative for any training query; is it a run of these queries?"
+        )
     if options.teacher is None:
         return load_training_data(collection, qrels, negatives)
     teacher = run if options.negatives is None else read_run(options.teacher)

@@ -112,6 +112,11 @@ class TrainOptions:
             return peft_method_name(self.peft_config)
         return self.method or DEFAULT_METHOD
 
+    @property
+    def negatives_run(self) -> str | None:
+        """The run that negatives are taken from: the teacher's where no other is named."""
+        return self.negatives or self.teacher
+
     def resolved(self) -> ResolvedHyperparameters:
         """Fill in the defaults of the kind and method, and check the numbers.
 

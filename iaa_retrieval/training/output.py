@@ -46,13 +46,12 @@ def training_record(
     options: TrainOptions, hyper: ResolvedHyperparameters, data: TrainingData, steps: int, precision: str
 ) -> dict[str, Any]:
     """What ``retriever.json`` and the model card say about the training."""
-    negatives = options.negatives or options.teacher
     return {
         "collection": Path(options.collection).name if Path(options.collection).is_dir() else options.collection,
         "split": options.split or "",
         "queries": len(data.positives),
         "loss": options.loss if options.kind == "cross-encoder" else "contrastive",
-        "negatives": Path(negatives).name if negatives else "in-batch",
+        "negatives": Path(options.negatives_run).name if options.negatives_run else "in-batch",
         "negatives_per_query": hyper.negatives_per_query,
         "teacher": Path(options.teacher).name if options.teacher else None,
         "distillation": hyper.distillation,

@@ -54,8 +54,7 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     precision = choose_precision(options.precision, device)
 
     collection, train_qrels, dev_qrels = load_judgments(options)
-    negatives = options.negatives or options.teacher
-    run = read_run(negatives) if negatives else {}
+    run = read_run(options.negatives_run) if options.negatives_run else {}
     data = mine_training_data(options, collection, train_qrels, run, hyper)
 
     set_seed(options.seed)
