@@ -54,7 +54,7 @@ class EncodeOptions:
     prefix: str | None = None
     max_length: int | None = None
     dimension: int | None = None
-    batch_size: int = 64
+    batch_size: int = 32
     add_sep: bool = False
     device: str = "auto"
     precision: str = "auto"
@@ -71,6 +71,7 @@ def encode_documents(options: EncodeOptions) -> int:
     from iaa_retrieval.files import require_empty
     from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
     from iaa_retrieval.inference.corpus_reader import COLLECTION_FIELDS, Corpus
+    from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
 
     require_empty(options.embeddings)
     if options.index_factory != "Flat" and not options.to_faiss:
@@ -94,6 +95,7 @@ def encode_documents(options: EncodeOptions) -> int:
         raise UsageError(
             f"--dimension {options.dimension}, but {options.encoder} has {encoder.dimension}; leave it out"
         )
+    use_cpu_kernels(encoder)
     encoding = CorpusEncoding(
         fields=corpus.fields,
         encode_title="title" in fields,
@@ -230,7 +232,7 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=64,
+    default=32,
     show_default=True,
     help="Texts of full length per batch; shorter ones travel in larger batches.",
 )

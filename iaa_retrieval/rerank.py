@@ -39,6 +39,7 @@ def rerank(options: RerankOptions) -> int:
     """
     from iaa_retrieval.collections.runs import read_run, write_run
     from iaa_retrieval.collections.topics import read_topics
+    from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
     from iaa_retrieval.inference.reranking import rerank_run
     from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
     from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
@@ -68,6 +69,7 @@ def rerank(options: RerankOptions) -> int:
             precision=options.precision,
             device=options.device,
         )
+    use_cpu_kernels(model)
     reranked = rerank_run(model, run, queries, texts_of, hits=options.hits, interpolate=options.interpolate)
     write_run(options.output, reranked, options.tag)
     return len(reranked)

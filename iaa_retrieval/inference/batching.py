@@ -6,18 +6,26 @@ from collections.abc import Sequence
 
 import torch
 
-# Widths are rounded up to this: a CPU compiles its bf16 kernels anew for each shape, which takes longer than running
-# them, so a few shapes must do. The price is a few per cent more padding.
+# Widths are rounded up to this below fp32: a CPU compiles its bf16 kernels anew for each shape, which takes longer than
+# running them, so a few shapes must do. The price is a few per cent more padding.
 WIDTH_STEP = 16
 
 
-def bucket_batches(lengths: Sequence[int], *, token_budget: int, max_texts: int) -> list[list[int]]:
+def width_step(dtype: torch.dtype) -> int:
+    """What widths are rounded up to for weights of ``dtype``; fp32 kernels take any shape."""
+    return 1 if dtype == torch.float32 else WIDTH_STEP
+
+
+def bucket_batches(
+    lengths: Sequence[int], *, token_budget: int, max_texts: int, step: int | None = None
+) -> list[list[int]]:
     """Group texts of similar length.
 
     Args:
         lengths: tokens of each text.
         token_budget: the most tokens, padding included, in one batch (a single longer text is its own batch).
         max_texts: the most texts in one batch.
+        step: what widths are rounded up to; None is :data:`WIDTH_STEP`.
 
     Returns:
         Lists of positions into ``lengths``, longest texts first (so that memory peaks at the start).
@@ -25,7 +33,7 @@ def bucket_batches(lengths: Sequence[int], *, token_budget: int, max_texts: int)
     batches: list[list[int]] = []
     batch: list[int] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        width = round_up(lengths[batch[0]]) if batch else 0
+        width = round_up(lengths[batch[0]], step) if batch else 0
         if batch and (len(batch) == max_texts or width * (len(batch) + 1) > token_budget):
             batches.append(batch)
             batch = []
@@ -35,19 +43,21 @@ def bucket_batches(lengths: Sequence[int], *, token_budget: int, max_texts: int)
     return batches
 
 
-def round_up(width: int) -> int:
-    """The next multiple of :data:`WIDTH_STEP`."""
-    return -(-width // WIDTH_STEP) * WIDTH_STEP
+def round_up(width: int, step: int | None = None) -> int:
+    """The next multiple of ``step``, None being :data:`WIDTH_STEP`."""
+    step = step or WIDTH_STEP
+    return -(-width // step) * step
 
 
 def pad(
-    rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, max_width: int
+    rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, max_width: int, step: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-pad token rows into (input_ids, attention_mask), both int64 [batch, width].
 
-    The width is the longest row's, rounded up as far as ``max_width``, which no row exceeds, allows.
+    The width is the longest row's, rounded up to a multiple of ``step`` (None is :data:`WIDTH_STEP`) as far as
+    ``max_width``, which no row exceeds, allows.
     """
-    width = min(round_up(max(map(len, rows))), max_width)
+    width = min(round_up(max(map(len, rows)), step), max_width)
     ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
     mask = torch.zeros((len(rows), width), dtype=torch.long)
     for index, row in enumerate(rows):

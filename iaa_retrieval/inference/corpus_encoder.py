@@ -9,9 +9,10 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, atomic_file, begin_work, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
+from iaa_retrieval.inference.faiss_index import new_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
 from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
@@ -28,8 +30,8 @@ LOG = logging.getLogger("iaa_retrieval")
 
 # Large enough that sorting by length leaves little padding, small enough to lose little when killed.
 WINDOW = 2048
-# Vectors that an index with a trained quantiser learns from.
-TRAINING_VECTORS = 262_144
+# The model waits for the first window's tokens, so that one is small.
+FIRST_WINDOW = 256
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,16 @@ def encode_corpus(
     output = Path(output)
     require_empty(output)
     if encoding.to_faiss:
-        _new_index(encoder.dimension, encoding.index_factory)  # an unknown one is better noticed now than at the end
+        new_index(encoder.dimension, encoding.index_factory)  # an unknown one is better noticed now than at the end
     work = output.absolute().with_name(f".{output.name}.encoding")
     _open_work(work, encoder, encoding, resume)
     resumed = empty = total = 0
     with ThreadPoolExecutor(max_workers=1) as executor, progress(desc="encoding", unit="doc") as bar:
-        windows = _windows(documents, encoder, encoding)
-        upcoming = executor.submit(next, windows, None)  # tokenise ahead while the model computes
+        stream = _windows(documents, encoder, encoding)
+        upcoming = executor.submit(next, stream, None)  # tokenise ahead while the model computes
         number = 0
         while (window := upcoming.result()) is not None:
-            upcoming = executor.submit(next, windows, None)
+            upcoming = executor.submit(next, stream, None)
             done = _finished(work, number, window)
             if not done:
                 vectors = encode_token_ids(
@@ -117,7 +119,8 @@ def encode_corpus(
         LOG.warning("%d of %d documents have no text; they are encoded as such", empty, total)
     with atomic_directory(output) as directory:
         if encoding.to_faiss:
-            _write_faiss(work, directory, number, encoder.dimension, encoding.index_factory)
+            windows = partial(_vectors_and_ids, work, number)
+            write_index(windows, total, directory, encoder.dimension, encoding.index_factory)
         else:
             _write_jsonl(work, directory, number)
         encoder.config.save(directory)
@@ -127,7 +130,9 @@ def encode_corpus(
 
 def _windows(documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: CorpusEncoding) -> Iterator[_Window]:
     stream = iter(documents)
-    while batch := list(islice(stream, WINDOW)):
+    size = min(FIRST_WINDOW, WINDOW)
+    while batch := list(islice(stream, size)):
+        size = WINDOW
         digest = hashlib.sha256()
         for document in batch:
             digest.update(json.dumps(document).encode())
@@ -156,7 +161,7 @@ def _open_work(work: Path, encoder: BiEncoder, encoding: CorpusEncoding, resume:
         "encoder": encoder.fingerprint,
         "document_max_length": encoder.config.document_max_length,
         "document_prefix": encoder.config.document_prefix,
-        "precision": str(next(encoder.parameters()).dtype),
+        "precision": str(encoder.dtype),
         **{key: value for key, value in asdict(encoding).items() if key not in ("index_factory", "batch_size")},
         "fields": list(encoding.fields),
     }
@@ -201,41 +206,9 @@ def _stored(work: Path, count: int) -> Iterator[tuple[np.ndarray, list[dict[str,
             yield np.load(work / f"{number:06d}.npy"), [json.loads(line) for line in stream]
 
 
-def _new_index(dimension: int, factory: str) -> Any:
-    import faiss
-
-    try:
-        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise UsageError(f"Faiss does not know the index {factory!r} for {dimension} dimensions") from error
-
-
-def _write_faiss(work: Path, directory: Path, count: int, dimension: int, factory: str) -> None:
-    import faiss
-
-    index = _new_index(dimension, factory)
-    if not index.is_trained:
-        _train_index(index, work, count)
-    with atomic_file(directory / "docid") as ids:
-        for vectors, lines in _stored(work, count):
-            index.add(vectors)
-            ids.writelines(f"{line['id']}\n" for line in lines)
-    try:
-        faiss.write_index(index, str(directory / "index"))
-    except RuntimeError as error:
-        raise IaaRetrievalError(f"Faiss cannot write the index into {directory.parent}: {error}") from error
-
-
-def _train_index(index: Any, work: Path, count: int) -> None:
-    """Train a quantiser on an even sample of the vectors of all windows."""
-    share = max(1, -(-count * WINDOW // TRAINING_VECTORS))
-    sample = np.concatenate([vectors[::share] for vectors, _ in _stored(work, count)])
-    try:
-        index.train(sample)
-    except RuntimeError as error:
-        raise IaaRetrievalError(
-            f"{len(sample)} vectors are too few to train this index; choose a smaller one with --index-factory"
-        ) from error
+def _vectors_and_ids(work: Path, count: int) -> Iterator[tuple[np.ndarray, list[str]]]:
+    for vectors, lines in _stored(work, count):
+        yield vectors, [line["id"] for line in lines]
 
 
 def _write_jsonl(work: Path, directory: Path, count: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from iaa_retrieval.collections.collection import load_collection
 from iaa_retrieval.collections.lines import check_id, read_json_lines
+from iaa_retrieval.collections.unique_ids import UniqueIds
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
 COLLECTION_FIELDS = ("title", "text")
@@ -76,14 +77,19 @@ class Corpus:
                 values = {"title": title, "text": text}
                 yield CorpusDocument(doc_id, tuple(values[name] for name in self.fields))
             return
-        seen: set[str] = set()
+        seen = UniqueIds()
+        for place, document in self._read_files():
+            if not seen.add(document.doc_id):
+                # Two ids may share a hash, so what was read before is looked through.
+                first = next(there for there, other in self._read_files() if other.doc_id == document.doc_id)
+                if first != place:
+                    raise IaaRetrievalError(f"{place}: document {document.doc_id} is there twice, first in {first}")
+            yield document
+
+    def _read_files(self) -> Iterator[tuple[str, CorpusDocument]]:
         for file in self._files or []:
             for place, record in read_json_lines(file):
-                document = self._parse(record, place)
-                if document.doc_id in seen:
-                    raise IaaRetrievalError(f"{place}: document {document.doc_id} is there twice")
-                seen.add(document.doc_id)
-                yield document
+                yield place, self._parse(record, place)
 
     def _parse(self, record: dict[str, Any], place: str) -> CorpusDocument:
         names = (self._docid_field,) if self._docid_field else ("id", "_id", "docid")

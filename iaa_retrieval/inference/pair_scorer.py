@@ -9,7 +9,7 @@ import torch
 
 from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.inference.batching import bucket_batches, pad
+from iaa_retrieval.inference.batching import bucket_batches, pad, width_step
 from iaa_retrieval.inference.tokens import PairTokens, tokenize_pairs, with_prefix
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 
@@ -39,14 +39,16 @@ def score_pairs(
         query_max_length=config.query_max_length,
     )
     scores = np.empty(len(pairs), dtype=np.float32)
+    step = width_step(cross_encoder.dtype)
     batches = bucket_batches(
         [len(row) for row in tokens.input_ids],
         token_budget=batch_size * config.document_max_length,
         max_texts=8 * batch_size,
+        step=step,
     )
     cross_encoder.eval()
     for batch in progress(batches, desc="scoring", unit="batch", leave=False) if show_progress else batches:
-        inputs = pair_inputs(cross_encoder, tokens, batch, cross_encoder.device, config.document_max_length)
+        inputs = pair_inputs(cross_encoder, tokens, batch, cross_encoder.device, config.document_max_length, step)
         scores[batch] = cross_encoder(**inputs).cpu().numpy()
     if not np.isfinite(scores).all():
         query, passage = pairs[int(np.flatnonzero(~np.isfinite(scores))[0])]
@@ -58,13 +60,21 @@ def score_pairs(
 
 
 def pair_inputs(
-    cross_encoder: CrossEncoder, tokens: PairTokens, batch: Sequence[int], device: torch.device, max_length: int
+    cross_encoder: CrossEncoder,
+    tokens: PairTokens,
+    batch: Sequence[int],
+    device: torch.device,
+    max_length: int,
+    step: int | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Padded model inputs [len(batch), tokens] of the pairs at the positions ``batch``, at most ``max_length`` wide."""
+    """Padded model inputs [len(batch), tokens] of the pairs at the positions ``batch``.
+
+    They are at most ``max_length`` wide; ``step`` as in :func:`pad`.
+    """
     pad_id = cross_encoder.tokenizer.pad_token_id or 0
-    ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device, max_length)
+    ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device, max_length, step)
     inputs = {"input_ids": ids, "attention_mask": mask}
     # Encoders without segment embeddings (DistilBERT, ModernBERT, RoBERTa) take no segment ids.
     if getattr(cross_encoder.classifier.config, "type_vocab_size", 0) > 1:
-        inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device, max_length)
+        inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device, max_length, step)
     return inputs

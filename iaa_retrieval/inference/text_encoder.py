@@ -10,11 +10,11 @@ import torch
 
 from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.inference.batching import bucket_batches, pad
+from iaa_retrieval.inference.batching import bucket_batches, pad, width_step
 from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
 
-DEFAULT_BATCH_SIZE = 64
+DEFAULT_BATCH_SIZE = 32
 
 
 def encode_queries(
@@ -82,14 +82,15 @@ def encode_token_ids(
         IaaRetrievalError: a vector is not finite; the text is called by its name, else by its number.
     """
     vectors = np.empty((len(token_ids), encoder.dimension), dtype=np.float32)
+    step = width_step(encoder.dtype)
     batches = bucket_batches(
-        [len(row) for row in token_ids], token_budget=batch_size * max_length, max_texts=8 * batch_size
+        [len(row) for row in token_ids], token_budget=batch_size * max_length, max_texts=8 * batch_size, step=step
     )
     encoder.eval()
     pad_id = encoder.tokenizer.pad_token_id or 0
     encode = encoder.encode_queries if role == "query" else encoder.encode_passages
     for batch in progress(batches, desc="encoding", unit="batch", leave=False) if show_progress else batches:
-        ids, mask = pad([token_ids[position] for position in batch], pad_id, encoder.device, max_length)
+        ids, mask = pad([token_ids[position] for position in batch], pad_id, encoder.device, max_length, step)
         vectors[batch] = encode(ids, mask).cpu().numpy()
     if not np.isfinite(vectors).all():
         position = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])

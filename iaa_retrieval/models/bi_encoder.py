@@ -98,6 +98,11 @@ class BiEncoder(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
         return encoder_width(self.encoder)

@@ -46,6 +46,16 @@ class CrossEncoder(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The classifier, as with a bi-encoder's one or two encoders."""
+        return (self.classifier,)
+
 
 def new_cross_encoder(backbone: str) -> CrossEncoder:
     """A backbone with a fresh one-output head, in fp32, for training."""

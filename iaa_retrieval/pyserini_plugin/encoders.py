@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import load_bi_encoder, position_limit
 from iaa_retrieval.pyserini_plugin.java import prepare_java
+from iaa_retrieval.pyserini_plugin.threads import use_all_threads
 
 prepare_java()
 from pyserini.encode import DocumentEncoder, QueryEncoder  # noqa: E402
@@ -51,6 +53,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
             precision=precision,
             device=device,
         )
+        use_cpu_kernels(self.bi_encoder)
 
     @property
     def fingerprint(self) -> str:
@@ -112,6 +115,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
             precision=precision,
             device=device,
         )
+        use_cpu_kernels(self.bi_encoder)
 
     @property
     def fingerprint(self) -> str:
@@ -125,9 +129,10 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
 
     def encode(self, query: str, **kwargs: Any) -> np.ndarray:
         """Encode one query into float32 [d]."""
-        vector: np.ndarray = encode_queries(self.bi_encoder, [query])[0]
+        vector: np.ndarray = self.encode_batch([query])[0]
         return vector
 
     def encode_batch(self, queries: Sequence[str]) -> np.ndarray:
         """Encode queries into float32 [len(queries), d]; Pyserini's ``batch_search`` looks for this."""
+        use_all_threads()
         return encode_queries(self.bi_encoder, queries)

@@ -9,8 +9,10 @@ from typing import Any
 
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
+from iaa_retrieval.pyserini_plugin.threads import use_all_threads
 
 TextOf = Callable[[str], str]
 """The text of a document, by its id."""
@@ -47,6 +49,7 @@ class IaaReranker:
         device: str = "auto",
     ) -> None:
         self.cross_encoder = load_cross_encoder(encoder_dir, precision=precision, device=device)
+        use_cpu_kernels(self.cross_encoder)
         self.text_of = text_of
 
     def rerank(self, query: str, hits: Sequence[Any], *, text_of: TextOf | None = None) -> list[Hit]:
@@ -61,6 +64,7 @@ class IaaReranker:
         self, queries: Mapping[str, str], hits: Mapping[str, Sequence[Any]], *, text_of: TextOf | None = None
     ) -> dict[str, list[Hit]]:
         """Re-rank the hits of several queries at once, both by query id; faster than one query at a time."""
+        use_all_threads()
         text_of = text_of or self.text_of
         keys: list[tuple[str, str]] = []
         pairs: list[tuple[str, str]] = []

@@ -49,6 +49,10 @@ REFUSED_FIELDS = {
 LORA_STARTS = (True, False, "gaussian", "orthogonal", "mica")
 
 
+# Begins the names of methods that are PEFT's own, not the registry's.
+PEFT_PREFIX = "peft-"
+
+
 def peft_method_name(values: Mapping[str, Any]) -> str:
     """What checkpoints and reports call such a method, "peft-ia3" or "peft-dora".
 
@@ -61,7 +65,7 @@ def peft_method_name(values: Mapping[str, Any]) -> str:
     if not isinstance(peft_type, str) or not peft_type:
         raise UsageError('a PEFT configuration is a JSON object with a "peft_type", such as {"peft_type": "IA3"}')
     dora = peft_type.upper() == "LORA" and values.get("use_dora")
-    return "peft-" + ("dora" if dora else peft_type.lower().replace("_", "-"))
+    return PEFT_PREFIX + ("dora" if dora else peft_type.lower().replace("_", "-"))
 
 
 def supported_types() -> tuple[str, ...]:
@@ -215,8 +219,8 @@ def loads_with_peft_model_only(method: str) -> bool:
 
     if method == "peft-dora":
         return True
-    name = method.removeprefix("peft-").replace("-", "_").upper()
-    if not method.startswith("peft-") or name not in PeftType.__members__:
+    name = method.removeprefix(PEFT_PREFIX).replace("-", "_").upper()
+    if not method.startswith(PEFT_PREFIX) or name not in PeftType.__members__:
         return False
     return bool(PEFT_TYPE_TO_TUNER_MAPPING[PeftType[name]].uses_shared_state)
 
