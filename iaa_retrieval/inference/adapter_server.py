@@ -90,9 +90,7 @@ class AdapterServer:
             if not name or self._served.pop(name, None) is None:
                 raise self._unknown(name)
 
-    def encode_queries(
-        self, name: str | None, texts: Sequence[str], *, batch_size: int = text_encoder.DEFAULT_BATCH_SIZE
-    ) -> np.ndarray:
+    def encode_queries(self, name: str | None, texts: Sequence[str], *, batch_size: int | None = None) -> np.ndarray:
         """Encode queries with the checkpoint ``name`` (None or "": the bare backbone) into float32 [len(texts), d].
 
         Raises:

@@ -63,4 +63,6 @@ def pad(
     for index, row in enumerate(rows):
         ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask[index, : len(row)] = 1
+    if device.type == "cuda":  # only from pinned memory does a copy run beside the computation
+        ids, mask = ids.pin_memory(), mask.pin_memory()
     return ids.to(device, non_blocking=True), mask.to(device, non_blocking=True)

@@ -33,8 +33,9 @@ def use_cpu_kernels(model: BiEncoder | CrossEncoder) -> None:
 
     Only for a model whose weights are not trained, saved, merged, shared or moved any more.
     """
-    if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
+    network: Any
     for network in model.networks:
         if model.dtype == torch.bfloat16 and network.config.model_type in MODEL_TYPES:
             network.set_attn_implementation(ATTENTION)
@@ -49,7 +50,7 @@ def _pack(network: nn.Module) -> None:
             _pack_with_gelu(module, projection, activation)
         for name, child in list(module.named_children()):
             if _can_be_packed(child):
-                setattr(module, name, PackedLinear(child))
+                setattr(module, name, PackedLinear(child))  # type: ignore[arg-type]
 
 
 class PackedLinear(nn.Module):

@@ -9,12 +9,12 @@ from iaa_retrieval.collections.topics import write_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory
-from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_queries
+from iaa_retrieval.inference.text_encoder import encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
 
 
 def write_encoded_queries(
-    encoder: BiEncoder, queries: Sequence[Query], output: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE
+    encoder: BiEncoder, queries: Sequence[Query], output: str | Path, *, batch_size: int | None = None
 ) -> None:
     """Encode ``queries`` into ``output/embedding.pkl`` (a data frame with id, text and embedding).
 

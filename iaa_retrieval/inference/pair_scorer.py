@@ -47,9 +47,12 @@ def score_pairs(
         step=step,
     )
     cross_encoder.eval()
+    scored = []  # fetched at the end: a GPU computes while the next batches are made
     for batch in progress(batches, desc="scoring", unit="batch", leave=False) if show_progress else batches:
         inputs = pair_inputs(cross_encoder, tokens, batch, cross_encoder.device, config.document_max_length, step)
-        scores[batch] = cross_encoder(**inputs).cpu().numpy()
+        scored.append(cross_encoder(**inputs))
+    for batch, values in zip(batches, scored, strict=True):
+        scores[batch] = values.cpu().numpy()
     if not np.isfinite(scores).all():
         query, passage = pairs[int(np.flatnonzero(~np.isfinite(scores))[0])]
         raise IaaRetrievalError(

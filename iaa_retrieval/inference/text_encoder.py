@@ -15,16 +15,22 @@ from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
 
 DEFAULT_BATCH_SIZE = 32
+QUERY_BATCH_SIZE_ON_CPU = 8
 
 
 def encode_queries(
     encoder: BiEncoder,
     texts: Sequence[str],
     *,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     show_progress: bool = False,
 ) -> np.ndarray:
-    """Encode queries into float32 [len(texts), d], in the order given, with the encoder's prefix and length."""
+    """Encode queries into float32 [len(texts), d], in the order given, with the encoder's prefix and length.
+
+    A ``batch_size`` of None is 8 on a CPU, so that a batch of fp32 activations stays in its cache, and 32 elsewhere.
+    """
+    if batch_size is None:
+        batch_size = QUERY_BATCH_SIZE_ON_CPU if encoder.device.type == "cpu" else DEFAULT_BATCH_SIZE
     config = encoder.config
     ids = tokenize_texts(encoder.tokenizer, with_prefix(config.query_prefix, texts), config.query_max_length)
     return encode_token_ids(
@@ -89,9 +95,12 @@ def encode_token_ids(
     encoder.eval()
     pad_id = encoder.tokenizer.pad_token_id or 0
     encode = encoder.encode_queries if role == "query" else encoder.encode_passages
+    encoded = []  # fetched at the end: a GPU computes while the next batches are made
     for batch in progress(batches, desc="encoding", unit="batch", leave=False) if show_progress else batches:
         ids, mask = pad([token_ids[position] for position in batch], pad_id, encoder.device, max_length, step)
-        vectors[batch] = encode(ids, mask).cpu().numpy()
+        encoded.append(encode(ids, mask))
+    for batch, rows in zip(batches, encoded, strict=True):
+        vectors[batch] = rows.cpu().numpy()
     if not np.isfinite(vectors).all():
         position = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         text = names[position] if names else f"text number {position + 1}"
