@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint constraints clean
+.PHONY: help demo test lint bench reproduce reproduce-train constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ lint: $(STAMP)  ## only the static checks
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(STAMP)  ## measure speed beside what users would otherwise run (about two hours on an idle machine)
+	$(BIN)/python -m benchmarks
+
 install: $(STAMP)  ## only set everything up, in .venv
 
 # The stamp is made last, so an interrupted installation is taken up again.
@@ -31,6 +34,12 @@ $(STAMP): constraints.txt setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools wheel
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+reproduce: $(STAMP)  ## re-run every measured condition from the committed checkpoints, and check every score
+	$(BIN)/python -m iaa_retrieval.reproduce --collection all --measured --from-checkpoint
+
+reproduce-train: $(STAMP)  ## the same from nothing, training included
+	$(BIN)/python -m iaa_retrieval.reproduce --collection all --measured
 
 constraints: $(STAMP)  ## write the versions that are installed now to constraints.txt
 	@{ echo '# Every version that the tests passed with; made by `make constraints`.'; \

@@ -14,20 +14,23 @@ RUN = "q1 Q0 d1 1 2.0 t\nq1 Q0 d2 2 1.0 t\nq2 Q0 d1 1 2.0 t\nq2 Q0 d2 2 1.0 t\n"
 BETTER_RUN = "q1 Q0 d1 1 2.0 t\nq2 Q0 d2 1 2.0 t\n"
 
 
-def score(value: float, provenance: str = "measured", tolerance: float = 0.002) -> dict[str, Any]:
-    return {"value": value, "tolerance": tolerance, "provenance": provenance}
+def score(value: float, provenance: str = "measured", tolerance: float = 0.002, **more: Any) -> dict[str, Any]:
+    return {"value": value, "tolerance": tolerance, "provenance": provenance, **more}
 
 
 def condition(name: str, run: str, stage: str = "retrieval", **scores: dict[str, Any]) -> dict[str, Any]:
-    return {
+    """A row over the topic set ``test``; without scores it is not yet run."""
+    values = {
         "name": name,
         "display_name": name.upper(),
         "stage": stage,
         "method": "none",
         "run": run,
-        "scores": {key.replace("_at_", "@"): value for key, value in scores.items()},
-        "measured": {"date": "2026-11-21", "seed": 42},
+        "measured": {"date": "2026-11-21", "hardware": "toy"},
     }
+    if scores:
+        values["scores"] = {"test": {key.replace("_at_", "@"): value for key, value in scores.items()}}
+    return values
 
 
 def toy_values(directory: Path) -> dict[str, Any]:
@@ -41,7 +44,22 @@ def toy_values(directory: Path) -> dict[str, Any]:
     return {
         "title": "Toy & co",
         "description": "Two queries.",
-        "qrels": str(directory / "qrels.txt"),
+        "backbone": {
+            "name": "tiny",
+            "display_name": "Tiny",
+            "hidden_size": 32,
+            "layers": 3,
+            "parameters": 100_000,
+        },
+        "topic_sets": {"test": {"display_name": "the test", "queries": "q.tsv", "qrels": str(directory / "qrels.txt")}},
+        "stages": {
+            "retrieval": {
+                "title": "Dense retrieval",
+                "columns": {"test": ["nDCG@10", "MRR@10"]},
+                "run": "<name>.trec",
+            },
+            "reranking": {"title": "Re-ranking", "columns": {"test": ["nDCG@10"]}, "run": "<name>.trec"},
+        },
         "steps": {
             "first.trec": copy("first", str(directory / "source.trec")),
             "copy.trec": copy("copy", "{first.trec}"),
@@ -53,6 +71,27 @@ def toy_values(directory: Path) -> dict[str, Any]:
             condition("better", "better.trec", "reranking", nDCG_at_10=score(0.9)),
         ],
     }
+
+
+def tuned_values(directory: Path) -> dict[str, Any]:
+    """Toy values with a tuned condition: its training command cannot succeed, its checkpoint holds the run."""
+    values = toy_values(directory)
+    values["steps"] = {
+        "<name>": "python -m iaa_retrieval.train bi-encoder --method <method> <dimensions> --seed <seed> --to {output}",
+        "<name>.trec": "cp {<name>}/run.trec {output}",
+    }
+    tuned = condition("iaa-l-0.5", "", nDCG_at_10=score(0.8155), MRR_at_10=score(0.75))
+    values["conditions"] = [tuned | {"method": "iaa-l", "budget": "0.5%", "dimensions": {"r": 2, "ar": 3}}]
+    return values
+
+
+def commit_checkpoint(directory: Path, run: str = RUN) -> Path:
+    """What ``tuned_values`` takes for the committed checkpoint of the collection ``toy``."""
+    checkpoint = directory / "checkpoints" / "toy" / "retrieval" / "iaa-l-0.5"
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    (checkpoint / "run.trec").write_text(run)
+    (checkpoint / "retriever.json").write_text(str(len(run)))  # stands for the hash of the weights
+    return checkpoint
 
 
 def write_reproduction(directory: Path, values: dict[str, Any], name: str = "toy") -> Path:

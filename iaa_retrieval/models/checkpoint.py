@@ -56,12 +56,13 @@ def require_weights(path: str, config: RetrieverConfig, fingerprint_of: Callable
 
 
 def load_tuned_tokenizer(path: str, config: RetrieverConfig) -> Any:
-    """A checkpoint's tokenizer.
+    """A checkpoint's tokenizer: its own, or where it has none (to be small) its backbone's.
 
     Raises:
         IaaRetrievalError: it is not the one the checkpoint was trained with.
     """
-    tokenizer = load_tokenizer(path)
+    has_own = (Path(path) / "tokenizer.json").is_file()
+    tokenizer = load_tokenizer(path if has_own else backbone_location(path, config))
     if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
         raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
     return tokenizer

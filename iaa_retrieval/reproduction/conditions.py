@@ -1,50 +1,105 @@
-"""``reproductions/NAME.yaml``: the steps, conditions and expected scores of one collection."""
+"""What a ``reproductions/NAME.yaml`` says, as objects: tables, conditions and expected scores."""
 
 from __future__ import annotations
 
-import re
-import shlex
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.evaluation.metrics import parse_metrics
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.reproduction.steps import Step, chain_of, expand
 
 STAGES = ("retrieval", "reranking")
-PROVENANCES = ("measured", "paper")
-# In a command, {output} is the step's own output and {name} the output of the step of that name.
-PLACEHOLDER = re.compile(r"\{([\w.-]+)\}")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command and the file or directory it makes, which bears the step's name."""
-
-    name: str
-    command: str
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Names of the steps whose outputs the command reads."""
-        return tuple(dict.fromkeys(name for name in PLACEHOLDER.findall(self.command) if name != "output"))
-
-    def command_in(self, directory: Path) -> str:
-        """The command line as a user pastes it, with outputs below ``directory``."""
-        return PLACEHOLDER.sub(
-            lambda found: str(directory / (self.name if found[1] == "output" else found[1])), self.command
-        )
+# paper: the source paper's, on other hardware and data; published: another project's, for the very same command.
+PROVENANCES = ("measured", "paper", "published")
+# What a score's significance marks may say that it is better than.
+FULL, BEST_BASELINE = "full", "best-baseline"
+DEFAULT_SEED = 42
+UNTUNED = "none"
 
 
 @dataclass(frozen=True)
 class Score:
-    """An expected score: what it is, how far a re-run may be off, and where it comes from."""
+    """An expected score.
+
+    Attributes:
+        value: the mean, where there are several seeds.
+        tolerance: how far a re-run from nothing may be off.
+        provenance: one of ``PROVENANCES``.
+        seeds: seed -> value, where there are several.
+        better_than: what the source says it is significantly better than (``full``, ``best-baseline``).
+    """
 
     value: float
     tolerance: float
     provenance: str
+    seeds: dict[int, float] = field(default_factory=dict)
+    better_than: tuple[str, ...] = ()
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds (n - 1)."""
+        return statistics.stdev(self.seeds.values()) if self.seeds else None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value that the commands use, and whose it is: the paper's, or ``ours`` where the paper is silent."""
+
+    value: str
+    provenance: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TopicSet:
+    """Queries to search and their judgments; both are a file, a collection's split or an ir_datasets id."""
+
+    name: str
+    display_name: str
+    queries: str
+    qrels: str
+    relevance_level: int = 1
+
+
+@dataclass(frozen=True)
+class PaperColumn:
+    """A column of the paper's that stands beside ours: its collection, stage and topic set."""
+
+    collection: str
+    stage: str
+    topics: str
+
+
+@dataclass(frozen=True)
+class StageTable:
+    """One table of a page.
+
+    Attributes:
+        columns: topic set -> metrics, in the order of the table.
+        run: template of the name of the step that makes a condition's run.
+        settings: name -> value for every condition of the stage that has none of its own.
+    """
+
+    stage: str
+    title: str
+    columns: dict[str, tuple[str, ...]]
+    run: str
+    settings: dict[str, Setting]
+    note: str = ""
+    paper_column: PaperColumn | None = None
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The encoder that is tuned; its size gives the number of trained weights."""
+
+    name: str
+    display_name: str
+    hidden_size: int
+    layers: int
+    parameters: int
 
 
 @dataclass(frozen=True)
@@ -52,9 +107,12 @@ class Condition:
     """One row of a table.
 
     Attributes:
-        run: name of the step that makes the run to score.
-        scores: metric -> what is expected.
-        measured: for measured scores, when, with which seed and versions, on what class of hardware.
+        method: a name in the registry of tuning methods, or ``none``.
+        budget: share of the backbone that is trained, as in ``0.5%``; empty where nothing is.
+        counts_as: the budget whose methods it is compared with, for those that cannot spend all of it.
+        run: template of the name of the step that makes the run; empty means the stage's.
+        scores: topic set -> metric -> what is expected; empty means not yet run.
+        measured: for measured scores, when, with which versions, on what class of hardware.
         note: what a reader should know about it.
     """
 
@@ -62,23 +120,57 @@ class Condition:
     display_name: str
     stage: str
     method: str
+    budget: str
+    counts_as: str
     dimensions: dict[str, int]
     run: str
-    scores: dict[str, Score]
+    settings: dict[str, Setting]
+    seeds: tuple[int, ...]
+    scores: dict[str, dict[str, Score]]
     measured: dict[str, Any]
     note: str = ""
+
+    def score(self, topics: str, metric: str) -> Score | None:
+        """What is expected, or None."""
+        return self.scores.get(topics, {}).get(metric)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether any of its expected scores was measured by this project."""
+        return any(s.provenance == "measured" for scores in self.scores.values() for s in scores.values())
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a parameter-efficient method other than IAA."""
+        return self.method not in (UNTUNED, "full") and not self.is_iaa
+
+    @property
+    def is_iaa(self) -> bool:
+        """Whether it is a variant of IAA."""
+        return self.method.startswith("iaa-")
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Everything that a collection's YAML says."""
+    """Everything that a collection's YAML says.
+
+    Attributes:
+        directory: where the YAML is, with ``checkpoints/`` and ``results/`` beside it.
+        checkpoint_tolerance: how far a score from a committed checkpoint may be off; None means as from nothing.
+        requires: environment variable -> what it must name before a command is pasted.
+        steps: template of an output's name -> template of the command that makes it.
+    """
 
     name: str
+    directory: Path
     title: str
     description: str
-    qrels: str
-    relevance_level: int
-    steps: dict[str, Step]
+    backbone: Backbone
+    checkpoint_tolerance: float | None
+    requires: dict[str, str]
+    topic_sets: dict[str, TopicSet]
+    stages: dict[str, StageTable]
+    steps: dict[str, str]
     conditions: list[Condition]
 
     def select(self, condition: str | None = None, stage: str | None = None) -> list[Condition]:
@@ -90,114 +182,56 @@ class Reproduction:
         chosen = [c for c in self.conditions if condition in (None, c.name) and stage in (None, c.stage)]
         if not chosen:
             known = ", ".join(f"{c.name} ({c.stage})" for c in self.conditions)
-            raise UsageError(f"{self.name} has no condition {condition or ''} {stage or ''}; it has: {known}")
+            wanted = " ".join(filter(None, (condition, stage)))
+            raise UsageError(f"{self.name} has no condition {wanted}; it has: {known}")
         return chosen
 
-    def chain(self, condition: Condition) -> list[Step]:
-        """The steps that lead to a condition's run, in the order to run them."""
-        ordered: dict[str, Step] = {}
+    def columns(self, condition: Condition) -> dict[str, tuple[str, ...]]:
+        """Topic set -> metrics of the condition's table."""
+        return self.stages[condition.stage].columns
 
-        def visit(name: str) -> None:
-            if name not in ordered:
-                for needed in self.steps[name].needs:
-                    visit(needed)
-                ordered[name] = self.steps[name]
+    def settings(self, condition: Condition) -> dict[str, Setting]:
+        """Those of its stage, and its own, which win."""
+        return {**self.stages[condition.stage].settings, **condition.settings}
 
-        visit(condition.run)
-        return list(ordered.values())
+    def run_name(self, condition: Condition, topics: str, seed: int | None = None) -> str:
+        """Name of the step that makes the run of a topic set."""
+        template = condition.run or self.stages[condition.stage].run
+        return expand(template, self._variables(condition, topics, seed))
 
+    def chain(self, condition: Condition, topics: str, seed: int | None = None) -> list[Step]:
+        """The steps that lead to the run of a topic set, in the order to run them (None: the first seed)."""
+        variables = self._variables(condition, topics, seed)
+        return chain_of(self.run_name(condition, topics, seed), self.steps, variables)
 
-def reproductions_directory() -> Path:
-    """Where the YAML files and pages are: ``reproductions/`` beside the package."""
-    directory = Path(__file__).resolve().parents[2] / "reproductions"
-    if not directory.is_dir():
-        raise IaaRetrievalError(f"{directory} is missing; install the project from a clone with: pip install -e .")
-    return directory
+    def checkpoint(self, condition: Condition) -> Path:
+        """Where the committed checkpoint of a condition is, or would be."""
+        return self.directory / "checkpoints" / self.name / condition.stage / condition.name
 
+    def trained_weights(self, condition: Condition) -> int | None:
+        """Number of trained weight-matrix entries, heads and bottlenecks' biases apart; None if nothing is trained."""
+        from iaa_retrieval.tuning.methods import get_method
 
-def load_reproduction(name: str, directory: Path | None = None) -> Reproduction:
-    """Read ``NAME.yaml``.
+        if condition.method == UNTUNED:
+            return None
+        if condition.method == "full":
+            return self.backbone.parameters
+        method = get_method(condition.method)
+        return method.weight_count(self.backbone.hidden_size, self.backbone.layers, condition.dimensions)
 
-    Raises:
-        UsageError: there is no such collection; the message lists those there are.
-        IaaRetrievalError: the file is malformed.
-    """
-    directory = directory or reproductions_directory()
-    path = directory / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in directory.glob("*.yaml")))
-        raise UsageError(f"no reproduction of {name!r}; there are: {known}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        steps = {key: Step(key, " ".join(str(command).split())) for key, command in values["steps"].items()}
-        reproduction = Reproduction(
-            name=name,
-            title=values["title"],
-            description=values["description"].strip(),
-            qrels=values["qrels"],
-            relevance_level=int(values.get("relevance_level", 1)),
-            steps=steps,
-            conditions=[_condition(entry) for entry in values["conditions"]],
-        )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise IaaRetrievalError(f"{path} is malformed: {' '.join(str(error).split())}") from error
-    _check(reproduction, path)
-    return reproduction
-
-
-def _condition(entry: dict[str, Any]) -> Condition:
-    scores = {
-        metric: Score(float(score["value"]), float(score["tolerance"]), score["provenance"])
-        for metric, score in entry["scores"].items()
-    }
-    return Condition(
-        name=entry["name"],
-        display_name=entry["display_name"],
-        stage=entry["stage"],
-        method=entry["method"],
-        dimensions=entry.get("dimensions", {}),
-        run=entry["run"],
-        scores=scores,
-        measured=entry.get("measured", {}),
-        note=entry.get("note", "").strip(),
-    )
-
-
-def _check(reproduction: Reproduction, path: Path) -> None:
-    for step in reproduction.steps.values():
-        for needed in step.needs:
-            if needed not in reproduction.steps:
-                raise IaaRetrievalError(f"{path}: step {step.name} needs {needed}, which is not a step")
-        if "{output}" not in step.command:
-            raise IaaRetrievalError(f"{path}: step {step.name} does not say where its {{output}} goes")
-        try:
-            shlex.split(step.command)
-        except ValueError as error:
-            raise IaaRetrievalError(f"{path}: the command of step {step.name} cannot be parsed: {error}") from error
-    for name in reproduction.steps:
-        _refuse_cycle(reproduction, name, (), path)
-    names = [(condition.name, condition.stage) for condition in reproduction.conditions]
-    for name, stage in names:
-        if names.count((name, stage)) > 1:
-            raise IaaRetrievalError(f"{path}: there are two conditions {name} of stage {stage}")
-    for condition in reproduction.conditions:
-        if condition.run not in reproduction.steps or condition.stage not in STAGES:
-            raise IaaRetrievalError(f"{path}: condition {condition.name} has an unknown run or stage")
-        try:
-            known = {metric.name for metric in parse_metrics(" ".join(condition.scores))}
-        except UsageError as error:
-            raise IaaRetrievalError(f"{path}: condition {condition.name}: {error}") from error
-        for metric, score in condition.scores.items():
-            if metric not in known:
-                raise IaaRetrievalError(f"{path}: {condition.name} {metric}: write it as in {', '.join(sorted(known))}")
-            if score.provenance not in PROVENANCES:
-                raise IaaRetrievalError(f"{path}: {condition.name} {metric}: provenance is measured or paper")
-            if score.provenance == "measured" and not condition.measured:
-                raise IaaRetrievalError(f"{path}: {condition.name} {metric} is measured, but not when and with what")
-
-
-def _refuse_cycle(reproduction: Reproduction, name: str, before: tuple[str, ...], path: Path) -> None:
-    if name in before:
-        raise IaaRetrievalError(f"{path}: step {name} needs its own output, by way of {' and '.join(before)}")
-    for needed in reproduction.steps[name].needs:
-        _refuse_cycle(reproduction, needed, (*before, name), path)
+    def _variables(self, condition: Condition, topics: str, seed: int | None) -> dict[str, str]:
+        """What a template may name in angle brackets."""
+        seed = condition.seeds[0] if seed is None else seed
+        further = "" if seed == condition.seeds[0] else f"-seed{seed}"
+        flags = (f"--{name.replace('_', '-')} {value}" for name, value in condition.dimensions.items())
+        return {
+            **{name: setting.value for name, setting in self.settings(condition).items()},
+            "name": condition.name + further,
+            "stage": condition.stage,
+            "method": condition.method,
+            "dimensions": " ".join(flags),
+            "seed": str(seed),
+            "backbone": self.backbone.name,
+            "topics": topics,
+            "queries": self.topic_sets[topics].queries,
+        }

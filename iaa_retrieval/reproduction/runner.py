@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +18,12 @@ from typing import NamedTuple
 from iaa_retrieval.collections.qrels import read_qrels
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.evaluation.metrics import evaluate, mean, parse_metrics
-from iaa_retrieval.reproduction.conditions import Condition, Reproduction, Score, Step
+from iaa_retrieval.evaluation.metrics import evaluate, parse_metrics
+from iaa_retrieval.files import sha256_of
+from iaa_retrieval.reproduction.conditions import Condition, Reproduction, Score, TopicSet
+from iaa_retrieval.reproduction.results import PerQuery, Result, SeedResult, read_history
 from iaa_retrieval.reproduction.stages import Stages
+from iaa_retrieval.reproduction.steps import Step, without_training
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -29,6 +35,10 @@ class Outcome(Enum):
     LOWER = "off by more than the tolerance"
     HIGHER = "higher than expected"
     PAPER = "not compared: the expected score is the paper's, on other hardware and data"
+    NEW = "not compared: there is no expected score yet"
+
+
+MISSES = (Outcome.LOWER, Outcome.HIGHER)
 
 
 class Comparison(NamedTuple):
@@ -36,54 +46,72 @@ class Comparison(NamedTuple):
 
     condition: str
     stage: str
+    topics: str
     metric: str
-    expected: Score
+    expected: Score | None
     measured: float
     outcome: Outcome
 
 
-def run_conditions(
-    reproduction: Reproduction, conditions: Sequence[Condition], directory: Path, *, display_commands: bool = False
-) -> list[Comparison]:
-    """Run every step of ``conditions`` that is not valid already below ``directory``, and score their runs.
+def run_condition(
+    reproduction: Reproduction,
+    condition: Condition,
+    directory: Path,
+    *,
+    from_checkpoint: bool = False,
+    display_commands: bool = False,
+) -> Result:
+    """Run every step of a condition that is not valid already below ``directory``, and score its runs.
+
+    Args:
+        from_checkpoint: use the committed checkpoint instead of training; the first seed only.
 
     Raises:
-        IaaRetrievalError: a command failed; its output is in a log file that the message names.
+        IaaRetrievalError: a command failed (its output is in a log file that the message names); no checkpoint is
+            committed.
     """
-    stages = Stages(directory)
+    seeds = {}
+    for seed in condition.seeds[:1] if from_checkpoint else condition.seeds:
+        stages = Stages(directory)
+        per_query: PerQuery = {}
+        trained = None
+        for topics, metrics in reproduction.columns(condition).items():
+            chain = reproduction.chain(condition, topics, seed)
+            checkpoints = committed_checkpoints(reproduction, condition, chain) if from_checkpoint else {}
+            for step in without_training(chain) if from_checkpoint else chain:
+                _run_step(stages, step, directory, checkpoints, display_commands)
+                trained = step.name if step.trains else trained
+            run = directory / reproduction.run_name(condition, topics, seed)
+            per_query[topics] = score_run(reproduction.topic_sets[topics], run, metrics)
+        seeds[seed] = SeedResult(
+            per_query,
+            seconds=stages.seconds[trained] if trained else None,
+            history=_history(directory / trained) if trained else [],
+        )
+    return Result(datetime.date.today().isoformat(), _hardware(), _versions(), from_checkpoint, seeds)
+
+
+def compare(reproduction: Reproduction, condition: Condition, result: Result) -> list[Comparison]:
+    """Each score of a result against what is expected."""
     comparisons = []
-    for condition in conditions:
-        for step in reproduction.chain(condition):
-            if display_commands:
-                LOG.info("$ %s", step.command_in(directory))
-            stages.run(
-                step.name,
-                {"command": step.command},
-                lambda output, step=step: _execute(step, directory),  # type: ignore[misc]
-                after=step.needs,
-            )
-        comparisons += score_condition(reproduction, condition, directory / condition.run)
+    for topics, metrics in reproduction.columns(condition).items():
+        for metric in metrics:
+            measured = result.mean(topics, metric)
+            if measured is not None:
+                expected = condition.score(topics, metric)
+                if expected is not None and result.from_checkpoint:
+                    expected = _expected_from_checkpoint(reproduction, expected, next(iter(result.seeds)))
+                outcome = judge(expected, measured)
+                comparisons.append(
+                    Comparison(condition.name, condition.stage, topics, metric, expected, measured, outcome)
+                )
     return comparisons
 
 
-def score_condition(reproduction: Reproduction, condition: Condition, run: Path) -> list[Comparison]:
-    """Score a condition's run and compare each metric with what is expected."""
-    per_metric = evaluate(
-        read_qrels(reproduction.qrels),
-        read_run(run),
-        parse_metrics(" ".join(condition.scores)),
-        relevance_level=reproduction.relevance_level,
-    )
-    return [
-        Comparison(
-            condition.name, condition.stage, metric, score, found := mean(per_metric[metric]), judge(score, found)
-        )
-        for metric, score in condition.scores.items()
-    ]
-
-
-def judge(expected: Score, measured: float) -> Outcome:
+def judge(expected: Score | None, measured: float) -> Outcome:
     """Compare at the four decimals that are printed."""
+    if expected is None:
+        return Outcome.NEW
     if expected.provenance == "paper":
         return Outcome.PAPER
     difference = round(measured, 4) - expected.value
@@ -92,26 +120,102 @@ def judge(expected: Score, measured: float) -> Outcome:
     return Outcome.LOWER if difference < 0 else Outcome.HIGHER
 
 
-def evaluation_command(reproduction: Reproduction, condition: Condition, directory: Path) -> str:
-    """The command line that scores a condition's run."""
-    level = f" -l {reproduction.relevance_level}" if reproduction.relevance_level != 1 else ""
-    return (
-        f"python -m iaa_retrieval.evaluate --qrels {reproduction.qrels} --run {directory / condition.run}{level} "
-        f'--metrics "{" ".join(condition.scores)}"'
+def score_run(topics: TopicSet, run: Path, metrics: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Metric -> query id -> value."""
+    return evaluate(
+        read_qrels(_expand_environment(topics.qrels)),
+        read_run(run),
+        parse_metrics(" ".join(metrics)),
+        relevance_level=topics.relevance_level,
     )
 
 
-def _execute(step: Step, directory: Path) -> None:
-    words = shlex.split(step.command_in(directory))
+def committed_checkpoints(reproduction: Reproduction, condition: Condition, chain: list[Step]) -> dict[str, Path]:
+    """Name of the training step of a chain -> the committed checkpoint that stands for it; empty without training.
+
+    Raises:
+        IaaRetrievalError: there is none.
+    """
+    checkpoint = reproduction.checkpoint(condition)
+    trained = [step.name for step in chain if step.trains]
+    if trained and not checkpoint.is_dir():
+        raise IaaRetrievalError(
+            f"no checkpoint of {condition.name} ({condition.stage}) is committed in {checkpoint}; leave out "
+            "--from-checkpoint to train it"
+        )
+    return dict.fromkeys(trained, checkpoint)
+
+
+def _expected_from_checkpoint(reproduction: Reproduction, expected: Score, seed: int) -> Score:
+    """A checkpoint is one seed's, and nothing is trained that could come out otherwise."""
+    tolerance = reproduction.checkpoint_tolerance
+    return replace(
+        expected,
+        value=expected.seeds.get(seed, expected.value),
+        tolerance=expected.tolerance if tolerance is None else tolerance,
+    )
+
+
+def _run_step(
+    stages: Stages, step: Step, directory: Path, checkpoints: Mapping[str, Path], display_commands: bool
+) -> None:
+    used = {name: checkpoints[name] for name in step.needs if name in checkpoints}
+    command = step.command_in(directory, used)
+    if display_commands:
+        LOG.info("$ %s", command)
+    stages.run(
+        step.name,
+        {"command": step.command, **({"checkpoints": {n: _fingerprint(p) for n, p in used.items()}} if used else {})},
+        lambda output: _execute(step.name, command, directory),
+        after=tuple(name for name in step.needs if name not in used),
+    )
+
+
+def _fingerprint(checkpoint: Path) -> str:
+    return sha256_of(checkpoint / "retriever.json")  # which holds a hash of the weights
+
+
+def _history(checkpoint: Path) -> list[dict[str, float]]:
+    return read_history(checkpoint) if (checkpoint / "history.json").is_file() else []
+
+
+def _hardware() -> str:
+    """The class of hardware, as far as scores and times depend on it."""
+    import torch
+
+    from iaa_retrieval.models.precision import cpu_multiplies_bf16
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{os.cpu_count()} CPU cores" + (" with bf16 instructions" if cpu_multiplies_bf16() else "")
+
+
+def _versions() -> dict[str, str]:
+    from iaa_retrieval.training.output import library_versions
+
+    return library_versions()
+
+
+def _execute(name: str, command: str, directory: Path) -> None:
+    words = [_expand_environment(word) for word in shlex.split(command)]
     if words[0] == "python":
         words[0] = sys.executable
-    log = directory / ".stages" / f"{step.name}.log"
+    log = directory / ".stages" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as stream:
         try:
             finished = subprocess.run(words, stdout=stream, stderr=subprocess.STDOUT, env=os.environ, check=False)
         except OSError as error:
-            raise IaaRetrievalError(f"step {step.name}: cannot run {words[0]} ({error.strerror})") from error
+            raise IaaRetrievalError(f"step {name}: cannot run {words[0]} ({error.strerror})") from error
     if finished.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise IaaRetrievalError(f"step {step.name} failed ({lines[-1] if lines else 'no output'}); see {log}")
+        raise IaaRetrievalError(f"step {name} failed ({lines[-1] if lines else 'no output'}); see {log}")
+
+
+def _expand_environment(word: str) -> str:
+    """Put environment variables in, as the shell does where a page's commands are pasted."""
+    expanded = os.path.expandvars(word)
+    unset = re.search(r"\$(\w+)", expanded)
+    if unset:
+        raise IaaRetrievalError(f"the environment variable {unset[1]} is not set; the reproduction's page says to what")
+    return expanded

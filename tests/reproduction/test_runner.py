@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pytest
-from reproduction_files import BETTER_RUN, toy_values, write_reproduction
+from reproduction_files import BETTER_RUN, commit_checkpoint, score, toy_values, tuned_values, write_reproduction
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.reproduction.conditions import Reproduction, Score, load_reproduction
-from iaa_retrieval.reproduction.runner import Outcome, judge, run_conditions
+from iaa_retrieval.reproduction.conditions import Reproduction, Score
+from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.runner import Comparison, Outcome, compare, judge, run_condition
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,9 @@ from iaa_retrieval.reproduction.runner import Outcome, judge, run_conditions
 )
 def test_judge(value: float, tolerance: float, measured: float, outcome: Outcome) -> None:
     assert judge(Score(value, tolerance, "measured"), measured) is outcome
+    assert judge(Score(value, tolerance, "published"), measured) is outcome
     assert judge(Score(value, tolerance, "paper"), measured) is Outcome.PAPER
+    assert judge(None, measured) is Outcome.NEW
 
 
 def load(directory: Path, **changes: object) -> Reproduction:
@@ -29,18 +32,25 @@ def load(directory: Path, **changes: object) -> Reproduction:
     return load_reproduction("toy", directory)
 
 
+def run_all(toy: Reproduction, directory: Path, count: int | None = None) -> list[Comparison]:
+    return [
+        comparison
+        for condition in toy.conditions[:count]
+        for comparison in compare(toy, condition, run_condition(toy, condition, directory))
+    ]
+
+
 def steps_run(directory: Path) -> list[str]:
     return (directory / "log").read_text().split()
 
 
 def test_conditions_run_and_are_compared(tmp_path: Path) -> None:
-    toy = load(tmp_path)
-    comparisons = run_conditions(toy, toy.conditions, tmp_path / "runs")
-    assert [(c.condition, c.stage, c.metric, c.outcome) for c in comparisons] == [
-        ("plain", "retrieval", "nDCG@10", Outcome.OK),
-        ("plain", "retrieval", "MRR@10", Outcome.OK),
-        ("copied", "reranking", "nDCG@10", Outcome.PAPER),
-        ("better", "reranking", "nDCG@10", Outcome.HIGHER),
+    comparisons = run_all(load(tmp_path), tmp_path / "runs")
+    assert [(c.condition, c.stage, c.topics, c.metric, c.outcome) for c in comparisons] == [
+        ("plain", "retrieval", "test", "nDCG@10", Outcome.OK),
+        ("plain", "retrieval", "test", "MRR@10", Outcome.OK),
+        ("copied", "reranking", "test", "nDCG@10", Outcome.PAPER),
+        ("better", "reranking", "test", "nDCG@10", Outcome.HIGHER),
     ]
     assert comparisons[1].measured == 0.75
     assert comparisons[2].measured == pytest.approx((1 + 0.6309297) / 2)
@@ -49,15 +59,39 @@ def test_conditions_run_and_are_compared(tmp_path: Path) -> None:
 
 def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     toy = load(tmp_path)
-    run_conditions(toy, toy.conditions, tmp_path / "runs")
-    run_conditions(toy, toy.conditions, tmp_path / "runs")
+    run_all(toy, tmp_path / "runs")
+    run_all(toy, tmp_path / "runs")
     assert steps_run(tmp_path) == ["first", "copy", "better"]
     steps = toy_values(tmp_path)["steps"]
     toy = load(tmp_path, steps={**steps, "first.trec": steps["first.trec"].replace("source.trec", "better.trec")})
-    comparisons = run_conditions(toy, toy.conditions[:2], tmp_path / "runs")
+    comparisons = run_all(toy, tmp_path / "runs", 2)
     assert steps_run(tmp_path)[3:] == ["first", "copy"]
     assert (tmp_path / "runs" / "copy.trec").read_text() == BETTER_RUN
     assert comparisons[0].outcome is Outcome.HIGHER
+
+
+def test_topic_sets_have_runs_and_judgments_of_their_own(tmp_path: Path) -> None:
+    values = toy_values(tmp_path)
+    (tmp_path / "strict.txt").write_text("q1 0 d1 1\nq2 0 d2 2\n")
+    values["topic_sets"]["strict"] = {
+        "display_name": "strict",
+        "queries": "better",
+        "qrels": str(tmp_path / "strict.txt"),
+        "relevance_level": 2,
+    }
+    values["topic_sets"]["test"]["queries"] = "source"
+    values["stages"]["retrieval"]["columns"]["strict"] = ["MRR@10"]
+    values["steps"]["<topics>.trec"] = f"cp {tmp_path}/<queries>.trec {{output}}"
+    values["conditions"][0] |= {"run": "<topics>.trec"}
+    write_reproduction(tmp_path, values)
+    comparisons = run_all(load_reproduction("toy", tmp_path), tmp_path / "runs", 1)
+    assert [(c.topics, c.metric, c.outcome) for c in comparisons] == [
+        ("test", "nDCG@10", Outcome.OK),
+        ("test", "MRR@10", Outcome.OK),
+        ("strict", "MRR@10", Outcome.NEW),
+    ]
+    # At level 2 only q2 has a relevant document, which the better run has first.
+    assert comparisons[2].measured == 0.5
 
 
 def test_a_failed_command_names_its_log(tmp_path: Path) -> None:
@@ -65,12 +99,11 @@ def test_a_failed_command_names_its_log(tmp_path: Path) -> None:
         tmp_path, steps={"first.trec": "sh -c 'touch {output}; echo first; echo the reason; exit 3'"} | _others()
     )
     with pytest.raises(IaaRetrievalError, match=r"step first\.trec failed \(the reason\); see (.*)") as caught:
-        run_conditions(toy, toy.conditions[:1], tmp_path / "runs")
+        run_all(toy, tmp_path / "runs", 1)
     log = Path(str(caught.value).rsplit("see ", 1)[1])
     assert log.read_text() == "first\nthe reason\n"
     # The file that it left is not used in the next run.
-    toy = load(tmp_path)
-    assert run_conditions(toy, toy.conditions[:1], tmp_path / "runs")[0].outcome is Outcome.OK
+    assert run_all(load(tmp_path), tmp_path / "runs", 1)[0].outcome is Outcome.OK
 
 
 def _others() -> dict[str, str]:
@@ -80,27 +113,94 @@ def _others() -> dict[str, str]:
 def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     toy = load(tmp_path, steps={"first.trec": "no-such-program {output}"} | _others())
     with pytest.raises(IaaRetrievalError, match=r"step first\.trec: cannot run no-such-program"):
-        run_conditions(toy, toy.conditions[:1], tmp_path / "runs")
+        run_all(toy, tmp_path / "runs", 1)
 
 
 def test_a_command_that_makes_nothing(tmp_path: Path) -> None:
     toy = load(tmp_path, steps={"first.trec": "echo {output}"} | _others())
     with pytest.raises(IaaRetrievalError, match=r"stage first\.trec ended without making"):
-        run_conditions(toy, toy.conditions[:1], tmp_path / "runs")
+        run_all(toy, tmp_path / "runs", 1)
 
 
 def test_python_is_this_python(tmp_path: Path) -> None:
     script = "import sys; print(sys.executable, file=open(sys.argv[1], chr(119)))"
     toy = load(tmp_path, steps={"first.trec": f"python -c '{script}' {{output}}"} | _others())
     with pytest.raises(IaaRetrievalError):  # what it makes is no run
-        run_conditions(toy, toy.conditions[:1], tmp_path / "runs")
+        run_all(toy, tmp_path / "runs", 1)
     import sys
 
     assert (tmp_path / "runs" / "first.trec").read_text().strip() == sys.executable
 
 
-def test_the_relevance_level_counts(tmp_path: Path) -> None:
-    toy = load(tmp_path, relevance_level=2)
-    comparisons = run_conditions(toy, toy.conditions[:1], tmp_path / "runs")
-    # All grades are 1, so that at level 2 nothing is relevant; nDCG has no level.
-    assert {c.metric: c.outcome for c in comparisons} == {"nDCG@10": Outcome.OK, "MRR@10": Outcome.LOWER}
+def test_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = load(tmp_path, steps={"first.trec": 'cp "$TOY_DATA/source.trec" {output}'} | _others())
+    with pytest.raises(IaaRetrievalError, match="TOY_DATA is not set"):
+        run_all(toy, tmp_path / "runs", 1)
+    monkeypatch.setenv("TOY_DATA", str(tmp_path))
+    assert run_all(toy, tmp_path / "runs", 1)[0].outcome is Outcome.OK
+
+
+def load_tuned(directory: Path, **changes: object) -> Reproduction:
+    values = tuned_values(directory)
+    values["conditions"][0] |= changes
+    write_reproduction(directory, values)
+    return load_reproduction("toy", directory)
+
+
+def test_a_committed_checkpoint_replaces_training(tmp_path: Path) -> None:
+    toy = load_tuned(tmp_path)
+    tuned = toy.conditions[0]
+    with pytest.raises(IaaRetrievalError, match=r"no checkpoint of iaa-l-0\.5 \(retrieval\) is committed in .*leave"):
+        run_condition(toy, tuned, tmp_path / "runs", from_checkpoint=True)
+    commit_checkpoint(tmp_path)
+    result = run_condition(toy, tuned, tmp_path / "runs", from_checkpoint=True)
+    assert result.from_checkpoint and result.first.history == [] and result.first.seconds is None
+    assert [c.outcome for c in compare(toy, tuned, result)] == [Outcome.OK, Outcome.OK]
+    assert not (tmp_path / "runs" / "iaa-l-0.5").exists()
+    # Another checkpoint makes what was made from it stale.
+    commit_checkpoint(tmp_path, BETTER_RUN)
+    result = run_condition(toy, tuned, tmp_path / "runs", from_checkpoint=True)
+    assert result.mean("test", "MRR@10") == 1.0
+    with pytest.raises(IaaRetrievalError, match=r"step iaa-l-0\.5 failed"):  # training is really left out, not quiet
+        run_condition(toy, tuned, tmp_path / "runs")
+
+
+def test_a_checkpoint_is_compared_with_its_own_seeds_score_more_strictly(tmp_path: Path) -> None:
+    values = tuned_values(tmp_path)
+    seeds = {42: 0.8155, 43: 0.8555}
+    values["conditions"][0] |= {
+        "seeds": [42, 43],
+        "scores": {"test": {"nDCG@10": score(0.8355, tolerance=0.05, seeds=seeds)}},
+    }
+    values["checkpoint_tolerance"] = 0.0001
+    commit_checkpoint(tmp_path)
+    write_reproduction(tmp_path, values)
+    toy = load_reproduction("toy", tmp_path)
+    result = run_condition(toy, toy.conditions[0], tmp_path / "runs", from_checkpoint=True)
+    assert list(result.seeds) == [42]
+    assert compare(toy, toy.conditions[0], result)[0].outcome is Outcome.OK
+    values["conditions"][0]["scores"]["test"]["nDCG@10"] |= {"value": 0.836, "seeds": {42: 0.8165, 43: 0.8555}}
+    write_reproduction(tmp_path, values)
+    toy = load_reproduction("toy", tmp_path)
+    assert compare(toy, toy.conditions[0], result)[0].outcome is Outcome.LOWER
+
+
+def test_several_seeds_are_all_run_and_averaged(tmp_path: Path) -> None:
+    values = toy_values(tmp_path)
+    for seed, run in ((1, "source"), (2, "better")):
+        (tmp_path / f"{seed}.trec").write_text((tmp_path / f"{run}.trec").read_text())
+    values["steps"]["<name>.trec"] = f"cp {tmp_path}/<seed>.trec {{output}}"
+    seeds = {1: 0.75, 2: 1.0}
+    del values["conditions"][1:]
+    values["conditions"][0] |= {
+        "run": "",
+        "seeds": [1, 2],
+        "scores": {"test": {"MRR@10": score(0.875, tolerance=0.0, seeds=seeds)}},
+    }
+    write_reproduction(tmp_path, values)
+    toy = load_reproduction("toy", tmp_path)
+    result = run_condition(toy, toy.conditions[0], tmp_path / "runs")
+    assert result.seed_means("test", "MRR@10") == seeds
+    comparison = compare(toy, toy.conditions[0], result)[1]
+    assert (comparison.measured, comparison.outcome) == (0.875, Outcome.OK)
+    assert {path.name for path in (tmp_path / "runs").glob("*.trec")} == {"plain.trec", "plain-seed2.trec"}

@@ -1,0 +1,1 @@
+"""The pages of a reproduction, generated from its YAML and from the results that are kept."""

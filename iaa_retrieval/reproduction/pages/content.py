@@ -1,0 +1,236 @@
+"""What the pages show, in either form: tables of rows of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iaa_retrieval.reproduction.commands import commands_of, evaluation_commands, runs_directory, trains
+from iaa_retrieval.reproduction.conditions import (
+    BEST_BASELINE,
+    FULL,
+    Condition,
+    Reproduction,
+    Score,
+    Setting,
+    StageTable,
+)
+from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.results import Result, Results, read_results
+from iaa_retrieval.reproduction.runner import Outcome, compare
+from iaa_retrieval.reproduction.significance import Cell as CellKey
+from iaa_retrieval.reproduction.significance import Mark, significance_marks
+
+SYMBOLS = {FULL: "*", BEST_BASELINE: "†"}
+NOT_RUN = "not yet run"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric over a topic set; ``paper`` columns stand beside ours and are the paper's, on its backbone."""
+
+    topics: str
+    metric: str
+    group: str
+    paper: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score.
+
+    Attributes:
+        score: what is expected, None where there is nothing.
+        symbols: significance marks, as in ``("*", "(†)")``.
+        measured: what the kept re-run measured.
+        tests: the comparisons behind computed marks.
+        evaluation: the command lines that score the run on this metric alone; none for a paper column.
+    """
+
+    score: Score | None
+    symbols: tuple[str, ...]
+    measured: float | None
+    outcome: Outcome | None
+    tests: list[Mark]
+    evaluation: list[str]
+
+    @property
+    def expected(self) -> str:
+        """The expected score with as many decimals as its source prints."""
+        if self.score is None:
+            return ""
+        return f"{self.score.value:.3f}" if self.score.provenance == "paper" else f"{self.score.value:.4f}"
+
+    @property
+    def tolerance(self) -> str:
+        """How far a re-run may be off; empty for the paper's scores, which are not compared."""
+        if self.score is None or self.score.provenance == "paper":
+            return ""
+        return f"± {self.score.tolerance:.4g}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands to paste, and what they start from."""
+
+    title: str
+    commands: list[str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One condition; ``source`` says where its scores come from."""
+
+    condition: Condition
+    weights: int | None
+    share: str
+    source: str
+    cells: list[Cell]
+    blocks: list[Block]
+    result: Result | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One stage."""
+
+    table: StageTable
+    columns: list[Column]
+    rows: list[Row]
+    settings: dict[str, Setting]
+
+
+def tables_of(reproduction: Reproduction) -> list[Table]:
+    """The tables of a collection, in the order of its YAML."""
+    results = read_results(reproduction)
+    marks = significance_marks(reproduction, results)
+    tables = []
+    for stage, table in reproduction.stages.items():
+        conditions = [c for c in reproduction.conditions if c.stage == stage]
+        if conditions:
+            beside = _paper_conditions(reproduction, table)
+            columns = _columns(reproduction, table)
+            rows = [_row(reproduction, c, columns, results, marks, beside.get(c.name)) for c in conditions]
+            tables.append(Table(table, columns, rows, table.settings))
+    return tables
+
+
+def tally(reproduction: Reproduction) -> dict[str, int]:
+    """How many conditions have measured scores, the paper's, published ones, or none yet."""
+    counts = {"measured": 0, "paper": 0, "published": 0, NOT_RUN: 0}
+    for condition in reproduction.conditions:
+        counts[_provenance(condition)] += 1
+    return counts
+
+
+def legend(table: Table) -> list[str]:
+    """What the marks of a table mean, one sentence each."""
+    cells = [cell for row in table.rows for cell in row.cells]
+    symbols = {symbol.strip("()") for cell in cells for symbol in cell.symbols}
+    lines = []
+    for kind, opponent in (
+        (FULL, "full fine-tuning"),
+        (BEST_BASELINE, "the best parameter-efficient method other than IAA with the same budget"),
+    ):
+        if SYMBOLS[kind] in symbols:
+            lines.append(f"{SYMBOLS[kind]} significantly better than {opponent}.")
+        if f"{SYMBOLS[kind]}↓" in symbols:
+            lines.append(f"{SYMBOLS[kind]}↓ significantly worse than {opponent}.")
+    if any(cell.score and cell.score.better_than for cell in cells):
+        lines.append("On the paper's scores the marks are the paper's: two-tailed t-test, p ≤ 0.05.")
+    if any(mark.significant for cell in cells for mark in cell.tests):
+        lines.append(
+            "On measured scores they are computed from the kept results: two-tailed paired t-test over the queries, "
+            "p ≤ 0.05; in brackets where Holm's correction for the number of comparisons takes the significance away. "
+            "Of several seeds the first is tested."
+        )
+    return lines
+
+
+def _columns(reproduction: Reproduction, table: StageTable) -> list[Column]:
+    columns = []
+    for topics, metrics in table.columns.items():
+        group = reproduction.topic_sets[topics].display_name
+        if table.paper_column:
+            group += f", {reproduction.backbone.display_name}"
+        columns += [Column(topics, metric, group) for metric in metrics]
+    if table.paper_column:
+        paper = load_reproduction(table.paper_column.collection, reproduction.directory)
+        group = f"the paper's, {paper.backbone.display_name}"
+        metrics = paper.stages[table.paper_column.stage].columns[table.paper_column.topics]
+        columns += [Column(table.paper_column.topics, metric, group, paper=True) for metric in metrics]
+    return columns
+
+
+def _paper_conditions(reproduction: Reproduction, table: StageTable) -> dict[str, Condition]:
+    if table.paper_column is None:
+        return {}
+    paper = load_reproduction(table.paper_column.collection, reproduction.directory)
+    return {c.name: c for c in paper.select(stage=table.paper_column.stage)}
+
+
+def _row(
+    reproduction: Reproduction,
+    condition: Condition,
+    columns: list[Column],
+    results: Results,
+    marks: dict[CellKey, list[Mark]],
+    beside: Condition | None,
+) -> Row:
+    result = results.get((condition.stage, condition.name))
+    outcomes = {(c.topics, c.metric): c.outcome for c in compare(reproduction, condition, result)} if result else {}
+    cells = []
+    for column in columns:
+        if column.paper:
+            score = beside.score(column.topics, column.metric) if beside else None
+            score = score if score and score.provenance == "paper" else None
+            cells.append(Cell(score, _paper_symbols(score), None, None, [], []))
+            continue
+        score = condition.score(column.topics, column.metric)
+        tests = marks.get((condition.stage, condition.name, column.topics, column.metric), [])
+        run = runs_directory(reproduction) / reproduction.run_name(condition, column.topics)
+        cells.append(
+            Cell(
+                score=score,
+                symbols=_paper_symbols(score) + tuple(map(_symbol, filter(lambda mark: mark.significant, tests))),
+                measured=result.mean(column.topics, column.metric) if result else None,
+                outcome=outcomes.get((column.topics, column.metric)),
+                tests=tests,
+                evaluation=evaluation_commands(reproduction.topic_sets[column.topics], run, [column.metric]),
+            )
+        )
+    weights = reproduction.trained_weights(condition)
+    share = f"{weights / reproduction.backbone.parameters:.2%}" if weights else ""
+    return Row(condition, weights, share, _source(condition), cells, _blocks(reproduction, condition), result)
+
+
+def _paper_symbols(score: Score | None) -> tuple[str, ...]:
+    return tuple(SYMBOLS[kind] for kind in score.better_than) if score else ()
+
+
+def _symbol(mark: Mark) -> str:
+    symbol = SYMBOLS[mark.against] + ("" if mark.better else "↓")
+    return symbol if mark.survives else f"({symbol})"
+
+
+def _provenance(condition: Condition) -> str:
+    return next((s.provenance for scores in condition.scores.values() for s in scores.values()), NOT_RUN)
+
+
+def _source(condition: Condition) -> str:
+    provenance = _provenance(condition)
+    if provenance == "measured":
+        return f"measured {condition.measured.get('date', '')}".strip()
+    return {"paper": "the paper's", "published": "published by Pyserini"}.get(provenance, provenance)
+
+
+def _blocks(reproduction: Reproduction, condition: Condition) -> list[Block]:
+    directory = runs_directory(reproduction)
+    first = commands_of(reproduction, condition, directory)
+    blocks = [Block("From nothing", first)]
+    if trains(reproduction, condition) and reproduction.checkpoint(condition).is_dir():
+        commands = commands_of(reproduction, condition, directory, from_checkpoint=True)
+        blocks.insert(0, Block("From the committed checkpoint", commands))
+    for seed in condition.seeds[1:]:
+        commands = commands_of(reproduction, condition, directory, seed=seed)
+        blocks.append(Block(f"Seed {seed} as well", [command for command in commands if command not in first]))
+    return blocks

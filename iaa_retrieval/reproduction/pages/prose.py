@@ -1,0 +1,58 @@
+"""Sentences that both forms of a page share."""
+
+from __future__ import annotations
+
+from iaa_retrieval.reproduction.conditions import Reproduction
+from iaa_retrieval.reproduction.pages.content import NOT_RUN, Row, tally
+
+
+def provenance_notice(reproduction: Reproduction) -> str:
+    """What on the page was measured and what was not, counted from the YAML."""
+    counts = tally(reproduction)
+    if not counts["measured"] and not counts["paper"]:
+        return "Nothing on this page has been run yet."
+    if not counts["measured"]:
+        pyserini = f"; those of the {counts['published']} BM25 rows are Pyserini's published figures"
+        return (
+            f"Nothing on this page was measured by this project. The scores of {counts['paper']} rows are the paper's"
+            f"{pyserini if counts['published'] else ''}."
+        )
+    missing = f"; {counts[NOT_RUN]} are not yet run" if counts[NOT_RUN] else ""
+    return f"{counts['measured']} of {len(reproduction.conditions)} rows were measured by this project{missing}."
+
+
+def how_to_run(reproduction: Reproduction) -> list[tuple[str, list[str]]]:
+    """Sentence -> commands."""
+    verb = f"python -m iaa_retrieval.reproduce --collection {reproduction.name}"
+    parts = []
+    if reproduction.requires:
+        exports = [f"export {variable}=FOLDER  # {what}" for variable, what in reproduction.requires.items()]
+        parts.append(("Before anything else, in the shell:", exports))
+    parts.append(
+        (
+            "In the environment that `make demo` sets up (`source .venv/bin/activate`), from the root of the "
+            "repository, one row or all; what is valid below `runs/` is used again:",
+            [f"{verb} --condition {reproduction.conditions[0].name}", f"{verb} --all"],
+        )
+    )
+    return parts
+
+
+def measured_with(row: Row) -> str:
+    """When, with which versions and on what the expected scores and the kept re-run were measured."""
+    parts = []
+    if row.condition.measured:
+        details = ", ".join(f"{key} {value}" for key, value in row.condition.measured.items())
+        parts.append(f"Expected scores measured with: {details}.")
+    if row.result:
+        seeds = ", ".join(map(str, row.result.seeds))
+        versions = ", ".join(f"{name} {version}" for name, version in row.result.versions.items())
+        parts.append(f"Re-run from nothing on {row.result.date}: seed {seeds}, {row.result.hardware}, {versions}.")
+    return " ".join(parts)
+
+
+def own_settings(row: Row) -> str:
+    """The settings in which a condition differs from the others of its stage."""
+    values = (f"{name.replace('_', ' ')} {s.value} ({s.provenance})" for name, s in row.condition.settings.items())
+    listed = ", ".join(values)
+    return f"Set for this row: {listed}." if listed else ""

@@ -1,0 +1,85 @@
+"""One condition with the real commands: from a raw collection to a score, and again from what is committed of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkpoints import write_collection
+from click.testing import CliRunner, Result
+from reproduction_files import toy_values, write_reproduction
+
+from iaa_retrieval.reproduce import main
+
+
+def values(directory: Path) -> dict[str, Any]:
+    write_collection(directory / "collection")
+    found = toy_values(directory)
+    found["backbone"] = {
+        "name": "all-MiniLM-L6-v2",
+        "display_name": "MiniLM",
+        "hidden_size": 384,
+        "layers": 6,
+        "parameters": 22_713_216,
+    }
+    found["checkpoint_tolerance"] = 0.001
+    found["topic_sets"]["test"] = {
+        "display_name": "toy",
+        "queries": "$TOY_COLLECTION:train",
+        "qrels": "$TOY_COLLECTION:train",
+    }
+    found["stages"]["retrieval"] |= {
+        "run": "<stage>/<name>.<topics>.trec",
+        "settings": {"lr": {"value": "1e-3", "provenance": "ours"}},
+    }
+    found["steps"] = {
+        "<stage>/<name>": 'python -m iaa_retrieval.train bi-encoder --collection "$TOY_COLLECTION" --split train '
+        "--method <method> <dimensions> --lr <lr> --max-steps 10 --batch-size 2 --seed <seed> --output {output}",
+        "<stage>/<name>-index": 'python -m iaa_retrieval.encode input --corpus "$TOY_COLLECTION" '
+        "output --embeddings {output} --to-faiss encoder --encoder {<stage>/<name>} --precision fp32",
+        "<stage>/<name>.<topics>.trec": "python -m iaa_retrieval.search faiss --index {<stage>/<name>-index} "
+        '--topics "<queries>" --encoder {<stage>/<name>} --hits 5 --output {output}',
+    }
+    found["conditions"] = [
+        {
+            "name": "iaa-l-0.5",
+            "display_name": "IAA-L",
+            "stage": "retrieval",
+            "method": "iaa-l",
+            "budget": "0.5%",
+            "dimensions": {"r": 2, "ar": 2},
+        }
+    ]
+    return found
+
+
+def test_from_nothing_and_from_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iaa_retrieval.reproduction.loading.reproductions_directory", lambda: tmp_path)
+    monkeypatch.setenv("TOY_COLLECTION", str(tmp_path / "collection"))
+    contents = values(tmp_path)
+    write_reproduction(tmp_path, contents)
+
+    def reproduce(*arguments: str) -> Result:
+        command = ["--collection", "toy", "--condition", "iaa-l-0.5", "--directory", str(tmp_path / "runs")]
+        return CliRunner().invoke(main, [*command, *arguments])
+
+    result = reproduce("--record", "--store-checkpoint")
+    assert result.exit_code == 0, result.output
+    assert "there is no expected score yet" in result.output
+    kept = json.loads((tmp_path / "results" / "toy" / "retrieval" / "iaa-l-0.5.json").read_text())
+    assert list(kept["seeds"]) == ["42"]
+    assert kept["seeds"]["42"]["seconds"] > 0 and "loss" in kept["seeds"]["42"]["history"][0]
+    assert set(kept["seeds"]["42"]["per_query"]["test"]["nDCG@10"]) == {"q1", "q2", "q3"}
+    checkpoint = tmp_path / "checkpoints" / "toy" / "retrieval" / "iaa-l-0.5"
+    for path in checkpoint.iterdir():
+        assert b"site-packages" not in path.read_bytes()
+    # What was printed goes into the YAML, and the checkpoint has to give it again without any training.
+    printed = result.output.partition("for the YAML:\n")[2].partition("wrote ")[0]
+    contents["conditions"][0] |= yaml.safe_load(printed.replace("?", "0.01"))
+    write_reproduction(tmp_path, contents)
+    result = reproduce("--from-checkpoint", "--display-commands")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("  OK") == 2
