@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import scifact
 from benchmarks.section import Round, Section, Value
 
-QUERIES, WARM_UP, HITS = 100, 10, 100
+QUERIES, WARM_UP, HITS = 50, 5, 100
 
 
 def measure(directory: Path) -> Round:

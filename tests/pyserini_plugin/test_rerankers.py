@@ -33,6 +33,7 @@ def shared_words(cross_encoder: object, pairs: Sequence[tuple[str, str]]) -> np.
 def reranker(monkeypatch: pytest.MonkeyPatch) -> IaaReranker:
     """A re-ranker whose score is the number of shared words."""
     monkeypatch.setattr(rerankers, "load_cross_encoder", lambda path, **options: path)
+    monkeypatch.setattr(rerankers, "use_cpu_kernels", lambda model: None)
     monkeypatch.setattr(rerankers, "score_pairs", shared_words)
     return IaaReranker("somewhere", text_of=TEXTS.__getitem__)
 
