@@ -55,7 +55,7 @@ SECTION = Section(
     ),
     rounds=2,
     findings=(
-        "A batch of 2,048 holds the token ids and vectors of 4,096 texts besides the activations of the cached 32; with "
-        "fewer cached at a time it should fit, which is still to be measured."
+        "A batch of 2,048 holds the token ids and vectors of 4,096 texts besides the activations of the cached 32; "
+        "with fewer cached at a time it should fit, which is still to be measured."
     ),
 )
