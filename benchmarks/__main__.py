@@ -40,10 +40,10 @@ def sections() -> list[Section]:
 
 def hardware() -> str:
     """The class of machine, as far as it matters."""
-    import torch
+    from iaa_retrieval.models.precision import cpu_multiplies_bf16
 
-    bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}, {'with' if bf16 else 'without'} bf16 instructions)"
+    bf16 = "with" if cpu_multiplies_bf16() else "without"
+    return f"{os.cpu_count()} CPU cores ({platform.machine()}, {bf16} bf16 instructions)"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

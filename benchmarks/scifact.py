@@ -37,8 +37,16 @@ def ndcg(index: Path, encoder: str, directory: Path) -> float:
     return mean(evaluate(read_qrels(TOPICS), read_run(output), metrics)["nDCG@10"])
 
 
+def _shared(directory: Path) -> Path:
+    """A folder beside those of the sections, so that what several of them need is made once."""
+    shared = directory.parent / "scifact"
+    shared.mkdir(exist_ok=True)
+    return shared
+
+
 def training_run(directory: Path) -> Path:
     """BM25's hits for the training queries; made where it is not there yet."""
+    directory = _shared(directory)
     path, index = directory / "bm25-train.trec", directory / "lucene"
     if not path.is_file():
         if not index.is_dir():
@@ -50,6 +58,7 @@ def training_run(directory: Path) -> Path:
 
 def dense_index(directory: Path) -> Path:
     """A Faiss directory of the corpus; made where it is not there yet."""
+    directory = _shared(directory)
     index = directory / "index"
     if not index.is_dir():
         command = ["-m", "iaa_retrieval.encode", "input", "--corpus", COLLECTION, "output", "--embeddings", index]

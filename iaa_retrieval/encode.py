@@ -232,7 +232,7 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=32,
+    default=EncodeOptions.batch_size,
     show_default=True,
     help="Texts of full length per batch; shorter ones travel in larger batches.",
 )

@@ -17,7 +17,7 @@ from iaa_retrieval.training.loop import begin_or_continue, best_dev_scores, make
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import library_versions, training_record, write_checkpoint
 from iaa_retrieval.training.trainer import last_checkpoint
-from iaa_retrieval.training.tuned_model import networks_of, new_tuned_model
+from iaa_retrieval.training.tuned_model import new_tuned_model
 from iaa_retrieval.tuning.peft_configs import new_peft_config
 
 
@@ -62,7 +62,7 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     evaluate_dev = make_dev_evaluator(options, model, collection, dev_qrels, run, precision)
 
     trainer = make_trainer(options, hyper, model, data, work, precision, evaluate_dev)
-    for callback in adalora_callbacks(networks_of(model)):
+    for callback in adalora_callbacks(model.networks):
         trainer.add_callback(callback)
     with trainer.args.main_process_first(local=False):
         if trainer.is_world_process_zero():

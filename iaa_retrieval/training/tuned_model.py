@@ -95,14 +95,9 @@ def network_of(model: BiEncoder | CrossEncoder) -> Any:
     return model.encoder if isinstance(model, BiEncoder) else model.classifier
 
 
-def networks_of(model: BiEncoder | CrossEncoder) -> tuple[Any, ...]:
-    """Every network that is trained: two for a bi-encoder with separate encoders, else one."""
-    return model.networks if isinstance(model, BiEncoder) else (model.classifier,)
-
-
 def _count_trainable(model: BiEncoder | CrossEncoder) -> dict[str, int]:
     """Trained numbers by kind, of both adapters where there are two."""
-    parts = [count_trainable(network) for network in networks_of(model)]
+    parts = [count_trainable(network) for network in model.networks]
     return {kind: sum(part[kind] for part in parts) for kind in parts[0]}
 
 

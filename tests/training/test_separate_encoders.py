@@ -36,7 +36,7 @@ from iaa_retrieval.pyserini_plugin.java import find_java
 from iaa_retrieval.search import main as search
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
-from iaa_retrieval.training.tuned_model import networks_of, new_tuned_model
+from iaa_retrieval.training.tuned_model import new_tuned_model
 from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
 
 Options = Callable[..., TrainOptions]
@@ -97,7 +97,7 @@ def test_every_method_trains_both_adapters(method: str, toy_options: Options) ->
     sizes = {name: SIZES[name] for name in get_method(method).dimensions}
     options = toy_options(method=method, separate_encoders=True, max_steps=2, lr=1e-2, warmup=0.0, **sizes)
     fresh = new_tuned_model(options, "cpu", "fp32").model
-    starts = [dict(network.named_parameters()) for network in networks_of(fresh)]
+    starts = [dict(network.named_parameters()) for network in fresh.networks]
     assert len(starts) == 2
     drawn = [name for name, p in starts[0].items() if p.requires_grad and p.std() > 0]
     assert bool(drawn) == (method != "bitfit")  # a fresh BitFit is zero
@@ -255,7 +255,7 @@ def test_a_resumed_run_ends_with_the_same_bits(toy_options: Options, monkeypatch
 def test_bf16_on_a_cpu(toy_options: Options) -> None:
     options = toy_options(separate_encoders=True, max_steps=3, dev_split="dev", precision="bf16")
     model: Any = new_tuned_model(options, "cpu", "bf16").model
-    frozen = [dict(network.get_base_model().named_parameters()) for network in networks_of(model)]
+    frozen = [dict(network.get_base_model().named_parameters()) for network in model.networks]
     shared = [name for name, parameter in frozen[0].items() if not parameter.requires_grad]
     assert all(frozen[0][name].dtype == torch.bfloat16 and frozen[0][name] is frozen[1][name] for name in shared)
     for part in adapters(train_retriever(options).output):
