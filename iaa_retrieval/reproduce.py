@@ -24,6 +24,7 @@ ALL_COLLECTIONS = "all"
 @click.option("--measured", is_flag=True, help="Every condition with a score that was measured here.")
 @click.option("--stage", type=click.Choice(("retrieval", "reranking")), help="Only this stage.  [default: both]")
 @click.option("--from-checkpoint", is_flag=True, help="Use the committed checkpoint instead of training.")
+@click.option("--search-rates", is_flag=True, help="Only try learning rates on the dev queries, and keep the scores.")
 @click.option("--dry-run", is_flag=True, help="Show the commands and run nothing.")
 @click.option("--display-commands", is_flag=True, help="Show each command as it runs.")
 @click.option("--list-conditions", is_flag=True, help="List the conditions and their expected scores.")
@@ -39,6 +40,7 @@ def main(
     measured: bool,
     stage: str | None,
     from_checkpoint: bool,
+    search_rates: bool,
     dry_run: bool,
     display_commands: bool,
     list_conditions: bool,
@@ -77,7 +79,7 @@ def main(
             "--record and --store-checkpoint keep what a run from nothing gives; leave out --from-checkpoint"
         )
 
-    from iaa_retrieval.reproduction.job import JobOptions, run_job, show_commands
+    from iaa_retrieval.reproduction.job import JobOptions, run_job, search_job, show_commands
 
     options = JobOptions(
         directory=Path(directory) if directory else None,
@@ -92,11 +94,13 @@ def main(
         chosen = _choose(reproduction, condition, stage, measured=measured, or_none=everything)
         if dry_run:
             show_commands(reproduction, chosen, options)
+        elif search_rates:
+            well = search_job(reproduction, chosen, options) and well
         else:
             found, fine = run_job(reproduction, chosen, options)
             comparisons += found
             well = well and fine
-    if not dry_run:
+    if not (dry_run or search_rates):
         click.echo(comparison_table(comparisons))
     sys.exit(0 if well else 1)
 

@@ -1,8 +1,9 @@
 """A frozen encoder made faster on a CPU: weights laid out for oneDNN beforehand, attention in cached pieces.
 
-oneDNN's own layout saves a copy of the weights in every product, and its fp32 products beat the usual library's on
-CPUs of other makers than that one's. Attention in pieces that stay in the cache is for bf16 only: it rounds scores to
-bf16, as eager attention does, where the fused kernel keeps fp32 and is slower. Measured in docs/performance.md.
+oneDNN's own layout saves a copy of the weights in every product, and with AVX-512 its fp32 products beat the usual
+library's on AMD's CPUs; with AVX2 they are a fifth slower, and the weights stay as they are. Attention in pieces that
+stay in the cache is for bf16 only: it rounds scores to bf16, as eager attention does, where the fused kernel keeps fp32
+and is slower. Measured in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -40,8 +41,15 @@ def use_cpu_kernels(model: BiEncoder | CrossEncoder) -> None:
         if model.dtype == torch.bfloat16 and network.config.model_type in MODEL_TYPES:
             network.set_attn_implementation(ATTENTION)
         # Some of PEFT's own methods compute with the weights themselves.
-        if not model.config.method.startswith(PEFT_PREFIX):
+        if packing_pays(model.dtype) and not model.config.method.startswith(PEFT_PREFIX):
             _pack(network)
+
+
+def packing_pays(dtype: torch.dtype) -> bool:
+    """Whether this CPU has oneDNN's products of ``dtype``, and they are the faster ones."""
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def _pack(network: nn.Module) -> None:

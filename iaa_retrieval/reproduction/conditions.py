@@ -73,6 +73,27 @@ class PaperColumn:
 
 
 @dataclass(frozen=True)
+class RateSearch:
+    """How the learning rates of a stage are chosen on the dev queries.
+
+    Attributes:
+        methods: rates that every parameter-efficient method tries.
+        full: rates that full fine-tuning tries.
+        metric: of the dev queries, by which the best is chosen.
+        settings: what a trial sets otherwise than the training that follows, such as its number of steps.
+    """
+
+    methods: tuple[str, ...]
+    full: tuple[str, ...]
+    metric: str
+    settings: dict[str, str]
+
+    def rates_of(self, condition: Condition) -> tuple[str, ...]:
+        """The rates that a condition tries; none where nothing is trained."""
+        return {UNTUNED: (), "full": self.full}.get(condition.method, self.methods)
+
+
+@dataclass(frozen=True)
 class StageTable:
     """One table of a page.
 
@@ -89,6 +110,7 @@ class StageTable:
     settings: dict[str, Setting]
     note: str = ""
     paper_column: PaperColumn | None = None
+    rate_search: RateSearch | None = None
 
 
 @dataclass(frozen=True)

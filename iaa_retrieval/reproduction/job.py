@@ -11,7 +11,8 @@ import click
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.checkpoints import store_checkpoint
 from iaa_retrieval.reproduction.commands import commands_of, runs_directory, trains
-from iaa_retrieval.reproduction.conditions import Condition, Reproduction
+from iaa_retrieval.reproduction.conditions import UNTUNED, Condition, Reproduction
+from iaa_retrieval.reproduction.rate_search import search_rates
 from iaa_retrieval.reproduction.results import result_file, write_result
 from iaa_retrieval.reproduction.runner import MISSES, Comparison, compare, run_condition
 from iaa_retrieval.reproduction.text_tables import scores_as_yaml
@@ -49,17 +50,42 @@ def run_job(
     comparisons: list[Comparison] = []
     failed = False
     for condition in conditions:
-        label = f"{reproduction.name} {condition.name} ({condition.stage})"
+        label = _label(reproduction, condition)
         if options.skip_without_checkpoint and options.from_checkpoint and _lacks_checkpoint(reproduction, condition):
             click.echo(f"{label}: left out, no checkpoint of it is committed", err=True)
             continue
         try:
             comparisons += _run(reproduction, condition, options)
         except IaaRetrievalError as error:
-            click.echo(f"Error: {label}: {' '.join(str(error).splitlines())}", err=True)
+            _report(label, error)
             failed = True
     missed = any(comparison.outcome in MISSES for comparison in comparisons)
     return comparisons, not (failed or missed)
+
+
+def search_job(reproduction: Reproduction, conditions: Sequence[Condition], options: JobOptions) -> bool:
+    """Try the learning rates of every condition that is trained; whether none failed."""
+    well = True
+    for condition in conditions:
+        if condition.method == UNTUNED:
+            continue
+        label = _label(reproduction, condition)
+        try:
+            tried = search_rates(reproduction, condition, options.directory or runs_directory(reproduction))
+            scores = ", ".join(f"{rate}: {score:.4f}" for rate, score in tried.scores.items())
+            click.echo(f"{label}: dev {tried.metric} {scores}; best {tried.best}")
+        except IaaRetrievalError as error:
+            _report(label, error)
+            well = False
+    return well
+
+
+def _label(reproduction: Reproduction, condition: Condition) -> str:
+    return f"{reproduction.name} {condition.name} ({condition.stage})"
+
+
+def _report(label: str, error: IaaRetrievalError) -> None:
+    click.echo(f"Error: {label}: {' '.join(str(error).splitlines())}", err=True)
 
 
 def show_commands(reproduction: Reproduction, conditions: Sequence[Condition], options: JobOptions) -> None:

@@ -20,6 +20,7 @@ from iaa_retrieval.reproduction.conditions import (
     Backbone,
     Condition,
     PaperColumn,
+    RateSearch,
     Reproduction,
     Score,
     Setting,
@@ -94,6 +95,16 @@ def _stage(stage: str, entry: dict[str, Any]) -> StageTable:
         settings=_settings(entry.get("settings", {})),
         note=_text(entry.get("note", "")),
         paper_column=PaperColumn(**column) if column else None,
+        rate_search=_rate_search(entry["rate_search"]) if "rate_search" in entry else None,
+    )
+
+
+def _rate_search(entry: dict[str, Any]) -> RateSearch:
+    return RateSearch(
+        methods=tuple(map(str, entry["methods"])),
+        full=tuple(map(str, entry["full"])),
+        metric=entry["metric"],
+        settings={name: str(value) for name, value in entry.get("settings", {}).items()},
     )
 
 

@@ -79,7 +79,7 @@ def run_condition(
             chain = reproduction.chain(condition, topics, seed)
             checkpoints = committed_checkpoints(reproduction, condition, chain) if from_checkpoint else {}
             for step in without_training(chain) if from_checkpoint else chain:
-                _run_step(stages, step, directory, checkpoints, display_commands)
+                run_step(stages, step, directory, checkpoints, display_commands=display_commands)
                 trained = step.name if step.trains else trained
             run = directory / reproduction.run_name(condition, topics, seed)
             per_query[topics] = score_run(reproduction.topic_sets[topics], run, metrics)
@@ -88,7 +88,7 @@ def run_condition(
             seconds=stages.seconds[trained] if trained else None,
             history=_history(directory / trained) if trained else [],
         )
-    return Result(datetime.date.today().isoformat(), _hardware(), _versions(), from_checkpoint, seeds)
+    return Result(datetime.date.today().isoformat(), hardware(), _versions(), from_checkpoint, seeds)
 
 
 def compare(reproduction: Reproduction, condition: Condition, result: Result) -> list[Comparison]:
@@ -156,10 +156,23 @@ def _expected_from_checkpoint(reproduction: Reproduction, expected: Score, seed:
     )
 
 
-def _run_step(
-    stages: Stages, step: Step, directory: Path, checkpoints: Mapping[str, Path], display_commands: bool
+def run_step(
+    stages: Stages,
+    step: Step,
+    directory: Path,
+    checkpoints: Mapping[str, Path] | None = None,
+    *,
+    display_commands: bool = False,
 ) -> None:
-    used = {name: checkpoints[name] for name in step.needs if name in checkpoints}
+    """Run one step below ``directory`` unless its output is there and still valid.
+
+    Args:
+        checkpoints: name of a training step -> the committed checkpoint that stands for its output.
+
+    Raises:
+        IaaRetrievalError: its command failed (the message names the log file).
+    """
+    used = {name: path for name, path in (checkpoints or {}).items() if name in step.needs}
     command = step.command_in(directory, used)
     if display_commands:
         LOG.info("$ %s", command)
@@ -179,7 +192,7 @@ def _history(checkpoint: Path) -> list[dict[str, float]]:
     return read_history(checkpoint) if (checkpoint / "history.json").is_file() else []
 
 
-def _hardware() -> str:
+def hardware() -> str:
     """The class of hardware, as far as scores and times depend on it."""
     import torch
 

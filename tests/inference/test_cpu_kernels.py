@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from iaa_retrieval.inference import cpu_kernels
-from iaa_retrieval.inference.cpu_kernels import ATTENTION, PackedLinear, use_cpu_kernels
+from iaa_retrieval.inference.cpu_kernels import ATTENTION, PackedLinear, packing_pays, use_cpu_kernels
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.cross_encoder import new_cross_encoder
 from iaa_retrieval.tuning.apply import apply_method
@@ -56,7 +56,7 @@ def test_every_method_keeps_its_vectors(tiny_backbone: Any, method: str, monkeyp
     use_cpu_kernels(fast)
     with torch.inference_mode():
         wanted, found, reference = (model(*batch()) for model in (plain, fast, exact))
-    assert any(isinstance(module, PackedLinear) for module in fast.modules())
+    assert any(isinstance(module, PackedLinear) for module in fast.modules()) == packing_pays(torch.bfloat16)
     # No further from fp32 than the bf16 modules are, but for a little more rounding in attention.
     error = (wanted - reference).abs().max()
     assert (found - reference).abs().max() <= 3 * error + 1e-3
@@ -106,7 +106,8 @@ def test_a_cross_encoder_keeps_its_scores(tiny_backbone: Any):
 
 
 @pytest.mark.parametrize("method", ["none", *DIMENSIONS])
-def test_fp32_stays_exact(tiny_backbone: Any, method: str):
+def test_fp32_stays_exact(tiny_backbone: Any, method: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cpu_kernels, "packing_pays", lambda dtype: True)  # whatever this machine is
     encoder = tuned(str(tiny_backbone("bert")), method).float()
     with torch.inference_mode():
         wanted = encoder(*batch())
@@ -115,6 +116,16 @@ def test_fp32_stays_exact(tiny_backbone: Any, method: str):
     assert any(isinstance(module, PackedLinear) for module in encoder.modules())
     assert encoder.encoder.config._attn_implementation != ATTENTION
     torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("capability, packed", [("AVX2", False), ("DEFAULT", False), ("AVX512", True)])
+def test_fp32_is_packed_where_that_is_faster(
+    tiny_backbone: Any, capability: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    encoder = tuned(str(tiny_backbone("bert")), "none").float()
+    use_cpu_kernels(encoder)
+    assert any(isinstance(module, PackedLinear) for module in encoder.modules()) == packed
 
 
 def test_pefts_own_methods_keep_their_projections(tiny_backbone: Any, tmp_path: Path):
