@@ -15,6 +15,7 @@ from iaa_retrieval.reproduction.conditions import (
     StageTable,
 )
 from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.rate_search import TriedRates, read_tried_rates
 from iaa_retrieval.reproduction.results import Result, Results, read_results
 from iaa_retrieval.reproduction.runner import Outcome, compare
 from iaa_retrieval.reproduction.significance import Cell as CellKey
@@ -78,7 +79,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Row:
-    """One condition; ``source`` says where its scores come from."""
+    """One condition.
+
+    Attributes:
+        source: where its scores come from.
+        tried: the dev scores of the learning rates that it tried, where they are kept.
+    """
 
     condition: Condition
     weights: int | None
@@ -87,6 +93,7 @@ class Row:
     cells: list[Cell]
     blocks: list[Block]
     result: Result | None
+    tried: TriedRates | None
 
 
 @dataclass(frozen=True)
@@ -200,7 +207,16 @@ def _row(
         )
     weights = reproduction.trained_weights(condition)
     share = f"{weights / reproduction.backbone.parameters:.2%}" if weights else ""
-    return Row(condition, weights, share, _source(condition), cells, _blocks(reproduction, condition), result)
+    return Row(
+        condition=condition,
+        weights=weights,
+        share=share,
+        source=_source(condition),
+        cells=cells,
+        blocks=_blocks(reproduction, condition),
+        result=result,
+        tried=read_tried_rates(reproduction, condition),
+    )
 
 
 def _paper_symbols(score: Score | None) -> tuple[str, ...]:

@@ -9,7 +9,14 @@ from string import Template
 from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Cell, Column, Row, Table, legend, tables_of
 from iaa_retrieval.reproduction.pages.figures import figures_of, group_of
-from iaa_retrieval.reproduction.pages.prose import how_to_run, measured_with, own_settings, provenance_notice
+from iaa_retrieval.reproduction.pages.prose import (
+    how_to_run,
+    measured_with,
+    own_settings,
+    provenance_notice,
+    rate_search_text,
+    rates_tried,
+)
 
 e = html.escape
 
@@ -73,6 +80,7 @@ def _section(table: Table) -> str:
         + f'<div class="scroll"><table>{_head(table.columns)}\n{_bodies(table)}</table></div>\n'
         + ('<p class="legend">' + "<br>".join(map(e, marks)) + "</p>\n" if marks else "")
         + _settings(table)
+        + _rates(table)
         + "</section>"
     )
 
@@ -190,6 +198,23 @@ def _settings(table: Table) -> str:
     head = "<tr><th>setting</th><th>value</th><th>whose</th><th></th></tr>"
     summary = "<summary>Settings, and whose they are</summary>"
     return f'<details class="settings">{summary}<table>{head}{rows}</table></details>\n'
+
+
+def _rates(table: Table) -> str:
+    if not rate_search_text(table):
+        return ""
+    rows = ""
+    for row in table.rows:
+        tried = [
+            f"<b>{e(rate)}: {score}</b>" if best else f"{e(rate)}: {score}" for rate, score, best in rates_tried(row)
+        ]
+        if tried:
+            rows += f"<tr><th>{e(row.condition.display_name)}</th><td>{', '.join(tried)}</td></tr>"
+    head = "<tr><th>method</th><th>learning rate: dev score</th></tr>"
+    return (
+        '<details class="settings"><summary>Learning rates tried on the dev queries</summary>'
+        f"<p>{e(rate_search_text(table))}</p><table>{head}{rows}</table></details>\n"
+    )
 
 
 def _pre(commands: list[str]) -> str:

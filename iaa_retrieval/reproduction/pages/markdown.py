@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Cell, Row, Table, legend, tables_of
-from iaa_retrieval.reproduction.pages.prose import how_to_run, measured_with, own_settings, provenance_notice
+from iaa_retrieval.reproduction.pages.prose import (
+    how_to_run,
+    measured_with,
+    own_settings,
+    provenance_notice,
+    rate_search_text,
+    rates_tried,
+)
 
 
 def markdown_page(reproduction: Reproduction) -> str:
@@ -24,6 +31,8 @@ def _section(table: Table) -> list[str]:
         parts.append("  \n".join(_escape(line) for line in marks))
     if table.settings:
         parts += ["Settings, and whose they are:", _settings(table)]
+    if rate_search_text(table):
+        parts += [rate_search_text(table), _rates(table)]
     parts += [_details(number, row) for number, row in enumerate(table.rows, start=1)]
     return [part for part in parts if part]
 
@@ -60,6 +69,15 @@ def _settings(table: Table) -> str:
     lines = ["| setting | value | whose | |", "|---|---:|---|---|"]
     for name, setting in table.settings.items():
         lines.append(f"| {name.replace('_', ' ')} | {setting.value} | {setting.provenance} | {setting.note} |")
+    return "\n".join(lines)
+
+
+def _rates(table: Table) -> str:
+    lines = ["| method | learning rate: dev score |", "|---|---|"]
+    for row in table.rows:
+        tried = [f"**{rate}: {score}**" if best else f"{rate}: {score}" for rate, score, best in rates_tried(row)]
+        if tried:
+            lines.append(f"| {row.condition.display_name} (`{row.condition.name}`) | {', '.join(tried)} |")
     return "\n".join(lines)
 
 

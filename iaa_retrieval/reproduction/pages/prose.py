@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iaa_retrieval.reproduction.conditions import Reproduction
-from iaa_retrieval.reproduction.pages.content import NOT_RUN, Row, tally
+from iaa_retrieval.reproduction.pages.content import NOT_RUN, Row, Table, tally
 
 
 def provenance_notice(reproduction: Reproduction) -> str:
@@ -56,3 +56,22 @@ def own_settings(row: Row) -> str:
     values = (f"{name.replace('_', ' ')} {s.value} ({s.provenance})" for name, s in row.condition.settings.items())
     listed = ", ".join(values)
     return f"Set for this row: {listed}." if listed else ""
+
+
+def rate_search_text(table: Table) -> str:
+    """How the learning rates were chosen; empty where none are kept."""
+    search = table.table.rate_search
+    if search is None or not any(row.tried for row in table.rows):
+        return ""
+    differing = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in search.settings.items())
+    return (
+        f"Every method tried as many learning rates, with {differing or 'the settings above'}; the best "
+        f"{search.metric} on the dev queries chose the rate of its row. The test queries took no part."
+    )
+
+
+def rates_tried(row: Row) -> list[tuple[str, str, bool]]:
+    """Rate, dev score and whether it is the best, of every rate that a row tried."""
+    if row.tried is None:
+        return []
+    return [(rate, f"{score:.4f}", rate == row.tried.best) for rate, score in row.tried.scores.items()]
