@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint bench reproduce reproduce-train constraints clean
+.PHONY: help demo test regression lint bench reproduce reproduce-train constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -17,6 +17,9 @@ test: $(STAMP)  ## set everything up and run the checks and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+regression: $(STAMP)  ## score committed checkpoints again, from the raw collection on (about fifteen minutes)
+	$(BIN)/python -m pytest -m regression
 
 lint: $(STAMP)  ## only the static checks
 	$(BIN)/ruff check .

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ import click
 
 from benchmarks.page import performance_page
 from benchmarks.section import Section
+from iaa_retrieval.models.precision import hardware_class
 
 RESULTS, PAGE = Path("docs/performance.json"), Path("docs/performance.md")
 MODULES = (
@@ -36,14 +35,6 @@ MODULES = (
 def sections() -> list[Section]:
     """All benchmarks, in the order of the page."""
     return [importlib.import_module(f"benchmarks.{name}").SECTION for name in MODULES]
-
-
-def hardware() -> str:
-    """The class of machine, as far as it matters."""
-    from iaa_retrieval.models.precision import cpu_multiplies_bf16
-
-    bf16 = "with" if cpu_multiplies_bf16() else "without"
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}, {bf16} bf16 instructions)"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,7 +75,7 @@ def main(only: tuple[str, ...], rounds: int | None, again: bool, page: bool, dir
             click.echo("  " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()), err=True)
             results[section.name] = {
                 "date": datetime.date.today().isoformat(),
-                "hardware": hardware(),
+                "hardware": hardware_class(),
                 "versions": library_versions(),
                 "rounds": [*done, found],
             }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -129,6 +127,7 @@ def main(rounds: int, output: str, one: tuple[str, str] | None) -> None:
         click.echo(json.dumps(measure(*one)))
         return
     from iaa_retrieval.files import write_json
+    from iaa_retrieval.models.precision import hardware_class
     from iaa_retrieval.training.output import library_versions
 
     found: dict[tuple[str, str], list[dict[str, Any]]] = {case: [] for case in CASES}
@@ -142,7 +141,7 @@ def main(rounds: int, output: str, one: tuple[str, str] | None) -> None:
     write_json(
         Path(output),
         {
-            "hardware": f"{os.cpu_count()} CPU cores ({platform.machine()})",
+            "hardware": hardware_class(),
             "versions": library_versions(),
             "date": datetime.date.today().isoformat(),
             "backbone": BACKBONE,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+
 import torch
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -40,3 +43,11 @@ def choose_precision(precision: str = "auto", device: str = "cpu") -> str:
 def cpu_multiplies_bf16() -> bool:
     """Whether this CPU has bf16 matrix instructions (AVX-512 BF16 or AMX); without them bf16 is slower than fp32."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def hardware_class() -> str:
+    """The kind of machine, as far as scores and times depend on it and without naming the very machine."""
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    bf16 = ", bf16 instructions" if cpu_multiplies_bf16() else ""
+    return f"{os.cpu_count()} CPU cores ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()}{bf16})"

@@ -77,6 +77,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
             max_length: in tokens; None is the encoder's own.
             fp16: accepted as Pyserini passes it, and without effect: the constructor sets the precision.
         """
+        use_all_threads()
         encoder = self.bi_encoder
         if max_length is not None:
             encoder = encoder.with_config(document_max_length=max_length)

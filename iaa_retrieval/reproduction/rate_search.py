@@ -16,7 +16,7 @@ from iaa_retrieval.files import read_json, write_json
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.reproduction.conditions import Condition, RateSearch, Reproduction, Setting
 from iaa_retrieval.reproduction.results import result_file
-from iaa_retrieval.reproduction.runner import hardware, run_step
+from iaa_retrieval.reproduction.runner import run_step
 from iaa_retrieval.reproduction.stages import Stages
 
 
@@ -42,6 +42,8 @@ def search_rates(reproduction: Reproduction, condition: Condition, directory: Pa
         UsageError: the stage has no search, or nothing is trained.
         IaaRetrievalError: a command failed, or training left no dev score.
     """
+    from iaa_retrieval.models.precision import hardware_class
+
     search = reproduction.stages[condition.stage].rate_search
     rates = search.rates_of(condition) if search else ()
     if search is None or not rates:
@@ -56,7 +58,7 @@ def search_rates(reproduction: Reproduction, condition: Condition, directory: Pa
             if step.trains:
                 scores[rate] = _dev_score(directory / step.name, search.metric)
                 break
-    tried = TriedRates(datetime.date.today().isoformat(), hardware(), search.metric, scores)
+    tried = TriedRates(datetime.date.today().isoformat(), hardware_class(), search.metric, scores)
     write_json(rates_file(reproduction, condition), asdict(tried))
     return tried
 

@@ -88,7 +88,7 @@ def run_condition(
             seconds=stages.seconds[trained] if trained else None,
             history=_history(directory / trained) if trained else [],
         )
-    return Result(datetime.date.today().isoformat(), hardware(), _versions(), from_checkpoint, seeds)
+    return Result(datetime.date.today().isoformat(), *_machine_and_versions(), from_checkpoint, seeds)
 
 
 def compare(reproduction: Reproduction, condition: Condition, result: Result) -> list[Comparison]:
@@ -192,21 +192,12 @@ def _history(checkpoint: Path) -> list[dict[str, float]]:
     return read_history(checkpoint) if (checkpoint / "history.json").is_file() else []
 
 
-def hardware() -> str:
-    """The class of hardware, as far as scores and times depend on it."""
-    import torch
-
-    from iaa_retrieval.models.precision import cpu_multiplies_bf16
-
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return f"{os.cpu_count()} CPU cores" + (" with bf16 instructions" if cpu_multiplies_bf16() else "")
-
-
-def _versions() -> dict[str, str]:
+def _machine_and_versions() -> tuple[str, dict[str, str]]:
+    # Importing torch takes longer than all else that listing conditions or checking pages does.
+    from iaa_retrieval.models.precision import hardware_class
     from iaa_retrieval.training.output import library_versions
 
-    return library_versions()
+    return hardware_class(), library_versions()
 
 
 def _execute(name: str, command: str, directory: Path) -> None:

@@ -1,26 +1,39 @@
-"""The table of all collections inside the hand-written ``reproductions/README.md``."""
+"""The table of all collections and the findings inside the hand-written ``reproductions/README.md``."""
 
 from __future__ import annotations
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, tables_of, tally
+from iaa_retrieval.reproduction.pages.findings import findings_of
 from iaa_retrieval.reproduction.runner import MISSES, Outcome
 
-BEGIN, END = "<!-- generated table: begin -->", "<!-- generated table: end -->"
+TABLE, FINDINGS = "table", "findings"
+
+
+def markers(part: str) -> tuple[str, str]:
+    """Between which lines a generated part stands."""
+    return f"<!-- generated {part}: begin -->", f"<!-- generated {part}: end -->"
 
 
 def index_page(current: str, reproductions: list[Reproduction]) -> str:
-    """The index with a new table between its two markers.
+    """The index with its generated parts made anew, each between its two markers.
 
     Raises:
         IaaRetrievalError: a marker is missing.
     """
-    before, begin, rest = current.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise IaaRetrievalError(f"reproductions/README.md lacks the marker {END if begin else BEGIN}")
-    return f"{before}{BEGIN}\n{_table(reproductions)}\n{END}{after}"
+    page = _replace(current, TABLE, _table(reproductions))
+    paragraphs = [paragraph for reproduction in reproductions for paragraph in findings_of(reproduction)]
+    return _replace(page, FINDINGS, "\n".join(f"- {paragraph}" for paragraph in paragraphs))
+
+
+def _replace(page: str, part: str, content: str) -> str:
+    begin, end = markers(part)
+    before, found_begin, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise IaaRetrievalError(f"reproductions/README.md lacks the marker {end if found_begin else begin}")
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def _table(reproductions: list[Reproduction]) -> str:

@@ -1,0 +1,98 @@
+"""What the kept results say about the paper's claims, in sentences whose numbers are computed from them.
+
+For every table with a row of each parameter-efficient method at one budget: is IAA better than the best other method,
+does it reach full fine-tuning, does it converge faster? By the first metric of the table; significance as the paper's:
+two-tailed paired t-test over the queries, first seed, p <= 0.05.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iaa_retrieval.evaluation.metrics import mean
+from iaa_retrieval.evaluation.significance import TTest, paired_t_test
+from iaa_retrieval.reproduction.conditions import UNTUNED, Condition, Reproduction
+from iaa_retrieval.reproduction.results import Result, Results, read_results
+from iaa_retrieval.reproduction.significance import ALPHA
+
+
+def findings_of(reproduction: Reproduction) -> list[str]:
+    """One Markdown paragraph per table and budget whose rows are all measured; none where nothing is."""
+    results = read_results(reproduction)
+    paragraphs = []
+    for stage in reproduction.stages:
+        tuned = [c for c in reproduction.conditions if c.stage == stage and c.method != UNTUNED]
+        for budget in dict.fromkeys(c.counts_as for c in tuned if c.method != "full"):
+            rows = [c for c in tuned if c.counts_as == budget or c.method == "full"]
+            missing = [c.display_name for c in rows if (stage, c.name) not in results]
+            if not missing:
+                paragraphs.append(_paragraph(reproduction, stage, budget, rows, results))
+            elif len(missing) < len(rows):
+                paragraphs.append(
+                    f"{_title(reproduction, stage, budget)} Not decided: not yet run are {', '.join(missing)}."
+                )
+    return paragraphs
+
+
+def _title(reproduction: Reproduction, stage: str, budget: str) -> str:
+    return f"**{reproduction.title}, {reproduction.stages[stage].title.lower()}, {budget}.**"
+
+
+def _paragraph(reproduction: Reproduction, stage: str, budget: str, rows: Sequence[Condition], results: Results) -> str:
+    topics, metrics = next(iter(reproduction.stages[stage].columns.items()))
+    values = {c.name: results[stage, c.name].first.per_query[topics][metrics[0]] for c in rows}
+
+    def best(candidates: Sequence[Condition]) -> Condition:
+        return max(candidates, key=lambda c: mean(values[c.name]))
+
+    def scored(condition: Condition) -> str:
+        return f"{condition.display_name} ({mean(values[condition.name]):.4f})"
+
+    iaa, other = best([c for c in rows if c.is_iaa]), best([c for c in rows if c.is_baseline])
+    full = next(c for c in rows if c.method == "full")
+    against_other = paired_t_test(values[other.name], values[iaa.name])
+    against_full = paired_t_test(values[full.name], values[iaa.name])
+    sentences = [
+        _title(reproduction, stage, budget),
+        f"By {metrics[0]} over {len(values[iaa.name])} queries the best form of IAA is {scored(iaa)}, the best other "
+        f"method {scored(other)}.",
+        f"Is IAA better at equal budget? {_verdict(against_other)}.",
+        f"Does it reach full fine-tuning ({mean(values[full.name]):.4f})? "
+        f"{_reaches(against_full)} ({_numbers(against_full)}).",
+        _convergence([iaa, other, full], {c.name: results[stage, c.name] for c in rows}),
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _verdict(test: TTest) -> str:
+    if test.p_value > ALPHA:
+        return f"Not shown: the difference is within chance ({_numbers(test)})"
+    return f"{'Yes' if test.mean_difference > 0 else 'No, it is worse'} ({_numbers(test)})"
+
+
+def _reaches(test: TTest) -> str:
+    if test.p_value > ALPHA:
+        return "The difference is within chance"
+    return "It is better" if test.mean_difference > 0 else "No"
+
+
+def _numbers(test: TTest) -> str:
+    p = "p < 0.0001" if test.p_value < 0.0001 else f"p = {test.p_value:.4f}"
+    return f"{test.mean_difference:+.4f}, {p}"
+
+
+def _convergence(conditions: Sequence[Condition], results: dict[str, Result]) -> str:
+    """The mean training loss, and the dev score when it was first looked at; empty without histories."""
+    losses, first_looks = [], []
+    for condition in conditions:
+        history = results[condition.name].first.history
+        logged = [entry["loss"] for entry in history if "loss" in entry]
+        looks = [(entry["step"], entry["nDCG@10"]) for entry in history if "nDCG@10" in entry]
+        if not logged or not looks:
+            return ""
+        losses.append(f"{condition.display_name} {sum(logged) / len(logged):.4f}")
+        first_looks.append(f"{condition.display_name} {looks[0][1]:.4f} (step {looks[0][0]:.0f})")
+    return (
+        f"Does it converge faster? Training loss, mean over all steps: {', '.join(losses)}; "
+        f"dev nDCG@10 at the first look: {', '.join(first_looks)}."
+    )

@@ -1,0 +1,82 @@
+"""Findings say what the kept results say, and nothing where rows are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from reproduction_files import condition, toy_values, write_reproduction
+from scipy.stats import ttest_rel
+
+from iaa_retrieval.reproduction.conditions import Reproduction
+from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.pages.findings import findings_of
+from iaa_retrieval.reproduction.results import Result, SeedResult, result_file, write_result
+
+ROWS = {
+    "bm25": ("none", "", {}),
+    "full": ("full", "100%", {}),
+    "adapter-0.5": ("adapter", "0.5%", {"r": 2}),
+    "lora-0.5": ("lora", "0.5%", {"r": 2}),
+    "iaa-l-0.5": ("iaa-l", "0.5%", {"r": 2, "ar": 2}),
+    "iaa-s-0.5": ("iaa-s", "0.5%", {"r": 2, "ar": 2}),
+}
+SPREAD = [0.01, -0.02, 0.03, 0.0, -0.01, 0.02]  # of the queries
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Reproduction:
+    rows = [
+        condition(name, "first.trec") | {"method": method, "budget": budget, "dimensions": dimensions}
+        for name, (method, budget, dimensions) in ROWS.items()
+    ]
+    write_reproduction(tmp_path, {**toy_values(tmp_path), "conditions": rows})
+    return load_reproduction("toy", tmp_path)
+
+
+def keep(toy: Reproduction, name: str, level: float, shape: float = 1.0, *, loss: float | None = None) -> list[float]:
+    """A result whose queries' values lie around ``level``; they are returned."""
+    values = [level + shape * value for value in SPREAD]
+    history = [] if loss is None else [{"step": 10, "loss": loss}, {"step": 20, "loss": loss / 2}]
+    history += [] if loss is None else [{"step": 20, "nDCG@10": level}]
+    per_query = {"test": {"nDCG@10": {f"q{number}": value for number, value in enumerate(values)}}}
+    (entry,) = toy.select(name, "retrieval")
+    write_result(result_file(toy, entry), Result("d", "h", {}, False, {42: SeedResult(per_query, None, history)}))
+    return values
+
+
+def test_nothing_is_decided_before_all_are_measured(toy: Reproduction) -> None:
+    assert findings_of(toy) == []
+    keep(toy, "iaa-l-0.5", 0.7)
+    keep(toy, "full", 0.7)
+    (found,) = findings_of(toy)
+    assert found == (
+        "**Toy & co, dense retrieval, 0.5%.** Not decided: not yet run are ADAPTER-0.5, LORA-0.5, IAA-S-0.5."
+    )
+
+
+def test_the_best_of_each_kind_are_compared(toy: Reproduction) -> None:
+    iaa = keep(toy, "iaa-l-0.5", 0.70, loss=0.4)
+    keep(toy, "iaa-s-0.5", 0.6)
+    lora = keep(toy, "lora-0.5", 0.62, 0.5, loss=0.6)
+    keep(toy, "adapter-0.5", 0.5)
+    full = keep(toy, "full", 0.701, -1.0, loss=0.2)
+    (found,) = findings_of(toy)
+    p_other, p_full = ttest_rel(iaa, lora).pvalue, ttest_rel(iaa, full).pvalue
+    assert p_other < 0.05 < p_full
+    assert "over 6 queries the best form of IAA is IAA-L-0.5 (0.7050), the best other method LORA-0.5 (0.6225)" in found
+    assert f"Is IAA better at equal budget? Yes (+0.0825, p = {p_other:.4f})." in found
+    assert f"full fine-tuning (0.6960)? The difference is within chance (+0.0090, p = {p_full:.4f})." in found
+    assert "mean over all steps: IAA-L-0.5 0.3000, LORA-0.5 0.4500, FULL 0.1500;" in found
+    assert "at the first look: IAA-L-0.5 0.7000 (step 20), LORA-0.5 0.6200 (step 20), FULL 0.7010 (step 20)." in found
+
+
+def test_what_contradicts_the_paper_is_said(toy: Reproduction) -> None:
+    for name in ("iaa-l-0.5", "iaa-s-0.5", "adapter-0.5"):
+        keep(toy, name, 0.5)
+    keep(toy, "lora-0.5", 0.6, 0.9)
+    keep(toy, "full", 0.8, 0.9)
+    (found,) = findings_of(toy)
+    assert "Is IAA better at equal budget? No, it is worse (-0.0995, p < 0.0001)." in found
+    assert "full fine-tuning (0.8045)? No (-0.2995, p < 0.0001)." in found
+    assert "converge" not in found  # nothing was logged
