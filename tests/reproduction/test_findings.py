@@ -58,14 +58,14 @@ def test_nothing_is_decided_before_all_are_measured(toy: Reproduction) -> None:
 def test_the_best_of_each_kind_are_compared(toy: Reproduction) -> None:
     iaa = keep(toy, "iaa-l-0.5", 0.70, loss=0.4)
     keep(toy, "iaa-s-0.5", 0.6)
-    lora = keep(toy, "lora-0.5", 0.62, 0.5, loss=0.6)
+    lora = keep(toy, "lora-0.5", 0.62, -1.5, loss=0.6)
     keep(toy, "adapter-0.5", 0.5)
     full = keep(toy, "full", 0.701, -1.0, loss=0.2)
     (found,) = findings_of(toy)
     p_other, p_full = ttest_rel(iaa, lora).pvalue, ttest_rel(iaa, full).pvalue
     assert p_other < 0.05 < p_full
-    assert "over 6 queries the best form of IAA is IAA-L-0.5 (0.7050), the best other method LORA-0.5 (0.6225)" in found
-    assert f"Is IAA better at equal budget? Yes (+0.0825, p = {p_other:.4f})." in found
+    assert "over 6 queries the best form of IAA is IAA-L-0.5 (0.7050), the best other method LORA-0.5 (0.6125)" in found
+    assert f"Is IAA better at equal budget? Yes (+0.0925, p = {p_other:.4f})." in found
     assert f"full fine-tuning (0.6960)? The difference is within chance (+0.0090, p = {p_full:.4f})." in found
     assert "mean over all steps: IAA-L-0.5 0.3000, LORA-0.5 0.4500, FULL 0.1500;" in found
     assert "at the first look: IAA-L-0.5 0.7000 (step 20), LORA-0.5 0.6200 (step 20), FULL 0.7010 (step 20)." in found
