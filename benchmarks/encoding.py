@@ -77,8 +77,8 @@ SECTION = Section(
         "the peak from start to exit. What is left is in the next section. Tried and not kept, because nothing was "
         "gained: larger and smaller batches than 32 x 256 tokens (within 5%), a width step of 8 instead of 16 (0.5% "
         "less padding), fp32 attention in pieces (slower than the fused kernel).\n\n"
-        "On a CPU with AVX2 alone (two AMD cores, fp32), oneDNN's layout of the weights is the slower one: 21.6 against "
-        "26.0 abstracts/s as they are (128 abstracts, four alternating rounds, 21.4-21.7 and 25.6-26.2, 2026-11-24); "
-        "there the weights are left alone."
+        "On a CPU with AVX2 alone (two AMD cores, fp32), oneDNN's layout of the weights is the slower one: 21.6 "
+        "against 26.0 abstracts/s as they are (128 abstracts, four alternating rounds, 21.4-21.7 and 25.6-26.2, "
+        "2026-11-24); there the weights are left alone."
     ),
 )

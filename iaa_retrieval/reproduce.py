@@ -28,7 +28,7 @@ ALL_COLLECTIONS = "all"
 @click.option("--dry-run", is_flag=True, help="Show the commands and run nothing.")
 @click.option("--display-commands", is_flag=True, help="Show each command as it runs.")
 @click.option("--list-conditions", is_flag=True, help="List the conditions and their expected scores.")
-@click.option("--record", is_flag=True, help="Keep what is measured in reproductions/results/, for the pages.")
+@click.option("--record", is_flag=True, help="Keep what is measured: results/ and, for a new row, the YAML.")
 @click.option("--store-checkpoint", is_flag=True, help="Keep the trained adapter in reproductions/checkpoints/.")
 @click.option("--generate-report", is_flag=True, help="Write the Markdown and HTML page (with all: and the index).")
 @click.option("--check-docs", is_flag=True, help="Fail when a page differs from what would be generated.")

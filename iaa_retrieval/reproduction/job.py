@@ -12,10 +12,10 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.checkpoints import store_checkpoint
 from iaa_retrieval.reproduction.commands import commands_of, runs_directory, trains
 from iaa_retrieval.reproduction.conditions import UNTUNED, Condition, Reproduction
+from iaa_retrieval.reproduction.entering import enter_scores
 from iaa_retrieval.reproduction.rate_search import search_rates
 from iaa_retrieval.reproduction.results import result_file, write_result
 from iaa_retrieval.reproduction.runner import MISSES, Comparison, compare, run_condition
-from iaa_retrieval.reproduction.text_tables import scores_as_yaml
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class JobOptions:
         from_checkpoint: use the committed checkpoints instead of training.
         skip_without_checkpoint: leave out, with a line that says so, what then has no checkpoint (full fine-tuning is
             too large to commit); else that is an error.
-        record: keep what is measured in ``results/``; only of a run from nothing.
+        record: keep what is measured in ``results/``, and enter the scores of a row that has none yet into the YAML;
+            only of a run from nothing.
         store_checkpoint: keep the trained adapter in ``checkpoints/``; likewise.
     """
 
@@ -118,7 +119,10 @@ def _run(reproduction: Reproduction, condition: Condition, options: JobOptions) 
     if options.record:
         path = result_file(reproduction, condition)
         write_result(path, result)
-        click.echo(f"wrote {path}; for the YAML:\n{scores_as_yaml(reproduction, condition, result)}")
+        click.echo(f"wrote {path}")
+        if not condition.scores:
+            enter_scores(reproduction, condition, result)
+            click.echo(f"entered the scores into {reproduction.name}.yaml; write the pages with --generate-report")
     if options.store_checkpoint:
         _store_checkpoint(reproduction, condition, directory)
     return compare(reproduction, condition, result)

@@ -1,0 +1,65 @@
+"""Entering what was measured for the first time into ``reproductions/NAME.yaml``, as what is expected from then on."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.files import atomic_file
+from iaa_retrieval.reproduction.conditions import UNTUNED, Condition, Reproduction
+from iaa_retrieval.reproduction.results import Result
+
+# How far a re-run may be off, until somebody who has seen one says better: training from nothing on another CPU, and
+# what trains nothing (Lucene and fp32 vectors give the same everywhere).
+TRAINED_TOLERANCE, UNTRAINED_TOLERANCE = 0.01, 0.0001
+
+
+def enter_scores(reproduction: Reproduction, condition: Condition, result: Result) -> None:
+    """Add ``measured`` and ``scores`` to the condition's entry; the rest of the file, comments included, stays.
+
+    Raises:
+        IaaRetrievalError: the condition has scores already (what is expected is not changed by running it), or its
+            entry is not found.
+    """
+    if condition.scores:
+        raise IaaRetrievalError(f"{condition.name} ({condition.stage}) has expected scores already")
+    path = reproduction.directory / f"{reproduction.name}.yaml"
+    head, mark, rows = path.read_text(encoding="utf-8").partition("\nconditions:\n")
+    next_key = re.search(r"^\w", rows, flags=re.MULTILINE)
+    rows, tail = (rows[: next_key.start()], rows[next_key.start() :]) if next_key else (rows, "")
+    indent = rows[: len(rows) - len(rows.lstrip(" "))]
+    entries = re.split(rf"^(?={indent}- )", rows, flags=re.MULTILINE)
+    for index, entry in enumerate(entries):
+        if _is_of(entry, condition):
+            entries[index] = entry.rstrip("\n") + "\n" + _block(reproduction, condition, result, indent + "  ")
+            with atomic_file(path) as stream:
+                stream.write(head + mark + "".join(entries) + tail)
+            return
+    raise IaaRetrievalError(f"{path} has no entry of {condition.name} ({condition.stage}) that scores can be added to")
+
+
+def _is_of(entry: str, condition: Condition) -> bool:
+    values = yaml.safe_load(entry)
+    return bool(values) and (values[0]["name"], values[0]["stage"]) == (condition.name, condition.stage)
+
+
+def _block(reproduction: Reproduction, condition: Condition, result: Result, indent: str) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    tolerance = UNTRAINED_TOLERANCE if condition.method == UNTUNED else TRAINED_TOLERANCE
+    lines = [
+        f'measured: {{date: {result.date}, hardware: "{result.hardware}", versions: "{versions}"}}',
+        "scores:",
+    ]
+    for topics, metrics in reproduction.columns(condition).items():
+        lines.append(f"  {topics}:")
+        for metric in metrics:
+            means = result.seed_means(topics, metric) or {}
+            seeds = ", ".join(f"{seed}: {value:.4f}" for seed, value in means.items())
+            several = f", seeds: {{{seeds}}}" if len(means) > 1 else ""
+            lines.append(
+                f"    {metric}: {{value: {result.mean(topics, metric):.4f}, tolerance: {tolerance:g}, "
+                f"provenance: measured{several}}}"
+            )
+    return "".join(f"{indent}{line}\n" for line in lines)
