@@ -9,7 +9,7 @@ import torch
 
 from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.inference.batching import bucket_batches, pad, width_step
+from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import PairTokens, tokenize_pairs, with_prefix
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 
@@ -39,20 +39,20 @@ def score_pairs(
         query_max_length=config.query_max_length,
     )
     scores = np.empty(len(pairs), dtype=np.float32)
-    step = width_step(cross_encoder.dtype)
     batches = bucket_batches(
         [len(row) for row in tokens.input_ids],
         token_budget=batch_size * config.document_max_length,
         max_texts=8 * batch_size,
-        step=step,
     )
     cross_encoder.eval()
-    scored = []  # fetched at the end: a GPU computes while the next batches are made
-    for batch in progress(batches, desc="scoring", unit="batch", leave=False) if show_progress else batches:
-        inputs = pair_inputs(cross_encoder, tokens, batch, cross_encoder.device, config.document_max_length, step)
-        scored.append(cross_encoder(**inputs))
-    for batch, values in zip(batches, scored, strict=True):
-        scores[batch] = values.cpu().numpy()
+
+    def compute(batch: list[int]) -> torch.Tensor:
+        inputs = pair_inputs(cross_encoder, tokens, batch, cross_encoder.device, config.document_max_length)
+        scored: torch.Tensor = cross_encoder(**inputs)
+        return scored
+
+    shown = progress(batches, desc="scoring", unit="batch", leave=False) if show_progress else batches
+    compute_into(scores, shown, compute)
     if not np.isfinite(scores).all():
         query, passage = pairs[int(np.flatnonzero(~np.isfinite(scores))[0])]
         raise IaaRetrievalError(
@@ -68,16 +68,12 @@ def pair_inputs(
     batch: Sequence[int],
     device: torch.device,
     max_length: int,
-    step: int | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Padded model inputs [len(batch), tokens] of the pairs at the positions ``batch``.
-
-    They are at most ``max_length`` wide; ``step`` as in :func:`pad`.
-    """
+    """Padded model inputs [len(batch), tokens] of the pairs at the positions ``batch``, at most ``max_length`` wide."""
     pad_id = cross_encoder.tokenizer.pad_token_id or 0
-    ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device, max_length, step)
+    ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device, max_length)
     inputs = {"input_ids": ids, "attention_mask": mask}
     # Encoders without segment embeddings (DistilBERT, ModernBERT, RoBERTa) take no segment ids.
     if getattr(cross_encoder.classifier.config, "type_vocab_size", 0) > 1:
-        inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device, max_length, step)
+        inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device, max_length)
     return inputs

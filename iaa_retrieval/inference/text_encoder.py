@@ -10,7 +10,7 @@ import torch
 
 from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.inference.batching import bucket_batches, pad, width_step
+from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
 
@@ -88,19 +88,21 @@ def encode_token_ids(
         IaaRetrievalError: a vector is not finite; the text is called by its name, else by its number.
     """
     vectors = np.empty((len(token_ids), encoder.dimension), dtype=np.float32)
-    step = width_step(encoder.dtype)
+    # Queries are short: rounding would add a third to their work, and fp32 kernels take any shape.
+    step = 1 if role == "query" and encoder.dtype == torch.float32 else None
     batches = bucket_batches(
         [len(row) for row in token_ids], token_budget=batch_size * max_length, max_texts=8 * batch_size, step=step
     )
     encoder.eval()
     pad_id = encoder.tokenizer.pad_token_id or 0
     encode = encoder.encode_queries if role == "query" else encoder.encode_passages
-    encoded = []  # fetched at the end: a GPU computes while the next batches are made
-    for batch in progress(batches, desc="encoding", unit="batch", leave=False) if show_progress else batches:
+
+    def compute(batch: list[int]) -> torch.Tensor:
         ids, mask = pad([token_ids[position] for position in batch], pad_id, encoder.device, max_length, step)
-        encoded.append(encode(ids, mask))
-    for batch, rows in zip(batches, encoded, strict=True):
-        vectors[batch] = rows.cpu().numpy()
+        return encode(ids, mask)
+
+    shown = progress(batches, desc="encoding", unit="batch", leave=False) if show_progress else batches
+    compute_into(vectors, shown, compute)
     if not np.isfinite(vectors).all():
         position = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         text = names[position] if names else f"text number {position + 1}"

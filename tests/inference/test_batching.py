@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
-from iaa_retrieval.inference.batching import bucket_batches, pad, round_up
+from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad, round_up
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +51,16 @@ def test_rows_are_padded_on_the_right():
     assert mask.tolist() == [[1, 1, 1, 0], [1, 0, 0, 0]]
     ids, mask = pad([[5, 6, 7], [8]], 9, torch.device("cpu"), 3)  # the most that the model takes
     assert ids.tolist() == [[5, 6, 7], [8, 9, 9]]
+
+
+def test_results_go_where_their_texts_were() -> None:
+    target = np.zeros((5, 2), dtype=np.float32)
+    made: list[list[int]] = []
+
+    def compute(batch: list[int]) -> torch.Tensor:
+        assert all(target[done].all() for done in made)  # on a CPU nothing waits
+        made.append(batch)
+        return torch.tensor([[position + 1.0, 10.0] for position in batch])
+
+    compute_into(target, iter([[3, 0], [4], [1, 2]]), compute)
+    assert target.tolist() == [[1, 10], [2, 10], [3, 10], [4, 10], [5, 10]]
