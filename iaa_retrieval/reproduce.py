@@ -57,6 +57,7 @@ def main(
       python -m iaa_retrieval.reproduce --collection beir-scifact --list-conditions
       python -m iaa_retrieval.reproduce --collection beir-scifact --condition bm25
       python -m iaa_retrieval.reproduce --collection all --measured --from-checkpoint
+      python -m iaa_retrieval.reproduce --collection beir-scifact --stage retrieval --all --search-rates
     """
     from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
     from iaa_retrieval.reproduction.text_tables import comparison_table, condition_list
@@ -77,6 +78,12 @@ def main(
     if from_checkpoint and (record or store_checkpoint):
         raise UsageError(
             "--record and --store-checkpoint keep what a run from nothing gives; leave out --from-checkpoint"
+        )
+
+    if search_rates and (dry_run or from_checkpoint or record or store_checkpoint):
+        raise UsageError(
+            "--search-rates only tries learning rates and keeps their dev scores; leave out --dry-run, "
+            "--from-checkpoint, --record and --store-checkpoint"
         )
 
     from iaa_retrieval.reproduction.job import JobOptions, run_job, search_job, show_commands

@@ -203,6 +203,7 @@ def test_the_index_is_checked_with_all_collections(toy: Path) -> None:
         (("--collection", "all", "--all", "--directory", "here"), "name it with --collection"),
         (("--all", "--from-checkpoint", "--store-checkpoint"), "keep what a run from nothing gives"),
         (("--all", "--from-checkpoint", "--record"), "keep what a run from nothing gives"),
+        (("--all", "--search-rates", "--record"), "--search-rates only tries learning rates"),
         (("--condition", "other"), "has no condition other"),
         (("--condition", "plain", "--stage", "reranking"), "has no condition plain reranking"),
         (("--collection", "other", "--all"), "no reproduction of 'other'; there are: toy"),
@@ -212,6 +213,13 @@ def test_wrong_usage(arguments: tuple[str, ...], message: str, toy: Path) -> Non
     result = reproduce(*arguments)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_a_stage_without_rates_to_try(toy: Path) -> None:
+    write_reproduction(toy, tuned_values(toy))
+    result = reproduce("--all", "--search-rates", "--directory", toy / "runs")
+    assert result.exit_code == 1
+    assert "Error: toy iaa-l-0.5 (retrieval): toy tries no learning rates for iaa-l-0.5 (retrieval)" in result.output
 
 
 def test_a_malformed_file(toy: Path) -> None:
