@@ -1,4 +1,4 @@
-"""Findings say what the kept results say, and nothing where rows are missing."""
+"""Findings say what the kept results say, and which rows are missing."""
 
 from __future__ import annotations
 
@@ -45,14 +45,18 @@ def keep(toy: Reproduction, name: str, level: float, shape: float = 1.0, *, loss
     return values
 
 
-def test_nothing_is_decided_before_all_are_measured(toy: Reproduction) -> None:
+def test_what_is_missing_is_named(toy: Reproduction) -> None:
     assert findings_of(toy) == []
     keep(toy, "iaa-l-0.5", 0.7)
-    keep(toy, "full", 0.7)
+    keep(toy, "full", 0.7, -1.0)
     (found,) = findings_of(toy)
     assert found == (
         "**Toy & co, dense retrieval, 0.5%.** Not decided: not yet run are ADAPTER-0.5, LORA-0.5, IAA-S-0.5."
     )
+    keep(toy, "lora-0.5", 0.6, 0.9)
+    (found,) = findings_of(toy)
+    assert "the best other method LORA-0.5 (0.6045)" in found
+    assert found.endswith(" Not yet run: ADAPTER-0.5, IAA-S-0.5.")
 
 
 def test_the_best_of_each_kind_are_compared(toy: Reproduction) -> None:
@@ -79,4 +83,4 @@ def test_what_contradicts_the_paper_is_said(toy: Reproduction) -> None:
     (found,) = findings_of(toy)
     assert "Is IAA better at equal budget? No, it is worse (-0.0995, p < 0.0001)." in found
     assert "full fine-tuning (0.8045)? No (-0.2995, p < 0.0001)." in found
-    assert "converge" not in found  # nothing was logged
+    assert "converge" not in found and "Not yet run" not in found  # nothing was logged, and all is there

@@ -1,7 +1,7 @@
 """What the kept results say about the paper's claims, in sentences whose numbers are computed from them.
 
-For every table with a row of each parameter-efficient method at one budget: is IAA better than the best other method,
-does it reach full fine-tuning, does it converge faster? By the first metric of the table; significance as the paper's:
+For every table and budget: is IAA better than the best other method, does it reach full fine-tuning, does it converge
+faster? Rows that are not yet run are named. By the first metric of the table; significance as the paper's:
 two-tailed paired t-test over the queries, first seed, p <= 0.05.
 """
 
@@ -17,20 +17,16 @@ from iaa_retrieval.reproduction.significance import ALPHA
 
 
 def findings_of(reproduction: Reproduction) -> list[str]:
-    """One Markdown paragraph per table and budget whose rows are all measured; none where nothing is."""
+    """One Markdown paragraph per table and budget of which anything tuned is measured."""
     results = read_results(reproduction)
     paragraphs = []
     for stage in reproduction.stages:
         tuned = [c for c in reproduction.conditions if c.stage == stage and c.method != UNTUNED]
         for budget in dict.fromkeys(c.counts_as for c in tuned if c.method != "full"):
             rows = [c for c in tuned if c.counts_as == budget or c.method == "full"]
-            missing = [c.display_name for c in rows if (stage, c.name) not in results]
-            if not missing:
-                paragraphs.append(_paragraph(reproduction, stage, budget, rows, results))
-            elif len(missing) < len(rows):
-                paragraphs.append(
-                    f"{_title(reproduction, stage, budget)} Not decided: not yet run are {', '.join(missing)}."
-                )
+            measured = [c for c in rows if (stage, c.name) in results]
+            if measured:
+                paragraphs.append(_paragraph(reproduction, stage, budget, rows, measured, results))
     return paragraphs
 
 
@@ -38,9 +34,22 @@ def _title(reproduction: Reproduction, stage: str, budget: str) -> str:
     return f"**{reproduction.title}, {reproduction.stages[stage].title.lower()}, {budget}.**"
 
 
-def _paragraph(reproduction: Reproduction, stage: str, budget: str, rows: Sequence[Condition], results: Results) -> str:
+def _paragraph(
+    reproduction: Reproduction,
+    stage: str,
+    budget: str,
+    rows: Sequence[Condition],
+    measured: Sequence[Condition],
+    results: Results,
+) -> str:
+    missing = ", ".join(c.display_name for c in rows if c not in measured)
+    iaas = [c for c in measured if c.is_iaa]
+    others = [c for c in measured if c.is_baseline]
+    full = next((c for c in measured if c.method == "full"), None)
+    if not iaas or not others or full is None:
+        return f"{_title(reproduction, stage, budget)} Not decided: not yet run are {missing}."
     topics, metrics = next(iter(reproduction.stages[stage].columns.items()))
-    values = {c.name: results[stage, c.name].first.per_query[topics][metrics[0]] for c in rows}
+    values = {c.name: results[stage, c.name].first.per_query[topics][metrics[0]] for c in measured}
 
     def best(candidates: Sequence[Condition]) -> Condition:
         return max(candidates, key=lambda c: mean(values[c.name]))
@@ -48,8 +57,7 @@ def _paragraph(reproduction: Reproduction, stage: str, budget: str, rows: Sequen
     def scored(condition: Condition) -> str:
         return f"{condition.display_name} ({mean(values[condition.name]):.4f})"
 
-    iaa, other = best([c for c in rows if c.is_iaa]), best([c for c in rows if c.is_baseline])
-    full = next(c for c in rows if c.method == "full")
+    iaa, other = best(iaas), best(others)
     against_other = paired_t_test(values[other.name], values[iaa.name])
     against_full = paired_t_test(values[full.name], values[iaa.name])
     sentences = [
@@ -59,7 +67,8 @@ def _paragraph(reproduction: Reproduction, stage: str, budget: str, rows: Sequen
         f"Is IAA better at equal budget? {_verdict(against_other)}.",
         f"Does it reach full fine-tuning ({mean(values[full.name]):.4f})? "
         f"{_reaches(against_full)} ({_numbers(against_full)}).",
-        _convergence([iaa, other, full], {c.name: results[stage, c.name] for c in rows}),
+        _convergence([iaa, other, full], {c.name: results[stage, c.name] for c in measured}),
+        f"Not yet run: {missing}." if missing else "",
     ]
     return " ".join(filter(None, sentences))
 
