@@ -55,7 +55,7 @@ def test_what_is_missing_is_named(toy: Reproduction) -> None:
     )
     keep(toy, "lora-0.5", 0.6, 0.9)
     (found,) = findings_of(toy)
-    assert "the best other method LORA-0.5 (0.6045)" in found
+    assert "the best form of IAA is IAA-L-0.5 0.7050, the best other method LORA-0.5 0.6045." in found
     assert found.endswith(" Not yet run: ADAPTER-0.5, IAA-S-0.5.")
 
 
@@ -68,7 +68,8 @@ def test_the_best_of_each_kind_are_compared(toy: Reproduction) -> None:
     (found,) = findings_of(toy)
     p_other, p_full = ttest_rel(iaa, lora).pvalue, ttest_rel(iaa, full).pvalue
     assert p_other < 0.05 < p_full
-    assert "over 6 queries the best form of IAA is IAA-L-0.5 (0.7050), the best other method LORA-0.5 (0.6125)" in found
+    assert "over 6 queries the best form of IAA is IAA-L-0.5 0.7050 (before IAA-S-0.5 0.6050), the best" in found
+    assert "best other method LORA-0.5 0.6125 (before ADAPTER-0.5 0.5050)." in found
     assert f"Is IAA better at equal budget? Yes (+0.0925, p = {p_other:.4f})." in found
     assert f"full fine-tuning (0.6960)? The difference is within chance (+0.0090, p = {p_full:.4f})." in found
     assert "mean over all steps: IAA-L-0.5 0.3000, LORA-0.5 0.4500, FULL 0.1500;" in found

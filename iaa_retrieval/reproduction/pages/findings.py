@@ -55,15 +55,19 @@ def _paragraph(
         return max(candidates, key=lambda c: mean(values[c.name]))
 
     def scored(condition: Condition) -> str:
-        return f"{condition.display_name} ({mean(values[condition.name]):.4f})"
+        return f"{condition.display_name} {mean(values[condition.name]):.4f}"
+
+    def before(condition: Condition, candidates: Sequence[Condition]) -> str:
+        rest = ", ".join(scored(c) for c in candidates if c is not condition)
+        return scored(condition) + (f" (before {rest})" if rest else "")
 
     iaa, other = best(iaas), best(others)
     against_other = paired_t_test(values[other.name], values[iaa.name])
     against_full = paired_t_test(values[full.name], values[iaa.name])
     sentences = [
         _title(reproduction, stage, budget),
-        f"By {metrics[0]} over {len(values[iaa.name])} queries the best form of IAA is {scored(iaa)}, the best other "
-        f"method {scored(other)}.",
+        f"By {metrics[0]} over {len(values[iaa.name])} queries the best form of IAA is {before(iaa, iaas)}, the "
+        f"best other method {before(other, others)}.",
         f"Is IAA better at equal budget? {_verdict(against_other)}.",
         f"Does it reach full fine-tuning ({mean(values[full.name]):.4f})? "
         f"{_reaches(against_full)} ({_numbers(against_full)}).",
