@@ -34,15 +34,25 @@ def toy(tmp_path: Path) -> Reproduction:
     return load_reproduction("toy", tmp_path)
 
 
-def keep(toy: Reproduction, name: str, level: float, shape: float = 1.0, *, loss: float | None = None) -> list[float]:
-    """A result whose queries' values lie around ``level``; they are returned."""
-    values = [level + shape * value for value in SPREAD]
+def keep(
+    toy: Reproduction,
+    name: str,
+    level: float,
+    shape: float = 1.0,
+    *,
+    loss: float | None = None,
+    further_seeds: tuple[float, ...] = (),
+) -> list[float]:
+    """A result whose queries' values lie around ``level`` (and further ones around other levels); they are returned."""
     history = [] if loss is None else [{"step": 10, "loss": loss}, {"step": 20, "loss": loss / 2}]
     history += [] if loss is None else [{"step": 20, "nDCG@10": level}]
-    per_query = {"test": {"nDCG@10": {f"q{number}": value for number, value in enumerate(values)}}}
+    seeds = {}
+    for seed, around in enumerate((level, *further_seeds), start=42):
+        values = {f"q{number}": around + shape * value for number, value in enumerate(SPREAD)}
+        seeds[seed] = SeedResult({"test": {"nDCG@10": values}}, None, history)
     (entry,) = toy.select(name, "retrieval")
-    write_result(result_file(toy, entry), Result("d", "h", {}, False, {42: SeedResult(per_query, None, history)}))
-    return values
+    write_result(result_file(toy, entry), Result("d", "h", {}, False, seeds))
+    return list(seeds[42].per_query["test"]["nDCG@10"].values())
 
 
 def test_what_is_missing_is_named(toy: Reproduction) -> None:
@@ -85,3 +95,26 @@ def test_what_contradicts_the_paper_is_said(toy: Reproduction) -> None:
     assert "Is IAA better at equal budget? No, it is worse (-0.0995, p < 0.0001)." in found
     assert "full fine-tuning (0.8045)? No (-0.2995, p < 0.0001)." in found
     assert "converge" not in found and "Not yet run" not in found  # nothing was logged, and all is there
+
+
+def test_what_training_did_not_improve_is_named(toy: Reproduction) -> None:
+    for name, level in {"iaa-l-0.5": 0.5, "iaa-s-0.5": 0.3, "lora-0.5": 0.2}.items():
+        keep(toy, name, level)
+    for name, level in {"adapter-0.5": 0.4, "full": 0.8}.items():
+        keep(toy, name, level, -1.0)
+    assert "Not above" not in findings_of(toy)[0]
+    keep(toy, "bm25", 0.3)
+    assert "Not above BM25 0.3050: LORA-0.5 0.2050, IAA-S-0.5 0.3050." in findings_of(toy)[0]
+    keep(toy, "bm25", 0.1)
+    assert "Not above BM25 0.1050: none." in findings_of(toy)[0]
+
+
+def test_the_spread_of_seeds(toy: Reproduction) -> None:
+    for name in ("iaa-s-0.5", "adapter-0.5", "full"):
+        keep(toy, name, 0.5, -1.0)
+    keep(toy, "iaa-l-0.5", 0.6, further_seeds=(0.62, 0.64))
+    keep(toy, "lora-0.5", 0.5, 0.8, further_seeds=(0.5,))
+    (found,) = findings_of(toy)
+    assert found.endswith(
+        "Over several seeds: LORA-0.5 0.5040 (sd 0.0000, seeds 42, 43), IAA-L-0.5 0.6250 (sd 0.0200, seeds 42, 43, 44)."
+    )

@@ -11,7 +11,7 @@ from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_n
 from iaa_retrieval.reproduction.pages.content import tables_of
 from iaa_retrieval.reproduction.pages.files import index_file, page_files
 from iaa_retrieval.reproduction.pages.html import html_page
-from iaa_retrieval.reproduction.pages.index import FINDINGS, TABLE, index_page, markers
+from iaa_retrieval.reproduction.pages.index import CHECKPOINTS, FINDINGS, TABLE, index_page, markers
 from iaa_retrieval.reproduction.pages.markdown import markdown_page
 from iaa_retrieval.reproduction.results import Result, SeedResult, result_file, write_result
 
@@ -225,11 +225,16 @@ def test_the_index_keeps_what_a_person_wrote(tmp_path: Path) -> None:
     toy = load(tmp_path)
     record(toy, "plain", {"nDCG@10": 0.8155, "MRR@10": 0.75})
     record(toy, "better", {"nDCG@10": 0.1})
-    table, findings = ("\nold\n".join(markers(part)) for part in (TABLE, FINDINGS))
-    page = index_page(f"Mine.\n{table}\nBetween.\n{findings}\nMine too.\n", [toy])
-    assert page.startswith("Mine.\n") and page.endswith("\nMine too.\n") and "old" not in page
+    (better,) = toy.select("better")
+    toy.checkpoint(better).mkdir(parents=True)
+    (toy.checkpoint(better) / "adapter_model.safetensors").write_bytes(bytes(1_250_000))
+    table, checkpoints, findings = ("\nold\n".join(markers(part)) for part in (TABLE, CHECKPOINTS, FINDINGS))
+    page = index_page(f"Mine.\n{table}\nBetween.\n{checkpoints}\n{findings}\nMine too.\n", [toy])
+    assert page.startswith("Mine.\n") and page.endswith("\nMine too.\n") and "\nold\n" not in page
     assert "\nBetween.\n" in page
     assert "| [toy](toy.md) ([interactive](toy.html)) | 4 | 2 | 1 | 1 | 1 | 0 | 1 |" in page
+    assert "holds 1 adapters, in fp16: 1.2 MB" in page
+    assert f"would take {toy.backbone.parameters * 2 / 1e6:.1f} MB" in page
     with pytest.raises(IaaRetrievalError, match="lacks the marker"):
         index_page(f"only one\n{table}", [toy])
 

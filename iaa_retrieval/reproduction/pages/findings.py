@@ -1,12 +1,14 @@
 """What the kept results say about the paper's claims, in sentences whose numbers are computed from them.
 
 For every table and budget: is IAA better than the best other method, does it reach full fine-tuning, does it converge
-faster? Rows that are not yet run are named. By the first metric of the table; significance as the paper's:
-two-tailed paired t-test over the queries, first seed, p <= 0.05.
+faster? What is not above the rows without training, and rows that are not yet run, are named. By the first metric of
+the table and the first seed, with the spread of further seeds; significance as the paper's: two-tailed paired t-test
+over the queries, p <= 0.05.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from iaa_retrieval.evaluation.metrics import mean
@@ -21,12 +23,14 @@ def findings_of(reproduction: Reproduction) -> list[str]:
     results = read_results(reproduction)
     paragraphs = []
     for stage in reproduction.stages:
-        tuned = [c for c in reproduction.conditions if c.stage == stage and c.method != UNTUNED]
+        conditions = [c for c in reproduction.conditions if c.stage == stage]
+        tuned = [c for c in conditions if c.method != UNTUNED]
+        untuned = [c for c in conditions if c.method == UNTUNED and (stage, c.name) in results]
         for budget in dict.fromkeys(c.counts_as for c in tuned if c.method != "full"):
             rows = [c for c in tuned if c.counts_as == budget or c.method == "full"]
             measured = [c for c in rows if (stage, c.name) in results]
             if measured:
-                paragraphs.append(_paragraph(reproduction, stage, budget, rows, measured, results))
+                paragraphs.append(_paragraph(reproduction, stage, budget, rows, measured, untuned, results))
     return paragraphs
 
 
@@ -40,6 +44,7 @@ def _paragraph(
     budget: str,
     rows: Sequence[Condition],
     measured: Sequence[Condition],
+    untuned: Sequence[Condition],
     results: Results,
 ) -> str:
     missing = ", ".join(c.display_name for c in rows if c not in measured)
@@ -49,7 +54,7 @@ def _paragraph(
     if not iaas or not others or full is None:
         return f"{_title(reproduction, stage, budget)} Not decided: not yet run are {missing}."
     topics, metrics = next(iter(reproduction.stages[stage].columns.items()))
-    values = {c.name: results[stage, c.name].first.per_query[topics][metrics[0]] for c in measured}
+    values = {c.name: results[stage, c.name].first.per_query[topics][metrics[0]] for c in [*measured, *untuned]}
 
     def best(candidates: Sequence[Condition]) -> Condition:
         return max(candidates, key=lambda c: mean(values[c.name]))
@@ -60,6 +65,10 @@ def _paragraph(
     def before(condition: Condition, candidates: Sequence[Condition]) -> str:
         rest = ", ".join(scored(c) for c in candidates if c is not condition)
         return scored(condition) + (f" (before {rest})" if rest else "")
+
+    def not_above(level: Condition) -> str:
+        below = [c for c in measured if mean(values[c.name]) <= mean(values[level.name])]
+        return f"Not above {scored(level)}: {', '.join(map(scored, below)) or 'none'}."
 
     iaa, other = best(iaas), best(others)
     against_other = paired_t_test(values[other.name], values[iaa.name])
@@ -72,6 +81,8 @@ def _paragraph(
         f"Does it reach full fine-tuning ({mean(values[full.name]):.4f})? "
         f"{_reaches(against_full)} ({_numbers(against_full)}).",
         _convergence([iaa, other, full], {c.name: results[stage, c.name] for c in measured}),
+        *map(not_above, untuned),
+        _seeds({c.display_name: results[stage, c.name].seed_means(topics, metrics[0]) or {} for c in measured}),
         f"Not yet run: {missing}." if missing else "",
     ]
     return " ".join(filter(None, sentences))
@@ -109,3 +120,13 @@ def _convergence(conditions: Sequence[Condition], results: dict[str, Result]) ->
         f"Does it converge faster? Training loss, mean over all steps: {', '.join(losses)}; "
         f"dev nDCG@10 at the first look: {', '.join(first_looks)}."
     )
+
+
+def _seeds(means: dict[str, dict[int, float]]) -> str:
+    """Mean and standard deviation (n - 1) of every method that ran with several seeds; empty without any."""
+    spreads = []
+    for name, of_seed in means.items():
+        if len(of_seed) > 1:
+            seeds, deviation = ", ".join(map(str, of_seed)), statistics.stdev(of_seed.values())
+            spreads.append(f"{name} {statistics.fmean(of_seed.values()):.4f} (sd {deviation:.4f}, seeds {seeds})")
+    return f"Over several seeds: {', '.join(spreads)}." if spreads else ""

@@ -1,4 +1,4 @@
-"""The table of all collections and the findings inside the hand-written ``reproductions/README.md``."""
+"""What is generated inside the hand-written ``reproductions/README.md``: table, checkpoints' size, findings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from iaa_retrieval.reproduction.pages.content import NOT_RUN, tables_of, tally
 from iaa_retrieval.reproduction.pages.findings import findings_of
 from iaa_retrieval.reproduction.runner import MISSES, Outcome
 
-TABLE, FINDINGS = "table", "findings"
+TABLE, CHECKPOINTS, FINDINGS = "table", "checkpoints", "findings"
+BYTES_PER_WEIGHT = 2  # fp16, as checkpoints are committed
 
 
 def markers(part: str) -> tuple[str, str]:
@@ -23,6 +24,7 @@ def index_page(current: str, reproductions: list[Reproduction]) -> str:
         IaaRetrievalError: a marker is missing.
     """
     page = _replace(current, TABLE, _table(reproductions))
+    page = _replace(page, CHECKPOINTS, _checkpoints(reproductions))
     paragraphs = [paragraph for reproduction in reproductions for paragraph in findings_of(reproduction)]
     return _replace(page, FINDINGS, "\n".join(f"- {paragraph}" for paragraph in paragraphs))
 
@@ -54,3 +56,19 @@ def _table(reproductions: list[Reproduction]) -> str:
             f"| {counts['published']} | {counts[NOT_RUN]} |"
         )
     return "\n".join(lines)
+
+
+def _checkpoints(reproductions: list[Reproduction]) -> str:
+    """How many adapters are committed, and what as many networks would take."""
+    adapters, size, full_size = 0, 0, 0
+    for reproduction in reproductions:
+        for condition in reproduction.conditions:
+            files = [file for file in reproduction.checkpoint(condition).rglob("*") if file.is_file()]
+            if files:
+                adapters += 1
+                size += sum(file.stat().st_size for file in files)
+                full_size += BYTES_PER_WEIGHT * reproduction.backbone.parameters
+    return (
+        f"`checkpoints/` holds {adapters} adapters, in fp16: {size / 1e6:.1f} MB, everything included. As many "
+        f"networks from full fine-tuning would take {full_size / 1e6:.1f} MB in fp16, for the weights alone."
+    )
