@@ -97,3 +97,26 @@ def test_rows_use_the_best_rate_they_tried(name: str) -> None:
         if tried:
             assert search and tuple(tried.scores) == search.rates_of(condition) and tried.metric == search.metric
             assert reproduction.settings(condition)["lr"].value == tried.best, condition.name
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "searched_in"),
+    [
+        ("beir-scifact", "retrieval", "beir-scifact"),  # its 6.7% rows
+        ("beir-nfcorpus", "retrieval", "beir-scifact"),
+        ("msmarco-mini", "retrieval", "beir-scifact"),
+        ("beir-scifact", "reranking", "msmarco-mini"),
+    ],
+)
+def test_other_rows_use_the_best_rate_of_their_method(name: str, stage: str, searched_in: str) -> None:
+    """Where the settings' note says that the rates are another collection's."""
+    searched = load_reproduction(searched_in)
+    best = {}
+    for condition in searched.select(stage=stage):
+        tried = read_tried_rates(searched, condition)
+        if tried:
+            best[condition.method] = tried.best
+    reproduction = load_reproduction(name)
+    for condition in reproduction.select(stage=stage):
+        if condition.method in best:
+            assert reproduction.settings(condition)["lr"].value == best[condition.method], condition.name
