@@ -231,13 +231,15 @@ class Reproduction:
         return self.directory / "checkpoints" / self.name / condition.stage / condition.name
 
     def trained_weights(self, condition: Condition) -> int | None:
-        """Number of trained weight-matrix entries, heads and bottlenecks' biases apart; None if nothing is trained."""
+        """Number of trained weights, without heads and, of adapters, biases; None if nothing is trained."""
         from iaa_retrieval.tuning.methods import get_method
 
         if condition.method == UNTUNED:
             return None
         if condition.method == "full":
-            return self.backbone.parameters
+            hidden = self.backbone.hidden_size
+            # BERT's pooler, a matrix and a bias, has no part in a bi-encoder's vector and is not trained.
+            return self.backbone.parameters - (hidden * (hidden + 1) if condition.stage == "retrieval" else 0)
         method = get_method(condition.method)
         return method.weight_count(self.backbone.hidden_size, self.backbone.layers, condition.dimensions)
 

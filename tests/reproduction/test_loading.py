@@ -49,6 +49,14 @@ def test_values_of_a_condition_are_put_into_the_commands(tmp_path: Path) -> None
     assert toy.trained_weights(toy.conditions[0]) == 2 * 32 * (2 * 2 * 3 + 3 * 3)
 
 
+@pytest.mark.parametrize(("stage", "weights"), [("retrieval", 22_565_376), ("reranking", 22_713_216)])
+def test_full_fine_tuning_trains_what_training_says(stage: str, weights: int) -> None:
+    """As `count_trainable` counts MiniLM: without the pooler where nothing goes through it."""
+    scifact = load_reproduction("beir-scifact")
+    (full,) = scifact.select("full", stage)
+    assert scifact.trained_weights(full) == weights
+
+
 def test_further_seeds_have_outputs_of_their_own(tmp_path: Path) -> None:
     values = tuned_values(tmp_path)
     seeds = {42: 0.81, 43: 0.83}
