@@ -11,6 +11,7 @@ from iaa_retrieval.files import atomic_directory, read_json, write_json
 from iaa_retrieval.models.retriever_config import read_retriever_config
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+BYTES_PER_WEIGHT = 2  # fp16
 
 
 def store_checkpoint(trained: Path, target: Path) -> int:
@@ -49,4 +50,9 @@ def store_checkpoint(trained: Path, target: Path) -> int:
         config = replace(config, fingerprint=fingerprint(config, weights_fingerprint(directory)))
         config.save(directory)
         (directory / "README.md").write_text(model_card(config), encoding="utf-8")
-    return sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    return checkpoint_size(target)
+
+
+def checkpoint_size(checkpoint: Path) -> int:
+    """Bytes of all files of a committed checkpoint; 0 where there is none."""
+    return sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())

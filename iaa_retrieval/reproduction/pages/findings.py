@@ -23,14 +23,12 @@ def findings_of(reproduction: Reproduction) -> list[str]:
     results = read_results(reproduction)
     paragraphs = []
     for stage in reproduction.stages:
-        conditions = [c for c in reproduction.conditions if c.stage == stage]
-        tuned = [c for c in conditions if c.method != UNTUNED]
-        untuned = [c for c in conditions if c.method == UNTUNED and (stage, c.name) in results]
+        tuned = [c for c in reproduction.conditions if c.stage == stage and c.method != UNTUNED]
         for budget in dict.fromkeys(c.counts_as for c in tuned if c.method != "full"):
             rows = [c for c in tuned if c.counts_as == budget or c.method == "full"]
             measured = [c for c in rows if (stage, c.name) in results]
             if measured:
-                paragraphs.append(_paragraph(reproduction, stage, budget, rows, measured, untuned, results))
+                paragraphs.append(_paragraph(reproduction, stage, budget, rows, measured, results))
     return paragraphs
 
 
@@ -44,7 +42,6 @@ def _paragraph(
     budget: str,
     rows: Sequence[Condition],
     measured: Sequence[Condition],
-    untuned: Sequence[Condition],
     results: Results,
 ) -> str:
     missing = ", ".join(c.display_name for c in rows if c not in measured)
@@ -53,6 +50,7 @@ def _paragraph(
     full = next((c for c in measured if c.method == "full"), None)
     if not iaas or not others or full is None:
         return f"{_title(reproduction, stage, budget)} Not decided: not yet run are {missing}."
+    untuned = [c for c in reproduction.select(stage=stage) if c.method == UNTUNED and (stage, c.name) in results]
     topics, metrics = next(iter(reproduction.stages[stage].columns.items()))
     values = {c.name: results[stage, c.name].first.per_query[topics][metrics[0]] for c in [*measured, *untuned]}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.reproduction.checkpoints import BYTES_PER_WEIGHT, checkpoint_size
 from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, tables_of, tally
 from iaa_retrieval.reproduction.pages.findings import findings_of
 from iaa_retrieval.reproduction.runner import MISSES, Outcome
 
 TABLE, CHECKPOINTS, FINDINGS = "table", "checkpoints", "findings"
-BYTES_PER_WEIGHT = 2  # fp16, as checkpoints are committed
 
 
 def markers(part: str) -> tuple[str, str]:
@@ -60,15 +60,12 @@ def _table(reproductions: list[Reproduction]) -> str:
 
 def _checkpoints(reproductions: list[Reproduction]) -> str:
     """How many adapters are committed, and what as many networks would take."""
-    adapters, size, full_size = 0, 0, 0
+    sizes, full_sizes = [], []
     for reproduction in reproductions:
-        for condition in reproduction.conditions:
-            files = [file for file in reproduction.checkpoint(condition).rglob("*") if file.is_file()]
-            if files:
-                adapters += 1
-                size += sum(file.stat().st_size for file in files)
-                full_size += BYTES_PER_WEIGHT * reproduction.backbone.parameters
+        committed = list(filter(None, map(checkpoint_size, map(reproduction.checkpoint, reproduction.conditions))))
+        sizes += committed
+        full_sizes += [BYTES_PER_WEIGHT * reproduction.backbone.parameters] * len(committed)
     return (
-        f"`checkpoints/` holds {adapters} adapters, in fp16: {size / 1e6:.1f} MB, everything included. As many "
-        f"networks from full fine-tuning would take {full_size / 1e6:.1f} MB in fp16, for the weights alone."
+        f"`checkpoints/` holds {len(sizes)} adapters, in fp16: {sum(sizes) / 1e6:.1f} MB, everything included. As many "
+        f"networks from full fine-tuning would take {sum(full_sizes) / 1e6:.1f} MB in fp16, for the weights alone."
     )
