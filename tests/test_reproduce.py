@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from reproduction_files import RUN, commit_checkpoint, condition, score, toy_values, tuned_values, write_reproduction
 
 from iaa_retrieval.reproduce import main
+from iaa_retrieval.reproduction.pages.index import PARTS, markers
 
 
 @pytest.fixture
@@ -185,8 +186,7 @@ def test_pages_are_checked_against_the_yaml(toy: Path) -> None:
 
 
 def test_the_index_is_checked_with_all_collections(toy: Path) -> None:
-    parts = (f"<!-- generated {part}: begin -->\n<!-- generated {part}: end -->\n" for part in ("table", "findings"))
-    (toy / "README.md").write_text("".join(parts))
+    (toy / "README.md").write_text("\n".join(marker for part in PARTS for marker in markers(part)))
     assert reproduce("--collection", "all", "--check-docs").exit_code == 1
     assert reproduce("--collection", "all", "--generate-report").exit_code == 0
     assert "| [toy](toy.md)" in (toy / "README.md").read_text()

@@ -9,7 +9,7 @@ from iaa_retrieval.reproduction.pages.content import NOT_RUN, tables_of, tally
 from iaa_retrieval.reproduction.pages.findings import findings_of
 from iaa_retrieval.reproduction.runner import MISSES, Outcome
 
-TABLE, CHECKPOINTS, FINDINGS = "table", "checkpoints", "findings"
+PARTS = TABLE, CHECKPOINTS, FINDINGS = "table", "checkpoints", "findings"
 
 
 def markers(part: str) -> tuple[str, str]:
