@@ -49,7 +49,8 @@ import iaa_retrieval  # makes the method known to PEFT
 from peft import PeftModel
 from transformers import {auto_class}
 
-model = PeftModel.from_pretrained({auto_class}.from_pretrained("BACKBONE"{extra}), "CHECKPOINT")
+backbone = {auto_class}.from_pretrained("BACKBONE"{extra})
+model = PeftModel.from_pretrained(backbone, "CHECKPOINT")
 ```
 """
 

@@ -17,8 +17,8 @@ from iaa_retrieval.reproduction.loading import load_reproduction
 
 pytestmark = pytest.mark.regression
 
-# beir-scifact's bm25 is in tests/test_reference_scores.py; its dense-untuned re-ranking and msmarco-mini's dense-untuned
-# retrieval take ten minutes each, and are left out.
+# The bm25 of beir-scifact is in tests/test_reference_scores.py. Its dense-untuned re-ranking and the dense-untuned
+# retrieval of msmarco-mini are left out: they take ten minutes each.
 UNTRAINED = [
     ("beir-scifact", "retrieval", "dense-untuned"),
     ("beir-nfcorpus", "retrieval", "bm25"),
