@@ -18,7 +18,7 @@ test: $(STAMP)  ## set everything up and run the checks and tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-regression: $(STAMP)  ## score rows without training and committed checkpoints again (about half an hour)
+regression: $(STAMP)  ## score rows without training and committed checkpoints again (about three quarters of an hour)
 	$(BIN)/python -m pytest -m regression
 
 lint: $(STAMP)  ## only the static checks
