@@ -52,21 +52,24 @@ def environment(data_dir: Path, irds_home: Path) -> dict[str, str]:
     return {**os.environ, "IAA_RETRIEVAL_DATA": str(data_dir), "OMP_NUM_THREADS": str(os.cpu_count())}
 
 
+def output_of(words: list[str], environment: dict[str, str]) -> str:
+    """Of a command as the pages print it, which has to succeed."""
+    assert words[0] == "python"
+    done = subprocess.run(
+        [sys.executable, *words[1:]], capture_output=True, text=True, env=environment, check=False, cwd=REPOSITORY
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    return done.stdout
+
+
 def rerun(collection: str, condition: Condition, runs: Path, environment: dict[str, str], *flags: str) -> None:
     """Every score of a row comes out again within its tolerance."""
     words = [
         "--collection", collection, "--condition", condition.name, "--stage", condition.stage,
         "--directory", str(runs / collection), *flags,
     ]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "iaa_retrieval.reproduce", *words],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert done.stdout.count("  OK") == sum(map(len, condition.scores.values())) > 0
+    table = output_of(["python", "-m", "iaa_retrieval.reproduce", *words], environment)
+    assert table.count("  OK") == sum(map(len, condition.scores.values())) > 0
 
 
 @pytest.mark.parametrize(("collection", "stage", "name"), UNTRAINED)
@@ -103,13 +106,13 @@ def test_reranking_checkpoints(name: str, first_stage: Path, tmp_path: Path, env
         for command in commands_of(reproduction, condition, tmp_path, from_checkpoint=True)
         if " iaa_retrieval.rerank " in command
     ]
-    words[0], words[words.index("--run") + 1] = sys.executable, str(first_stage)
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, cwd=REPOSITORY)
-    assert done.returncode == 0, done.stderr[-3000:]
+    words[words.index("--run") + 1] = str(first_stage)
+    output_of(words, environment)
     reranked = Path(words[words.index("--output") + 1])
-    assert len(read_run(reranked)) == 100
+    scored = list(read_run(reranked))
+    assert len(scored) == 100
     kept = read_result(result_file(reproduction, condition)).first.per_query["test"]
     again = score_run(reproduction.topic_sets["test"], reranked, tuple(kept))
     for metric, score in condition.scores["test"].items():
-        values = kept[metric] | {query_id: again[metric][query_id] for query_id in read_run(reranked)}
+        values = kept[metric] | {query_id: again[metric][query_id] for query_id in scored}
         assert mean(values) == pytest.approx(score.value, abs=reproduction.checkpoint_tolerance), metric
