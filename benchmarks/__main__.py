@@ -66,7 +66,8 @@ def main(only: tuple[str, ...], rounds: int | None, again: bool, page: bool, dir
             results.pop(section.name, None)
         wanted = rounds or section.rounds
         while len(results.get(section.name, {}).get("rounds", [])) < wanted:
-            done = results.get(section.name, {}).get("rounds", [])
+            saved = results.get(section.name, {})
+            done = saved.get("rounds", [])
             click.echo(f"{section.name}: round {len(done) + 1} of {wanted}", err=True)
             # In a process of its own: what one section leaves behind (threads, memory) must not touch the next.
             command = [sys.executable, "-m", "benchmarks", "--directory", directory, "--one", section.name]
@@ -74,7 +75,7 @@ def main(only: tuple[str, ...], rounds: int | None, again: bool, page: bool, dir
             found = json.loads(printed.splitlines()[-1])
             click.echo("  " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()), err=True)
             results[section.name] = {
-                "date": datetime.date.today().isoformat(),
+                "dates": sorted({*saved.get("dates", []), datetime.date.today().isoformat()}),
                 "hardware": hardware_class(),
                 "versions": library_versions(),
                 "rounds": [*done, found],

@@ -70,13 +70,13 @@ SECTION = Section(
     ),
     rounds=2,
     findings=(
-        "How much bf16 can gain depends on the CPU: this one multiplies bf16 matrices two to two and a half times as "
-        "fast as fp32 ones (about 0.42 against 0.16 to 0.2 TFLOP/s), and both fp32 peers spend most of their time in "
-        "such products. The 5,183 abstracts are 29 TFLOP: some 70 s at the bf16 peak alone, before start-up. The aims "
-        "of 3.5 and 2.5 were set on a CPU with bf16 products at 0.7 to 0.8 TFLOP/s; here 3.5 would need nine tenths of "
-        "the peak from start to exit. What is left is in the next section. Tried and not kept, because nothing was "
-        "gained: larger and smaller batches than 32 x 256 tokens (within 5%), a width step of 8 instead of 16 (0.5% "
-        "less padding), fp32 attention in pieces (slower than the fused kernel).\n\n"
+        "How much bf16 can gain depends on the CPU: this one multiplies bf16 matrices two to two and a half times "
+        "as fast as fp32 ones (about 0.42 against 0.16 to 0.2 TFLOP/s), and both fp32 peers spend most of their "
+        "time in such products. The 5,183 abstracts are 29 TFLOP: some 70 s at the bf16 peak alone, before "
+        "start-up. The aims of 3.5 and 2.5 were set on a CPU with bf16 products at 0.7 to 0.8 TFLOP/s; here 3.5 would "
+        "need eight to nine tenths of the peak from start to exit. What is left is in the next section. Tried and "
+        "not kept, because nothing was gained: larger and smaller batches than 32 x 256 tokens (within 5%), a width "
+        "step of 8 instead of 16 (0.5% less padding), fp32 attention in pieces (slower than the fused kernel).\n\n"
         "On a CPU with AVX2 alone (two AMD cores, fp32), oneDNN's layout of the weights is the slower one: 21.6 "
         "against 26.0 abstracts/s as they are (128 abstracts, four alternating rounds, 21.4-21.7 and 25.6-26.2, "
         "2026-11-24); there the weights are left alone."

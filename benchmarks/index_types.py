@@ -83,7 +83,7 @@ SECTION = Section(
             ("queries", "queries per second", "", 0),
         )
     ),
-    rounds=1,
+    rounds=2,
     findings=(
         "An index stores how hard a search looks, which Pyserini then follows: ours writes a sixteenth of an inverted "
         "file's lists and 256 candidates of a graph, where Faiss's own settings are one list and 16 candidates "

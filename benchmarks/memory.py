@@ -77,5 +77,5 @@ SECTION = Section(
         Ratio("1,000,000 against 100,000 passages, apart from the index", "apart_1000000", "apart_100000", 1.1, False),
         Ratio("1,000,000 against 10,000 passages, apart from the index", "apart_1000000", "apart_10000", 1.1, False),
     ),
-    rounds=1,
+    rounds=2,
 )

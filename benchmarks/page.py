@@ -38,8 +38,9 @@ def _section(section: Section, result: dict[str, Any]) -> str:
     if section.findings:
         parts.append(section.findings)
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    dates = " and ".join(result["dates"])
     count = f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}"
-    parts.append(f"*{count}, {result['date']}, {result['hardware']}; {versions}.*")
+    parts.append(f"*{count}, {dates}, {result['hardware']}; {versions}.*")
     return "\n\n".join(parts)
 
 

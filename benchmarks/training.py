@@ -59,5 +59,5 @@ SECTION = Section(
         Ratio("IAA-L by default, faster than SentenceTransformerTrainer", "iaa_l_default", "iaa_l_st", 1.2),
         Ratio("LoRA by default, faster than SentenceTransformerTrainer", "lora_default", "lora_st", 1.2),
     ),
-    rounds=2,
+    rounds=3,
 )

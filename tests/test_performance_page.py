@@ -43,17 +43,18 @@ def section() -> Section:
 
 def test_medians_spreads_and_aims(section: Section):
     rounds = [{"ours": 1.0, "theirs": 2.0}, {"ours": 2.0, "theirs": 6.0}, {"ours": 3.0, "theirs": 12.0}]
-    page = performance_page([section], {"toy": {"rounds": rounds, "date": "D", "hardware": "H", "versions": {"v": 1}}})
+    toy = {"rounds": rounds, "dates": ["D", "E"], "hardware": "H", "versions": {"v": 1}}
+    page = performance_page([section], {"toy": toy})
     assert "| ours | 2.0 [1.0, 3.0] s | ≤ 2 | met |" in page
     assert "| theirs | 6.0 [2.0, 12.0] s | | |" in page
     assert "| faster | 3.00 [2.00, 4.00] | ≥ 3 | met |" in page  # of each round's own ratio
     assert "| share | 0.33 [0.25, 0.50] | ≤ 0.4 | met |" in page
-    assert "*3 rounds, D, H; v 1.*" in page
+    assert "*3 rounds, D and E, H; v 1.*" in page
 
 
 def test_a_missed_aim_is_said_and_one_round_has_no_spread(section: Section):
     rounds = [{"ours": 2.5, "theirs": 5.0}]
-    page = performance_page([section], {"toy": {"rounds": rounds, "date": "D", "hardware": "H", "versions": {}}})
+    page = performance_page([section], {"toy": {"rounds": rounds, "dates": ["D"], "hardware": "H", "versions": {}}})
     assert "| ours | 2.5 s | ≤ 2 | missed |" in page
     assert "| faster | 2.00 | ≥ 3 | missed |" in page
 
