@@ -56,7 +56,7 @@ SECTION = Section(
     ),
     rounds=2,
     findings=(
-        "With 32 cached at a time the large batch took 1.09 times the memory of 64 (1,543 against 1,422 MiB, one round, "
-        "2026-11-21), since it also holds the token ids and vectors of 4,096 texts; hence 16."
+        "With 32 cached at a time the large batch took 1.09 times the memory of 64 (1,543 against 1,422 MiB, one "
+        "round, 2026-11-21), since it also holds the token ids and vectors of 4,096 texts; hence 16."
     ),
 )
