@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from iaa_retrieval.evaluation.metrics import mean
 from iaa_retrieval.evaluation.significance import TTest, paired_t_test
@@ -18,38 +19,71 @@ from iaa_retrieval.reproduction.results import Result, Results, read_results
 from iaa_retrieval.reproduction.significance import ALPHA
 
 
-def findings_of(reproduction: Reproduction) -> list[str]:
-    """One Markdown paragraph per table and budget of which anything tuned is measured."""
+@dataclass(frozen=True)
+class Finding:
+    """What one table says at one budget.
+
+    Attributes:
+        text: a Markdown paragraph.
+        against_other, against_full: the best form of IAA against the best other method and against full fine-tuning
+            (differences: IAA's mean minus theirs); None where it is not decided.
+    """
+
+    text: str
+    against_other: TTest | None = None
+    against_full: TTest | None = None
+
+
+def summary_of(findings: Sequence[Finding]) -> str:
+    """All verdicts counted, in a sentence; empty where nothing is decided."""
+    others = [found.against_other for found in findings if found.against_other]
+    fulls = [found.against_full for found in findings if found.against_full]
+    if not others:
+        return ""
+    return (
+        f"In short, of {len(others)} comparisons with the best other method at equal budget the best form of IAA is "
+        f"{_counted(others)}; of {len(fulls)} with full fine-tuning, {_counted(fulls)}. The rest is within chance."
+    )
+
+
+def _counted(tests: Sequence[TTest]) -> str:
+    clear = [test.mean_difference for test in tests if test.p_value <= ALPHA]
+    better = sum(difference > 0 for difference in clear)
+    return f"significantly better in {better} and worse in {len(clear) - better}"
+
+
+def findings_of(reproduction: Reproduction) -> list[Finding]:
+    """One finding per table and budget of which anything tuned is measured."""
     results = read_results(reproduction)
-    paragraphs = []
+    findings = []
     for stage in reproduction.stages:
         tuned = [c for c in reproduction.conditions if c.stage == stage and c.method != UNTUNED]
         for budget in dict.fromkeys(c.counts_as for c in tuned if c.method != "full"):
             rows = [c for c in tuned if c.counts_as == budget or c.method == "full"]
             measured = [c for c in rows if (stage, c.name) in results]
             if measured:
-                paragraphs.append(_paragraph(reproduction, stage, budget, rows, measured, results))
-    return paragraphs
+                findings.append(_finding(reproduction, stage, budget, rows, measured, results))
+    return findings
 
 
 def _title(reproduction: Reproduction, stage: str, budget: str) -> str:
     return f"**{reproduction.title}, {reproduction.stages[stage].title.lower()}, {budget}.**"
 
 
-def _paragraph(
+def _finding(
     reproduction: Reproduction,
     stage: str,
     budget: str,
     rows: Sequence[Condition],
     measured: Sequence[Condition],
     results: Results,
-) -> str:
+) -> Finding:
     missing = ", ".join(c.display_name for c in rows if c not in measured)
     iaas = [c for c in measured if c.is_iaa]
     others = [c for c in measured if c.is_baseline]
     full = next((c for c in measured if c.method == "full"), None)
     if not iaas or not others or full is None:
-        return f"{_title(reproduction, stage, budget)} Not decided: not yet run are {missing}."
+        return Finding(f"{_title(reproduction, stage, budget)} Not decided: not yet run are {missing}.")
     untuned = [c for c in reproduction.select(stage=stage) if c.method == UNTUNED and (stage, c.name) in results]
     topics, metrics = next(iter(reproduction.stages[stage].columns.items()))
     values = {c.name: results[stage, c.name].first.per_query[topics][metrics[0]] for c in [*measured, *untuned]}
@@ -83,7 +117,7 @@ def _paragraph(
         _seeds({c.display_name: results[stage, c.name].seed_means(topics, metrics[0]) or {} for c in measured}),
         f"Not yet run: {missing}." if missing else "",
     ]
-    return " ".join(filter(None, sentences))
+    return Finding(" ".join(filter(None, sentences)), against_other, against_full)
 
 
 def _verdict(test: TTest) -> str:

@@ -6,7 +6,7 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.checkpoints import BYTES_PER_WEIGHT, checkpoint_size
 from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, tables_of, tally
-from iaa_retrieval.reproduction.pages.findings import findings_of
+from iaa_retrieval.reproduction.pages.findings import findings_of, summary_of
 from iaa_retrieval.reproduction.runner import MISSES, Outcome
 
 PARTS = TABLE, CHECKPOINTS, FINDINGS = "table", "checkpoints", "findings"
@@ -25,8 +25,7 @@ def index_page(current: str, reproductions: list[Reproduction]) -> str:
     """
     page = _replace(current, TABLE, _table(reproductions))
     page = _replace(page, CHECKPOINTS, _checkpoints(reproductions))
-    paragraphs = [paragraph for reproduction in reproductions for paragraph in findings_of(reproduction)]
-    return _replace(page, FINDINGS, "\n".join(f"- {paragraph}" for paragraph in paragraphs))
+    return _replace(page, FINDINGS, _findings(reproductions))
 
 
 def _replace(page: str, part: str, content: str) -> str:
@@ -56,6 +55,12 @@ def _table(reproductions: list[Reproduction]) -> str:
             f"| {counts['published']} | {counts[NOT_RUN]} |"
         )
     return "\n".join(lines)
+
+
+def _findings(reproductions: list[Reproduction]) -> str:
+    findings = [finding for reproduction in reproductions for finding in findings_of(reproduction)]
+    summary, details = summary_of(findings), "\n".join(f"- {finding.text}" for finding in findings)
+    return f"{summary}\n\n{details}" if summary else details
 
 
 def _checkpoints(reproductions: list[Reproduction]) -> str:
