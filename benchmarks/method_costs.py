@@ -33,6 +33,7 @@ def measure(method: str, budget: str) -> dict[str, Any]:
     import torch
 
     from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
     from iaa_retrieval.inference.text_encoder import encode_passages
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
     from iaa_retrieval.models.checkpoint import save_weights
@@ -80,6 +81,8 @@ def measure(method: str, budget: str) -> dict[str, Any]:
     ours = tuned.model.with_config(document_max_length=TOKENS)  # type: ignore[union-attr]
     ours.encoder.set_attn_implementation("sdpa")
     ours.to(DTYPES[precision]).eval()
+    for encoder in (bare, ours):  # as the commands do
+        use_cpu_kernels(encoder)
     slowdowns = []
     for turn in range(ENCODINGS + 1):
         times = []
