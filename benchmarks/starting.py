@@ -45,9 +45,9 @@ SECTION = Section(
         Value("first_batch", "encode until the first batch", "s", 2, limit=5.0),
     ),
     findings=(
-        "Nearly all of `encode`'s start is importing what others wrote. By Python's `-X importtime`, on 2026-11-27 and on "
-        "a machine where the whole took 4.2 s: 3.7 s of imports, of which PyTorch 1.5, transformers 0.8, sympy and scipy "
-        "(which those two import) 0.5, Faiss 0.2, this package 0.04; then 0.3 s of loading the model. Whether it stays "
-        "below five seconds depends on how fast one core is that day."
+        "Nearly all of `encode`'s start is importing what others wrote. By Python's `-X importtime`, on 2026-11-27 and "
+        "on a machine where the whole took 4.2 s: 3.7 s of imports, of which PyTorch 1.5, transformers 0.8, sympy and "
+        "scipy (which those two import) 0.5, Faiss 0.2, this package 0.04; then 0.3 s of loading the model. Whether it "
+        "stays below five seconds depends on how fast one core is that day."
     ),
 )
