@@ -113,9 +113,17 @@ def test_equal_scores_count_as_the_best_when_interpolated():
 
 
 def test_the_size_of_chunks_does_not_matter(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reranking, "CHUNK_PAIRS", 1)
+    monkeypatch.setattr(reranking, "CHUNK_TEXTS", 1)
     same(reranked(world, tmp_path / "cross.trec"), world.cross_scores)
     same(reranked(world, tmp_path / "bi.trec", encoder=world.bi), world.bi_scores)
+
+
+def test_a_chunk_counts_pairs_or_distinct_documents(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reranking, "CHUNK_TEXTS", 3)
+    top = {"q1": {"a": 2.0, "b": 1.0}, "q2": {"b": 2.0, "c": 1.0}, "q3": {"d": 1.0}}
+    assert list(reranking._chunks(top, count_once=False)) == [["q1"], ["q2", "q3"]]
+    assert list(reranking._chunks(top, count_once=True)) == [["q1", "q2"], ["q3"]]
+    assert list(reranking._chunks({}, count_once=True)) == []
 
 
 @pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")

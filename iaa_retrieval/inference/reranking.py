@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 
 import numpy as np
 
@@ -15,8 +14,8 @@ from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 
-# Texts of this many pairs are held at a time.
-CHUNK_PAIRS = 20_000
+# Texts held at a time: a cross-encoder's pairs, or a bi-encoder's documents, of which it encodes each once.
+CHUNK_TEXTS = 20_000
 
 
 def rerank_run(
@@ -42,7 +41,7 @@ def rerank_run(
     top = {query_id: dict(rank(scores)[:hits]) for query_id, scores in run.items()}
     reranked: Run = {}
     with progress(total=sum(map(len, top.values())), desc="re-ranking", unit="pair") as bar:
-        for query_ids in _chunks(list(top), max(1, CHUNK_PAIRS // hits)):
+        for query_ids in _chunks(top, count_once=isinstance(model, BiEncoder)):
             texts = texts_of(list(dict.fromkeys(doc_id for q in query_ids for doc_id in top[q])))
             keys = [(query_id, doc_id) for query_id in query_ids for doc_id in top[query_id]]
             scores = _score(model, keys, queries, texts)
@@ -69,9 +68,20 @@ def with_tail(reranked: Run, first_stage: Run) -> Run:
     return whole
 
 
-def _chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    stream = iter(items)
-    while chunk := list(islice(stream, size)):
+def _chunks(top: Run, *, count_once: bool) -> Iterator[list[str]]:
+    """Query ids whose documents are at most ``CHUNK_TEXTS`` together; with ``count_once``, distinct documents."""
+    chunk: list[str] = []
+    documents: set[str] = set()
+    pairs = 0
+    for query_id, scores in top.items():
+        texts = len(documents | scores.keys()) if count_once else pairs + len(scores)
+        if chunk and texts > CHUNK_TEXTS:
+            yield chunk
+            chunk, documents, pairs = [], set(), 0
+        chunk.append(query_id)
+        documents |= scores.keys()
+        pairs += len(scores)
+    if chunk:
         yield chunk
 
 
