@@ -23,8 +23,8 @@ from iaa_retrieval.reproduction.runner import score_run
 
 pytestmark = pytest.mark.regression
 
-# All of them but the two bm25 of beir-scifact: retrieval is in tests/test_reference_scores.py, re-ranking in the fixture
-# `first_stage`.
+# All of them but the two bm25 of beir-scifact: retrieval is in tests/test_reference_scores.py, and re-ranking in the
+# fixture `first_stage`.
 UNTRAINED = [
     ("beir-scifact", "retrieval", "dense-untuned"),
     ("beir-scifact", "reranking", "dense-untuned"),
