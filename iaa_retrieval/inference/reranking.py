@@ -71,16 +71,16 @@ def with_tail(reranked: Run, first_stage: Run) -> Run:
 def _chunks(top: Run, *, count_once: bool) -> Iterator[list[str]]:
     """Query ids whose documents are at most ``CHUNK_TEXTS`` together; with ``count_once``, distinct documents."""
     chunk: list[str] = []
-    documents: set[str] = set()
-    pairs = 0
+    held: set[str] = set()  # documents that do not count again
+    texts = 0
     for query_id, scores in top.items():
-        texts = len(documents | scores.keys()) if count_once else pairs + len(scores)
-        if chunk and texts > CHUNK_TEXTS:
+        if chunk and texts + len(scores.keys() - held) > CHUNK_TEXTS:
             yield chunk
-            chunk, documents, pairs = [], set(), 0
+            chunk, held, texts = [], set(), 0
         chunk.append(query_id)
-        documents |= scores.keys()
-        pairs += len(scores)
+        texts += len(scores.keys() - held)
+        if count_once:
+            held |= scores.keys()
     if chunk:
         yield chunk
 
