@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from iaa_retrieval.collections.lines import check_id, read_lines
@@ -12,17 +14,18 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_file
 
 SCORE_DECIMALS = 6
+EXACT_DIGITS = 9  # significant decimal digits that tell any two float32 numbers apart
+LARGEST_FLOAT32 = 3.4028234e38
 
 
 def rank(hits: Mapping[str, float]) -> list[tuple[str, float]]:
-    """A query's documents, best first, with their scores as a run file holds them.
+    """A query's documents, best first, with their scores as trec_eval holds them: float32 numbers.
 
-    Higher score first; of equal scores, the greater document id (as a string) first. That is trec_eval's
-    order, and scores are rounded to the six decimals of a run file before they are compared, so a run in
-    memory, the file written from it and every tool that reads the file agree.
+    Higher score first; of equal scores, the greater document id (as a string) first. That is trec_eval's order, and
+    it compares in float32, so a run in memory, the file written from it and every tool that reads the file agree.
     """
-    rounded = ((round(score, SCORE_DECIMALS), doc_id) for doc_id, score in hits.items())
-    return [(doc_id, score) for score, doc_id in sorted(rounded, reverse=True)]
+    scored = zip(_as_float32(hits.values()), hits, strict=True)
+    return [(doc_id, score) for score, doc_id in sorted(scored, reverse=True)]
 
 
 def read_run(path: str | Path) -> Run:
@@ -52,6 +55,8 @@ def read_run(path: str | Path) -> Run:
 def write_run(path: str | Path, run: Run, tag: str) -> None:
     """Write a TREC run, whole or not at all: queries sorted, documents in the order of :func:`rank`.
 
+    A query's scores have six decimals, or where these would change its order as many digits as tell them apart.
+
     Raises:
         IaaRetrievalError: an id or tag that the format cannot hold, or a score that is not finite.
     """
@@ -60,16 +65,30 @@ def write_run(path: str | Path, run: Run, tag: str) -> None:
         for query_id in sorted(run):
             check_id(query_id, f"query of {path}")
             require_finite(query_id, run[query_id])
-            for position, (doc_id, score) in enumerate(rank(run[query_id]), start=1):
+            ranked = rank(run[query_id])
+            for position, ((doc_id, _), score) in enumerate(zip(ranked, _as_text(ranked), strict=True), start=1):
                 check_id(doc_id, f"document of {path}")
-                stream.write(f"{query_id} Q0 {doc_id} {position} {score:.{SCORE_DECIMALS}f} {tag}\n")
+                stream.write(f"{query_id} Q0 {doc_id} {position} {score} {tag}\n")
 
 
 def require_finite(query_id: str, hits: Mapping[str, float]) -> None:
-    """Refuse NaN and infinite scores, which have no place in a ranking."""
+    """Refuse scores that are not finite float32 numbers, which have no place in a ranking."""
     for doc_id, score in hits.items():
-        if not math.isfinite(score):
+        if not abs(score) <= LARGEST_FLOAT32:  # also where it is not a number
             raise IaaRetrievalError(f"query {query_id!r}, document {doc_id!r}: score {score} is not a finite number")
+
+
+def _as_float32(scores: Iterable[float]) -> Sequence[float]:
+    return array("f", scores)
+
+
+def _as_text(ranked: Sequence[tuple[str, float]]) -> list[str]:
+    """The scores of a ranking as a run file holds them; whoever reads them finds the same order."""
+    rounded = [f"{score:.{SCORE_DECIMALS}f}" for _, score in ranked]
+    read_again = zip(_as_float32(map(float, rounded)), (doc_id for doc_id, _ in ranked), strict=True)
+    if all(better > worse for better, worse in pairwise(read_again)):
+        return rounded
+    return [f"{score:.{EXACT_DIGITS}g}" for _, score in ranked]
 
 
 def _parse_score(text: str, place: str) -> float:

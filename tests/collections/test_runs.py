@@ -1,5 +1,7 @@
 import gzip
+import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -12,18 +14,71 @@ def test_equal_scores_are_ordered_by_descending_document_id() -> None:
     assert [doc_id for doc_id, _ in rank({"10": 1.0, "9": 1.0, "a": 2.0, "b": 0.5})] == ["a", "9", "10", "b"]
 
 
-def test_scores_that_a_file_cannot_tell_apart_are_equal() -> None:
-    assert rank({"a": 1.00000004, "b": 1.0}) == [("b", 1.0), ("a", 1.0)]
-    assert rank({"a": 1.000001, "b": 1.0}) == [("a", 1.000001), ("b", 1.0)]
+def test_scores_are_compared_as_float32_numbers() -> None:
+    assert [doc_id for doc_id, _ in rank({"a": 1.00000004, "b": 1.0})] == ["b", "a"]  # one float32 number
+    assert [doc_id for doc_id, _ in rank({"a": 1.0000002, "b": 1.0})] == ["a", "b"]
+    assert [doc_id for doc_id, _ in rank({"a": 2e-7, "b": 1e-7})] == ["a", "b"]
+    assert [doc_id for doc_id, _ in rank({"a": 16_777_217.0, "b": 16_777_216.0})] == ["b", "a"]
 
 
-def test_rank_agrees_with_trec_eval() -> None:
+def random_hits(random: Random) -> dict[str, float]:
+    """Scores of one magnitude, with ties and near ties, among ids of one to three digits."""
+    magnitude = 10.0 ** random.randint(-12, 12)
+    scores = [
+        magnitude * random.choice((1.0, 1 + 1e-8, 1 + 1e-7, 1 + 3e-7, 1 + 1e-6, -1.0, random.random()))
+        for _ in range(12)
+    ]
+    return {str(doc_id): score for doc_id, score in zip(random.sample(range(1, 200), 12), scores, strict=True)}
+
+
+def test_rank_and_the_written_file_agree_with_trec_eval(tmp_path: Path, same_environment: None) -> None:
+    """A judgment of one document at a time: its reciprocal rank says where trec_eval puts it.
+
+    trec_eval itself, as Pyserini carries it, reads the file; pytrec_eval gets the scores in memory.
+    """
     import pytrec_eval
 
-    hits = {"d1": 0.5, "d2": 0.5, "d10": 0.5, "d3": 0.75}
-    for position, (doc_id, _) in enumerate(rank(hits), start=1):
-        evaluator = pytrec_eval.RelevanceEvaluator({"q": {doc_id: 1}}, {"recip_rank"})
-        assert evaluator.evaluate({"q": hits})["q"]["recip_rank"] == pytest.approx(1 / position)
+    random = Random(7)
+    run = {f"q{number}": random_hits(random) for number in range(40)}
+    write_run(tmp_path / "run.trec", run, "tag")
+    expected: dict[str, dict[str, int]] = {}
+    qrels: list[str] = []
+    in_memory: dict[str, dict[str, float]] = {}
+    copies: list[str] = []
+    lines = [line.split() for line in (tmp_path / "run.trec").read_text().splitlines()]
+    for query_id, hits in run.items():
+        for position, (doc_id, _) in enumerate(rank(hits), start=1):
+            name = f"{query_id}-{doc_id}"
+            expected[name] = {"position": position}
+            qrels.append(f"{name} 0 {doc_id} 1\n")
+            in_memory[name] = hits
+    for query_id, q0, doc_id, position, score, tag in lines:
+        for other in run[query_id]:
+            copies.append(f"{query_id}-{other} {q0} {doc_id} {position} {score} {tag}\n")
+    (tmp_path / "copies.trec").write_text("".join(copies))
+    (tmp_path / "qrels.txt").write_text("".join(qrels))
+    judged = {name: {name.split("-")[1]: 1} for name in expected}
+    evaluator = pytrec_eval.RelevanceEvaluator(judged, {"recip_rank"})
+    found = evaluator.evaluate(in_memory)
+    for name, entry in expected.items():
+        assert found[name]["recip_rank"] == pytest.approx(1 / entry["position"]), name
+    for name, reciprocal in trec_eval_reciprocal_ranks(tmp_path / "qrels.txt", tmp_path / "copies.trec").items():
+        assert reciprocal == pytest.approx(1 / expected[name]["position"], abs=1e-4), name
+
+
+def trec_eval_reciprocal_ranks(qrels: Path, run: Path) -> dict[str, float]:
+    """What the trec_eval inside Pyserini's jar prints per query."""
+    from iaa_retrieval.pyserini_plugin.java import anserini_jar, prepare_java
+
+    java = prepare_java().home / "bin" / "java"
+    words = [str(java), "-cp", str(anserini_jar()), "trec_eval"]
+    done = subprocess.run(
+        [*words, "-q", "-m", "recip_rank", str(qrels), str(run)], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("recip_rank")]
+    values = {query_id: float(value) for _, query_id, value in rows if query_id != "all"}
+    assert values
+    return values
 
 
 def test_a_written_run_has_one_form(tmp_path: Path) -> None:
