@@ -59,6 +59,7 @@ class EncodeOptions:
     device: str = "auto"
     precision: str = "auto"
     resume: bool = False
+    overwrite: bool = False
 
 
 def encode_documents(options: EncodeOptions) -> int:
@@ -73,7 +74,7 @@ def encode_documents(options: EncodeOptions) -> int:
     from iaa_retrieval.inference.corpus_reader import COLLECTION_FIELDS, Corpus
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
 
-    require_empty(options.embeddings)
+    require_empty(options.embeddings, overwrite=options.overwrite)
     if options.index_factory != "Flat" and not options.to_faiss:
         raise UsageError("--index-factory describes a Faiss index; add --to-faiss")
     corpus = Corpus(
@@ -104,7 +105,10 @@ def encode_documents(options: EncodeOptions) -> int:
         index_factory=options.index_factory,
         batch_size=options.batch_size,
     )
-    return encode_corpus(encoder, corpus, options.embeddings, encoding, resume=options.resume).documents
+    report = encode_corpus(
+        encoder, corpus, options.embeddings, encoding, resume=options.resume, overwrite=options.overwrite
+    )
+    return report.documents
 
 
 def encode_topics(topics: str, encoder: str, output: str, *, precision: str = "fp32", device: str = "auto") -> int:
@@ -215,6 +219,9 @@ def input_section(**values: Any) -> tuple[str, dict[str, Any]]:
     "--index-factory", default="Flat", show_default=True, help="Faiss index, e.g. HNSW32,Flat or IVF4096,SQ8."
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted encoding.")
+@click.option(
+    "--overwrite", is_flag=True, help="Discard an interrupted encoding, and replace a finished one at its end."
+)
 def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
     """Where to put it."""
     return "output", values
@@ -290,6 +297,7 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
     if model["encoder_class"] in STOCK_CLASSES or model["multimodal"] or model["use_openai"]:
         ours = {
             "--resume": target["resume"],
+            "--overwrite": target["overwrite"],
             "--precision": model["precision"] != "auto",
             "--index-factory": target["index_factory"] != "Flat",
         }
@@ -317,6 +325,7 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
         add_sep=model["add_sep"],
         **_device_and_precision(model),
         resume=target["resume"],
+        overwrite=target["overwrite"],
     )
     click.echo(f"{options.embeddings}: {encode_documents(options)} documents")
 

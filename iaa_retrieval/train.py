@@ -235,6 +235,11 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             "--report-to", default="none", show_default=True, help="Trackers, e.g. tensorboard (OUTPUT/tensorboard)."
         ),
         click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command."),
+        click.option(
+            "--overwrite",
+            is_flag=True,
+            help="Discard an interrupted run, and replace a finished checkpoint at its end.",
+        ),
     ]
     if cross:
         options.append(

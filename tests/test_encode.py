@@ -21,6 +21,7 @@ from iaa_retrieval.inference import corpus_encoder
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.pyserini_plugin.java import find_java, prepare_java
+from iaa_retrieval.work_in_progress import locked
 
 Backbone = Callable[[str], Path]
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
@@ -320,15 +321,45 @@ def test_an_interrupted_encoding_is_resumed_to_the_same_bytes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "resumed", "whole"]
 
 
-def test_without_resume_everything_is_encoded_anew(
+def test_interrupted_work_is_only_discarded_when_that_is_said(
     corpus: Path, tiny_backbone: Backbone, tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ):
     source: list[object] = ["--corpus", corpus, "--fields", "title", "text"]
     target: list[object] = ["--embeddings", tmp_path / "index"]
-    interrupt(monkeypatch, source, target, plain(tiny_backbone("bert")))
+    model = plain(tiny_backbone("bert"))
+    interrupt(monkeypatch, source, target, model)
+    work = tmp_path / ".index.encoding"
+    begun = sorted(path.name for path in work.iterdir())
+    message = failure(2, source, target, model)
+    assert f"{work} holds interrupted work; --resume continues it, --overwrite discards it" in message
+    assert "give one of them" in failure(2, source, [*target, "--resume", "--overwrite"], model)
+    assert sorted(path.name for path in work.iterdir()) == begun
     counted.clear()
-    succeed(source, target, plain(tiny_backbone("bert")))
+    succeed(source, [*target, "--overwrite"], model)
     assert counted == [3, 3, 2]
+
+
+def test_a_finished_index_is_replaced_only_when_that_is_said(corpus: Path, tiny_backbone: Backbone, tmp_path: Path):
+    source: list[object] = ["--corpus", corpus, "--fields", "title", "text"]
+    target: list[object] = ["--embeddings", tmp_path / "index"]
+    succeed(source, target, plain(tiny_backbone("bert")))
+    assert "is not empty" in failure(1, source, target, plain(tiny_backbone("distilbert")))
+    succeed(source, [*target, "--overwrite"], plain(tiny_backbone("distilbert")))
+    assert "distilbert" in (tmp_path / "index" / "retriever.json").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "index"]
+    (tmp_path / "index" / "retriever.json").unlink()
+    message = failure(1, source, [*target, "--overwrite"], plain(tiny_backbone("bert")))
+    assert "holds no retriever.json, so that it is not replaced" in message
+
+
+def test_a_second_process_on_the_same_output_is_refused(corpus: Path, tiny_backbone: Backbone, tmp_path: Path):
+    source: list[object] = ["--corpus", corpus, "--fields", "title", "text"]
+    target: list[object] = ["--embeddings", tmp_path / "index"]
+    with locked(tmp_path / ".index.encoding"):
+        message = failure(1, source, target, plain(tiny_backbone("bert")))
+        assert f"is in use by process {os.getpid()} on " in message
+        assert "is in use" in failure(1, source, [*target, "--overwrite"], plain(tiny_backbone("bert")))
+    succeed(source, target, plain(tiny_backbone("bert")))
 
 
 def test_resume_with_nothing_begun_simply_encodes(corpus: Path, tiny_backbone: Backbone, tmp_path: Path):

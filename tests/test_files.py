@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, sha256_of, write_json
+from iaa_retrieval.files import (
+    atomic_directory,
+    atomic_file,
+    is_stream,
+    read_json,
+    require_empty,
+    sha256_of,
+    write_json,
+)
 
 
 def names(directory: Path) -> list[str]:
@@ -55,6 +68,76 @@ def test_a_file_does_not_replace_a_directory(tmp_path: Path):
     assert names(tmp_path) == ["taken"]
 
 
+@pytest.mark.parametrize("dangling", (False, True))
+def test_a_link_is_followed_and_stays(dangling: bool, tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    real = tmp_path / "elsewhere" / "run.trec"
+    if not dangling:
+        real.write_text("older")
+    link = tmp_path / "run.trec"
+    link.symlink_to(Path("elsewhere") / "run.trec")
+    with atomic_file(link) as stream:
+        stream.write("newer")
+    assert link.is_symlink()
+    assert real.read_text() == "newer"
+    assert names(tmp_path) == ["elsewhere", "run.trec"] and names(real.parent) == ["run.trec"]
+
+
+@pytest.mark.parametrize("dangling", (False, True))
+def test_a_linked_directory_is_filled_where_it_is(dangling: bool, tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    if not dangling:
+        (tmp_path / "elsewhere" / "index").mkdir()
+    (tmp_path / "index").symlink_to(tmp_path / "elsewhere" / "index")
+    with atomic_directory(tmp_path / "index") as directory:
+        (directory / "docid").write_text("d1")
+    assert (tmp_path / "index").is_symlink()
+    assert names(tmp_path / "elsewhere") == ["index"] and names(tmp_path / "elsewhere" / "index") == ["docid"]
+
+
+def test_a_device_stays_a_device():
+    before = os.stat(os.devnull).st_rdev
+    with atomic_file(os.devnull) as stream:
+        stream.write("nothing")
+    assert is_stream(os.devnull) and os.stat(os.devnull).st_rdev == before
+
+
+def test_a_pipe_gets_the_whole_content_or_nothing(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()))
+    with pytest.raises(ValueError), atomic_file(tmp_path / "pipe") as stream:
+        stream.write("half")
+        raise ValueError
+    reader.start()
+    with atomic_file(tmp_path / "pipe") as stream:
+        stream.write("whole")
+    reader.join(timeout=60)
+    assert got == ["whole"]
+    assert names(tmp_path) == ["pipe"] and (tmp_path / "pipe").is_fifo()
+
+
+WRITE = """
+from iaa_retrieval.files import atomic_file
+print("before")
+with atomic_file({path!r}) as stream:
+    stream.write("content\\n")
+print("after")
+"""
+
+
+@pytest.mark.parametrize("path", ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"))
+@pytest.mark.parametrize("redirected", (False, True))
+def test_standard_output_is_written_in_its_turn(path: str, redirected: bool, tmp_path: Path):
+    if not Path(path).exists():
+        pytest.skip(f"no {path} on this system")
+    with open(tmp_path / "file", "wb") as file:
+        target = file if redirected else subprocess.PIPE
+        done = subprocess.run([sys.executable, "-c", WRITE.format(path=path)], stdout=target, check=True)
+    written = (tmp_path / "file").read_bytes() if redirected else done.stdout
+    assert written == b"before\ncontent\nafter\n"
+
+
 @pytest.mark.parametrize("exists", (True, False))
 def test_a_directory_appears_only_at_the_end(exists: bool, tmp_path: Path):
     target = tmp_path / "parent" / "index"
@@ -95,6 +178,22 @@ def test_a_directory_with_something_in_it_is_refused_and_kept(tmp_path: Path):
     assert names(tmp_path) == ["index"]
 
 
+def test_a_directory_of_ours_is_replaced_when_that_is_said(tmp_path: Path):
+    index = tmp_path / "index"
+    index.mkdir()
+    (index / "precious").write_text("by hand")
+    with pytest.raises(IaaRetrievalError, match=r"holds no retriever\.json, so that it is not replaced"):
+        require_empty(index, overwrite=True)
+    (index / "retriever.json").write_text("{}")
+    with pytest.raises(ValueError), atomic_directory(index, overwrite=True):
+        raise ValueError
+    assert names(index) == ["precious", "retriever.json"]
+    with atomic_directory(index, overwrite=True) as directory:
+        (directory / "docid").write_text("d1")
+        assert names(index) == ["precious", "retriever.json"]
+    assert names(index) == ["docid"] and names(tmp_path) == ["index"]
+
+
 def test_what_cannot_be_an_output_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(IaaRetrievalError, match=r"file is a file; name a directory"):
@@ -112,6 +211,13 @@ def test_json_comes_back(tmp_path: Path):
     write_json(tmp_path / "a.json", {"b": [1, "ü"]})
     assert read_json(tmp_path / "a.json") == {"b": [1, "ü"]}
     assert (tmp_path / "a.json").read_text(encoding="utf-8").endswith("]\n}\n")
+
+
+def test_numbers_that_json_does_not_have_are_null(tmp_path: Path):
+    write_json(tmp_path / "a.json", {"t": math.inf, "list": [math.nan, (-math.inf, 1.5)], 3: 2})
+    assert (tmp_path / "a.json").read_text().split() == (
+        '{ "t": null, "list": [ null, [ null, 1.5 ] ], "3": 2 }'.split()
+    )
 
 
 def test_broken_json_is_named(tmp_path: Path):

@@ -12,19 +12,20 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from iaa_retrieval.cli import progress
 from iaa_retrieval.collections.types import Document
-from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.files import atomic_directory, atomic_file, begin_work, read_json, require_empty, write_json
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
 from iaa_retrieval.inference.faiss_index import new_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
 from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.work_in_progress import work_in_progress
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -75,21 +76,42 @@ def encode_corpus(
     encoding: CorpusEncoding,
     *,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> EncodeReport:
     """Encode ``documents`` into ``output``, whole or not at all.
 
     Finished windows lie in ``.OUTPUT.encoding`` beside the output until the end; with ``resume`` they are used
-    again, after checking that the encoder, the settings and the documents are still the same.
+    again, after checking that the encoder, the settings and the documents are still the same. With ``overwrite`` they
+    are discarded, and a finished output is replaced.
 
     Raises:
-        IaaRetrievalError: no documents, a vector that is not finite, or work in progress that does not match.
+        UsageError: there is interrupted work, and neither was said; or it was begun with other settings.
+        IaaRetrievalError: no documents, a vector that is not finite, work in progress that does not match, or another
+            process that makes the same output.
     """
     output = Path(output)
-    require_empty(output)
+    require_empty(output, overwrite=overwrite)
     if encoding.to_faiss:
         new_index(encoder.dimension, encoding.index_factory)  # an unknown one is better noticed now than at the end
     work = output.absolute().with_name(f".{output.name}.encoding")
-    _open_work(work, encoder, encoding, resume)
+    settings = _settings(encoder, encoding)
+    with work_in_progress(work, settings, resume=resume, overwrite=overwrite):
+        report = _encode_windows(encoder, documents, encoding, work)
+        with atomic_directory(output, overwrite=overwrite) as directory:
+            if encoding.to_faiss:
+                windows = partial(_vectors_and_ids, work)
+                write_index(windows, report.documents, directory, encoder.dimension, encoding.index_factory)
+            else:
+                _write_jsonl(work, directory)
+            encoder.config.save(directory)
+        shutil.rmtree(work)
+    return report
+
+
+def _encode_windows(
+    encoder: BiEncoder, documents: Iterable[CorpusDocument], encoding: CorpusEncoding, work: Path
+) -> EncodeReport:
+    """Have every window finished in ``work``."""
     resumed = empty = total = 0
     with ThreadPoolExecutor(max_workers=1) as executor, progress(desc="encoding", unit="doc") as bar:
         stream = _windows(documents, encoder, encoding)
@@ -117,14 +139,11 @@ def encode_corpus(
         raise IaaRetrievalError("there is no document to encode")
     if empty:
         LOG.warning("%d of %d documents have no text; they are encoded as such", empty, total)
-    with atomic_directory(output) as directory:
-        if encoding.to_faiss:
-            windows = partial(_vectors_and_ids, work, number)
-            write_index(windows, total, directory, encoder.dimension, encoding.index_factory)
-        else:
-            _write_jsonl(work, directory, number)
-        encoder.config.save(directory)
-    shutil.rmtree(work)
+    for leftover in work.glob(f"{number:06d}.*"):  # of a longer corpus: what follows is no part of this one
+        raise IaaRetrievalError(
+            f"the corpus is shorter than when the interrupted work in {work} was begun ({leftover.name}); "
+            "--overwrite instead of --resume starts anew"
+        )
     return EncodeReport(total, resumed, empty)
 
 
@@ -155,9 +174,9 @@ def _tokenize(encoder: BiEncoder, documents: Sequence[CorpusDocument], encoding:
     return tokenize_texts(encoder.tokenizer, with_prefix(prefix, passages), length)
 
 
-def _open_work(work: Path, encoder: BiEncoder, encoding: CorpusEncoding, resume: bool) -> None:
-    """Start a work directory, or check that an interrupted one was begun with the same encoder and settings."""
-    settings = {
+def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
+    """What finished windows depend on."""
+    return {
         "encoder": encoder.fingerprint,
         "document_max_length": encoder.config.document_max_length,
         "document_prefix": encoder.config.document_prefix,
@@ -165,12 +184,6 @@ def _open_work(work: Path, encoder: BiEncoder, encoding: CorpusEncoding, resume:
         **{key: value for key, value in asdict(encoding).items() if key not in ("index_factory", "batch_size")},
         "fields": list(encoding.fields),
     }
-    differing = begin_work(work, settings, resume=resume)
-    if differing:
-        raise UsageError(
-            f"the interrupted work in {work} was begun with another {', '.join(differing)}; use the same, or leave "
-            "out --resume to start anew"
-        )
 
 
 def _finished(work: Path, number: int, window: _Window) -> bool:
@@ -180,7 +193,7 @@ def _finished(work: Path, number: int, window: _Window) -> bool:
     if read_json(record)["digest"] != window.digest:
         raise IaaRetrievalError(
             f"the corpus changed since the interrupted work in {work}, near document {window.documents[0].doc_id}; "
-            "leave out --resume to start anew"
+            "--overwrite instead of --resume starts anew"
         )
     return True
 
@@ -200,19 +213,19 @@ def _store(work: Path, number: int, window: _Window, vectors: np.ndarray, encodi
     write_json(work / f"{number:06d}.json", {"digest": window.digest})
 
 
-def _stored(work: Path, count: int) -> Iterator[tuple[np.ndarray, list[dict[str, str]]]]:
-    for number in range(count):
-        with open(work / f"{number:06d}.jsonl", encoding="utf-8") as stream:
-            yield np.load(work / f"{number:06d}.npy"), [json.loads(line) for line in stream]
+def _stored(work: Path) -> Iterator[tuple[np.ndarray, list[dict[str, str]]]]:
+    for vectors in sorted(work.glob("*.npy")):
+        with open(vectors.with_suffix(".jsonl"), encoding="utf-8") as stream:
+            yield np.load(vectors), [json.loads(line) for line in stream]
 
 
-def _vectors_and_ids(work: Path, count: int) -> Iterator[tuple[np.ndarray, list[str]]]:
-    for vectors, lines in _stored(work, count):
+def _vectors_and_ids(work: Path) -> Iterator[tuple[np.ndarray, list[str]]]:
+    for vectors, lines in _stored(work):
         yield vectors, [line["id"] for line in lines]
 
 
-def _write_jsonl(work: Path, directory: Path, count: int) -> None:
+def _write_jsonl(work: Path, directory: Path) -> None:
     with atomic_file(directory / "embeddings.jsonl") as stream:
-        for vectors, lines in _stored(work, count):
+        for vectors, lines in _stored(work):
             for vector, line in zip(vectors, lines, strict=True):
                 stream.write(json.dumps({**line, "vector": vector.tolist()}) + "\n")

@@ -94,7 +94,9 @@ class AdaLoraCallback(TrainerCallback):  # type: ignore[misc]
     def _restore(self, checkpoint: Path) -> None:
         path = checkpoint / self.file_name
         if not path.is_file():
-            raise IaaRetrievalError(f"{path} is missing, so this run cannot be resumed; leave out --resume")
+            raise IaaRetrievalError(
+                f"{path} is missing, so this run cannot be resumed; use --overwrite instead of --resume"
+            )
         devices = {name: parameter.device for name, parameter in self.tuner.model.named_parameters()}
         with safe_open(path, framework="pt") as saved:
             self.config.rank_pattern = json.loads(saved.metadata()["rank_pattern"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +38,16 @@ class TrainingData:
     positives: dict[str, list[str]]
     negatives: dict[str, list[str]]
     teacher: Run = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it; hex."""
+        digest = hashlib.sha256()
+        for part in (self.queries, self.passages, self.positives, self.negatives, self.teacher):
+            for item in sorted(part.items()):
+                digest.update(json.dumps(item).encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
 
 
 def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[str, Sequence[str]]) -> TrainingData:

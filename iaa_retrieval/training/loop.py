@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +20,6 @@ from iaa_retrieval.collections.runs import rank, read_run
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.files import begin_work
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
@@ -151,16 +152,12 @@ def trackers(names: str) -> list[str]:
     return chosen
 
 
-def begin_or_continue(options: TrainOptions, work: Path) -> None:
-    """Keep the work in progress when it may be resumed; without ``resume`` it is discarded."""
-    # What was asked is stored beside the work, so that a run is only continued with the options it began with.
-    asked = {key: value for key, value in plain(options).items() if key not in ("resume", "report_to", "output")}
-    differing = begin_work(work, asked, resume=options.resume)
-    if differing:
-        raise UsageError(
-            f"the interrupted run in {work} was begun with other options ({', '.join(differing)}); "
-            "use the same ones, or leave out --resume to start anew"
-        )
+def work_settings(options: TrainOptions, data: TrainingData, dev_qrels: Qrels) -> dict[str, Any]:
+    """What work in progress depends on: the options, and hashes of the data that they led to."""
+    elsewhere = ("resume", "overwrite", "report_to", "output")
+    asked = {key: value for key, value in plain(options).items() if key not in elsewhere}
+    dev = hashlib.sha256(json.dumps(dev_qrels, sort_keys=True).encode()).hexdigest()
+    return {**asked, "training data": data.digest, "dev judgments": dev}
 
 
 def best_dev_scores(trainer: RetrievalTrainer) -> dict[str, float]:

@@ -100,6 +100,7 @@ class TrainOptions:
     device: str = "auto"
     report_to: str = "none"
     resume: bool = False
+    overwrite: bool = False
 
     @property
     def method_name(self) -> str:

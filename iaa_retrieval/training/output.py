@@ -88,7 +88,7 @@ def write_checkpoint(
             "the backbone is a local directory (%s); the checkpoint needs it at the same place",
             config.backbone,
         )
-    with atomic_directory(output) as directory:
+    with atomic_directory(output, overwrite=options.overwrite) as directory:
         if isinstance(model, BiEncoder) and model.passage_encoder is not None:
             save_weights(model.encoder, directory / QUERY_DIRECTORY)
             save_weights(model.passage_encoder, directory / PASSAGE_DIRECTORY)
@@ -105,7 +105,7 @@ def write_checkpoint(
         if options.peft_config is None:
             resolved["method"] = options.method_name
         # Only what --config of this kind takes, so that the file starts the same run again.
-        unused = {"resume", *(BI_ENCODER_ONLY if options.kind == "cross-encoder" else CROSS_ENCODER_ONLY)}
+        unused = {"resume", "overwrite", *(BI_ENCODER_ONLY if options.kind == "cross-encoder" else CROSS_ENCODER_ONLY)}
         resolved = {key: value for key, value in resolved.items() if key not in unused}
         (directory / "train_config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
 

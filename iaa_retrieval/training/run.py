@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from iaa_retrieval.files import require_empty
 from iaa_retrieval.models.precision import choose_device, choose_precision
 from iaa_retrieval.training.adalora import adalora_callbacks
 from iaa_retrieval.training.judgments import load_judgments, mine_training_data
-from iaa_retrieval.training.loop import begin_or_continue, best_dev_scores, make_dev_evaluator, make_trainer
+from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import library_versions, training_record, write_checkpoint
 from iaa_retrieval.training.trainer import last_checkpoint
 from iaa_retrieval.training.tuned_model import new_tuned_model
 from iaa_retrieval.tuning.peft_configs import new_peft_config
+from iaa_retrieval.work_in_progress import work_in_progress
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,16 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     """Tune a bi-encoder or cross-encoder and write its checkpoint, whole or not at all.
 
     Work in progress lies in ``.OUTPUT.training`` beside the output; with ``resume`` it is continued, to the same
-    weights as an uninterrupted run.
+    weights as an uninterrupted run, and with ``overwrite`` it is discarded (and a finished checkpoint replaced).
+
+    Raises:
+        UsageError: options that contradict each other, the method or the backbone; interrupted work, and neither
+            ``resume`` nor ``overwrite``.
+        IaaRetrievalError: data that cannot be trained on, or another process that makes the same output.
     """
     hyper = options.resolved()
     output = Path(options.output)
-    require_empty(output)
+    require_empty(output, overwrite=options.overwrite)
     work = output.absolute().with_name(f".{output.name}.training")
     if options.peft_config is not None:
         new_peft_config(options.peft_config)  # refuses what cannot be meant before anything is loaded
@@ -64,24 +71,26 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     trainer = make_trainer(options, hyper, model, data, work, precision, evaluate_dev)
     for callback in adalora_callbacks(model.networks):
         trainer.add_callback(callback)
-    with trainer.args.main_process_first(local=False):
-        if trainer.is_world_process_zero():
-            begin_or_continue(options, work)
-    checkpoint = last_checkpoint(work) if options.resume else None
-    seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
-    dev_scores = best_dev_scores(trainer)
-    config = replace(
-        model.config,
-        method=options.method_name,
-        dimensions=dimensions,
-        trainable_parameters=counts,
-        training=training_record(options, hyper, data, trainer.state.global_step, precision),
-        versions=library_versions(),
-        dev_scores=dev_scores,
-    )
-    trainer.accelerator.wait_for_everyone()
-    with trainer.args.main_process_first(local=False):
-        if trainer.is_world_process_zero():
-            write_checkpoint(output, model, config, options, hyper, trainer.state.log_history, work / "runs")
-            shutil.rmtree(work, ignore_errors=True)
+    with ExitStack() as held:
+        with trainer.args.main_process_first(local=False):
+            if trainer.is_world_process_zero():
+                settings = work_settings(options, data, dev_qrels)
+                held.enter_context(work_in_progress(work, settings, resume=options.resume, overwrite=options.overwrite))
+        checkpoint = last_checkpoint(work) if options.resume else None
+        seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
+        dev_scores = best_dev_scores(trainer)
+        config = replace(
+            model.config,
+            method=options.method_name,
+            dimensions=dimensions,
+            trainable_parameters=counts,
+            training=training_record(options, hyper, data, trainer.state.global_step, precision),
+            versions=library_versions(),
+            dev_scores=dev_scores,
+        )
+        trainer.accelerator.wait_for_everyone()
+        with trainer.args.main_process_first(local=False):
+            if trainer.is_world_process_zero():
+                write_checkpoint(output, model, config, options, hyper, trainer.state.log_history, work / "runs")
+                shutil.rmtree(work, ignore_errors=True)
     return TrainResult(output, counts, dev_scores, float(seconds))

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.trainer import RetrievalTrainer, last_checkpoint, trained_state
 from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.work_in_progress import locked
 
 Options = Callable[..., TrainOptions]
 HIDDEN, LAYERS = 32, 3  # of the tiny backbone
@@ -141,10 +144,46 @@ def test_resume_wants_the_same_options(toy_options: Options) -> None:
         kill_at_epoch(patch, 1)
         with pytest.raises(Killed):
             train_retriever(toy_options())
-    with pytest.raises(UsageError, match=r"begun with other options \(lr, seed\)"):
+    with pytest.raises(UsageError, match=r"begun with another lr, seed; use the same to continue it"):
         train_retriever(toy_options(resume=True, lr=0.5, seed=9))
-    # Without --resume it starts anew, with any options.
-    assert train_retriever(toy_options(seed=9)).output.is_dir()
+    with pytest.raises(UsageError, match="--resume continues it, --overwrite discards it"):
+        train_retriever(toy_options(seed=9))
+    # --overwrite starts anew, with any options.
+    assert train_retriever(toy_options(seed=9, overwrite=True)).output.is_dir()
+
+
+def test_resume_wants_the_same_data(toy_options: Options, tmp_path: Path) -> None:
+    collection = shutil.copytree(toy_options().collection, tmp_path / "collection")
+    options = replace(toy_options(), collection=str(collection))
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_epoch(patch, 1)
+        with pytest.raises(Killed):
+            train_retriever(options)
+    corpus = collection / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace("water", "wine"))
+    with pytest.raises(UsageError, match="begun with another training data"):
+        train_retriever(replace(options, resume=True))
+
+
+def test_a_checkpoint_is_replaced_only_when_that_is_said(toy_options: Options) -> None:
+    first = train_retriever(toy_options(max_steps=1))
+    before = weights(first.output)
+    with pytest.raises(IaaRetrievalError, match="is not empty"):
+        train_retriever(toy_options(max_steps=1, seed=9))
+    assert same(weights(first.output), before)
+    second = train_retriever(toy_options(max_steps=1, seed=9, overwrite=True))
+    assert not same(weights(second.output), before)
+
+
+def test_a_second_run_on_the_same_output_leaves_the_first_alone(toy_options: Options) -> None:
+    options = toy_options()
+    work = Path(options.output).with_name(f".{Path(options.output).name}.training")
+    with locked(work):
+        for overwrite in (False, True):
+            with pytest.raises(IaaRetrievalError, match=rf"is in use by process {os.getpid()} on "):
+                train_retriever(toy_options(overwrite=overwrite))
+        assert not any(work.rglob("*"))
+    assert train_retriever(options).output.is_dir()
 
 
 def test_a_half_written_trainer_checkpoint_does_not_count(tmp_path: Path) -> None:
