@@ -50,7 +50,7 @@ def main(only: tuple[str, ...], rounds: int | None, again: bool, page: bool, dir
     Rounds that are saved in docs/performance.json are not run again, so an interrupted run is simply continued.
     """
     from iaa_retrieval.files import atomic_file, read_json, write_json
-    from iaa_retrieval.training.output import library_versions
+    from iaa_retrieval.versions import library_versions
 
     if one:
         section = next(section for section in sections() if section.name == one)

@@ -131,7 +131,7 @@ def main(rounds: int, output: str, one: tuple[str, str] | None) -> None:
         return
     from iaa_retrieval.files import write_json
     from iaa_retrieval.models.precision import hardware_class
-    from iaa_retrieval.training.output import library_versions
+    from iaa_retrieval.versions import library_versions
 
     found: dict[tuple[str, str], list[dict[str, Any]]] = {case: [] for case in CASES}
     for number in range(rounds):

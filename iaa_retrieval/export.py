@@ -117,7 +117,7 @@ def _stock_advice(source: Source, output: str) -> str:
 
 def _record(source: Source, export_format: str, exported: Exported) -> dict[str, object]:
     from iaa_retrieval.exporting.parity import TOLERANCE, sample_shapes
-    from iaa_retrieval.training.output import library_versions
+    from iaa_retrieval.versions import library_versions
 
     return {
         "format": export_format,

@@ -143,8 +143,11 @@ def main(**values: str) -> None:
       python -m iaa_retrieval.rerank --run bm25.trec --topics beir/scifact/test \\
           --collection beir/scifact --encoder CHECKPOINT --output reranked.trec
     """
+    from iaa_retrieval.files import is_stream
+
     options = RerankOptions(**values)  # type: ignore[arg-type]
-    click.echo(f"{options.output}: {rerank(options)} queries")
+    # A run that goes to standard output must stay a run.
+    click.echo(f"{options.output}: {rerank(options)} queries", err=is_stream(options.output))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,17 @@ def test_significance_and_json(evaluate) -> None:
     assert written["significance"][0]["p_value_holm"] == pytest.approx(2 * (1 - (3 / 5) ** 0.5))
 
 
+def test_what_json_cannot_hold_is_null(evaluate) -> None:
+    """Two runs that differ by the same on every query have an infinite t."""
+    Path("third").write_text("q1 Q0 d1 1 1 x\nq2 Q0 d1 1 1 x\nq3 Q0 d1 1 1 x\n")
+    Path("fourth").write_text("q1 Q0 d9 1 1 x\nq2 Q0 d9 1 1 x\nq3 Q0 d9 1 1 x\n")
+    Path("same.qrels").write_text("q1 0 d1 1\nq2 0 d1 1\nq3 0 d1 1\n")
+    words = ["--run", "third", "--run", "fourth", "--metrics", "MRR", "--significance", "--json", "out.json"]
+    assert evaluate(*words, "--qrels", "same.qrels").exit_code == 0
+    written = json.loads(Path("out.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert written["significance"][0]["statistic"] is None and written["significance"][0]["p_value"] == 0.0
+
+
 @pytest.mark.parametrize(("arguments", "code", "message"), [
     (["--run", "bad"], 1, "bad:1: expected 6 columns"),
     (["--run", "gone"], 2, "'gone' does not exist"),

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.collections.base import Collection
@@ -75,6 +76,17 @@ def is_ir_datasets_id(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def data_directory(name: str) -> Path | None:
+    """Where the data of an id is, or that of the id that it is a part of; None where nothing is there yet."""
+    home = Path(_library().util.home_path())
+    while name and is_ir_datasets_id(name) and _library().registry[name].has_docs():
+        directory = home / name
+        if directory.is_dir() and any(directory.iterdir()):
+            return directory
+        name = _parent(name)
+    return None
 
 
 def _resolve(dataset_id: str, split: str | None) -> str:

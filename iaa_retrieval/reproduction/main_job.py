@@ -28,8 +28,8 @@ from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 from iaa_retrieval.reproduction.stages import Stages
 from iaa_retrieval.training.options import TrainOptions
-from iaa_retrieval.training.output import library_versions
 from iaa_retrieval.training.run import train_retriever
+from iaa_retrieval.versions import library_versions
 
 METRICS = "nDCG@10 MRR@10 R@100"
 HITS = 100
@@ -125,9 +125,13 @@ class _MainJob:
         self.test_queries = self._queries("test", set(self.qrels))
         # The embedded collection is made of the running Python's sources.
         self._common = {"collection": self.source, "python": platform.python_version()}
-        self.index = self.stages.run("lucene-index", self._common, self._make_index)
+        self.index = self.stages.run("lucene-index", self._common, self._make_index, reads=[self.source])
         self.first_stage = self.stages.run(
-            "bm25.trec", self._sizes("test_queries", "train_queries", "seed"), self._make_bm25, after=("lucene-index",)
+            "bm25.trec",
+            self._sizes("test_queries", "train_queries", "seed"),
+            self._make_bm25,
+            after=("lucene-index",),
+            reads=[self.source],
         )
 
     def dense(self, name: str, encoder: str, after: tuple[str, ...] = ()) -> Path:
@@ -137,12 +141,14 @@ class _MainJob:
             {**self._common, "encoder": encoder, **self._sizes("max_length", "precision")},
             lambda output: self._encode(encoder, output),
             after=after,
+            reads=[self.source, encoder],
         )
         return self.stages.run(
             f"{name}.trec",
             self._sizes("test_queries", "seed"),
             lambda output: write_run(output, _search(index, encoder, self.test_queries), name),
             after=(f"{name}-index",),
+            reads=[self.source],
         )
 
     def train(self, kind: str, **settings: Any) -> Path:
@@ -159,8 +165,9 @@ class _MainJob:
         return self.stages.run(
             kind,
             {key: value for key, value in asdict(training).items() if key != "output"},
-            lambda output: _train(replace(training, output=str(output), negatives=str(self.first_stage))),
+            lambda output: _train(replace(training, output=str(output), negatives=str(self.first_stage), resume=True)),
             after=("bm25.trec",),
+            reads=[self.source, self.options.backbone],
         )
 
     def rerank(self, name: str, cross_encoder: Path) -> Path:
@@ -170,6 +177,7 @@ class _MainJob:
             self._sizes("rerank_hits", "precision"),
             lambda output: write_run(output, self._rerank(cross_encoder), name),
             after=("bm25.trec", "cross-encoder"),
+            reads=[self.source],
         )
 
     def _sizes(self, *names: str) -> dict[str, Any]:

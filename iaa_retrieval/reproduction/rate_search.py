@@ -7,7 +7,6 @@ best.
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from iaa_retrieval.files import read_json, write_json
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.reproduction.conditions import Condition, RateSearch, Reproduction, Setting
 from iaa_retrieval.reproduction.results import result_file
-from iaa_retrieval.reproduction.runner import run_step
+from iaa_retrieval.reproduction.runner import environment_of, run_step
 from iaa_retrieval.reproduction.stages import Stages
 
 
@@ -42,14 +41,13 @@ def search_rates(reproduction: Reproduction, condition: Condition, directory: Pa
         UsageError: the stage has no search, or nothing is trained.
         IaaRetrievalError: a command failed, or training left no dev score.
     """
-    from iaa_retrieval.models.precision import hardware_class
-
     search = reproduction.stages[condition.stage].rate_search
     rates = search.rates_of(condition) if search else ()
     if search is None or not rates:
         raise UsageError(f"{reproduction.name} tries no learning rates for {condition.name} ({condition.stage})")
     topics = next(iter(reproduction.columns(condition)))
     scores = {}
+    environments = []
     for rate in rates:
         trial = _trial(condition, search, rate)
         stages = Stages(directory)
@@ -57,8 +55,10 @@ def search_rates(reproduction: Reproduction, condition: Condition, directory: Pa
             run_step(stages, step, directory)
             if step.trains:
                 scores[rate] = _dev_score(directory / step.name, search.metric)
+                environments.append(stages.environments[step.name])
                 break
-    tried = TriedRates(datetime.date.today().isoformat(), hardware_class(), search.metric, scores)
+    made_in = environment_of(environments)
+    tried = TriedRates(made_in.date, made_in.hardware, search.metric, scores)
     write_json(rates_file(reproduction, condition), asdict(tried))
     return tried
 

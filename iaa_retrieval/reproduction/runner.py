@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -19,10 +18,10 @@ from iaa_retrieval.collections.qrels import read_qrels
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.evaluation.metrics import evaluate, parse_metrics
-from iaa_retrieval.files import sha256_of
 from iaa_retrieval.reproduction.conditions import Condition, Reproduction, Score, TopicSet
+from iaa_retrieval.reproduction.contents import named_in
 from iaa_retrieval.reproduction.results import PerQuery, Result, SeedResult, read_history
-from iaa_retrieval.reproduction.stages import Stages
+from iaa_retrieval.reproduction.stages import Environment, Stages
 from iaa_retrieval.reproduction.steps import Step, without_training
 
 LOG = logging.getLogger("iaa_retrieval")
@@ -71,6 +70,7 @@ def run_condition(
             committed.
     """
     seeds = {}
+    environments: dict[str, Environment] = {}
     for seed in condition.seeds[:1] if from_checkpoint else condition.seeds:
         stages = Stages(directory)
         per_query: PerQuery = {}
@@ -88,7 +88,18 @@ def run_condition(
             seconds=stages.seconds[trained] if trained else None,
             history=_history(directory / trained) if trained else [],
         )
-    return Result(datetime.date.today().isoformat(), *_machine_and_versions(), from_checkpoint, seeds)
+        environments |= stages.environments
+    return Result(*environment_of(environments.values()), from_checkpoint, seeds)
+
+
+def environment_of(environments: Iterable[Environment]) -> Environment:
+    """What a result was made in, from what its stages were made in: the last date, every class of machine.
+
+    All of them have the same versions: an output of others is made again.
+    """
+    made_in = sorted(environments, key=lambda environment: environment.date)
+    machines = dict.fromkeys(environment.hardware for environment in made_in)
+    return Environment(made_in[-1].date, "; ".join(machines), made_in[-1].versions)
 
 
 def compare(reproduction: Reproduction, condition: Condition, result: Result) -> list[Comparison]:
@@ -178,32 +189,23 @@ def run_step(
         LOG.info("$ %s", command)
     stages.run(
         step.name,
-        {"command": step.command, **({"checkpoints": {n: _fingerprint(p) for n, p in used.items()}} if used else {})},
-        lambda output: _execute(step.name, command, directory),
+        {"command": step.command},
+        lambda output: _execute(step, command, directory),
         after=tuple(name for name in step.needs if name not in used),
+        reads=[*named_in(step.command), *map(str, used.values())],
     )
-
-
-def _fingerprint(checkpoint: Path) -> str:
-    return sha256_of(checkpoint / "retriever.json")  # which holds a hash of the weights
 
 
 def _history(checkpoint: Path) -> list[dict[str, float]]:
     return read_history(checkpoint) if (checkpoint / "history.json").is_file() else []
 
 
-def _machine_and_versions() -> tuple[str, dict[str, str]]:
-    # Importing torch takes longer than all else that listing conditions or checking pages does.
-    from iaa_retrieval.models.precision import hardware_class
-    from iaa_retrieval.training.output import library_versions
-
-    return hardware_class(), library_versions()
-
-
-def _execute(name: str, command: str, directory: Path) -> None:
+def _execute(step: Step, command: str, directory: Path) -> None:
+    name = step.name
     words = [_expand_environment(word) for word in shlex.split(command)]
     if words[0] == "python":
         words[0] = sys.executable
+    words = _resuming(words)
     log = directory / ".stages" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as stream:
@@ -214,6 +216,16 @@ def _execute(name: str, command: str, directory: Path) -> None:
     if finished.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise IaaRetrievalError(f"step {name} failed ({lines[-1] if lines else 'no output'}); see {log}")
+
+
+def _resuming(words: list[str]) -> list[str]:
+    """A command that continues interrupted work, which is there only when it is of this very step."""
+    if "iaa_retrieval.train" in words:
+        return [*words, "--resume"]
+    if "iaa_retrieval.encode" in words and "output" in words:
+        section = words.index("output") + 1
+        return [*words[:section], "--resume", *words[section:]]
+    return words
 
 
 def _expand_environment(word: str) -> str:

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from iaa_retrieval._version import __version__
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import read_json, write_json
+from iaa_retrieval.reproduction.contents import ABSENT, Digests, contents_of
+from iaa_retrieval.versions import code_fingerprint, library_versions
+from iaa_retrieval.work_in_progress import locked
 
 LOG = logging.getLogger("iaa_retrieval")
+
+
+class Environment(NamedTuple):
+    """When an output was made, on what class of machine and with which versions."""
+
+    date: str
+    hardware: str
+    versions: dict[str, str]
 
 
 class Stages:
     """Outputs below one directory, each with a record of what it was made from.
 
-    An output is used again only when its record says that it was made completely from the same inputs; so a
-    partial, stale or foreign one never is.
+    An output is used again only when its record says that it was made completely from the same inputs, by the same
+    code and versions; so a partial, stale or foreign one never is.
 
     Attributes:
         seconds: stage name -> seconds it took when it was made.
+        environments: stage name -> what it was made in.
         reused: names of the stages that did not have to be made in this process.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.seconds: dict[str, float] = {}
+        self.environments: dict[str, Environment] = {}
         self.reused: list[str] = []
         self._made: dict[str, str] = {}
+        self._digests = Digests(directory / ".stages" / "contents.json")
 
     def run(
         self,
@@ -43,42 +57,96 @@ class Stages:
         make: Callable[[Path], None],
         *,
         after: tuple[str, ...] = (),
+        reads: Iterable[str] = (),
     ) -> Path:
         """Make the output ``directory / name`` with ``make`` unless it is there and still valid.
+
+        What was there before is kept in ``.stages`` until the new output is whole.
 
         Args:
             name: of the stage and of its output file or directory.
             inputs: what the output depends on (plain JSON values).
             after: stages whose outputs it is made from; it is made again whenever one of them was.
+            reads: names of files, directories, collections and backbones whose content it depends on (other words
+                count for nothing).
 
         Raises:
-            IaaRetrievalError: ``make`` ended well without an output.
+            IaaRetrievalError: ``make`` ended well without an output, or another process makes it just now.
         """
         output = self.directory / name
-        record_file = self.directory / ".stages" / f"{name}.json"
-        depends = {
-            "inputs": dict(inputs),
-            "after": [self._made[other] for other in after],
-            "version": __version__,
-        }
-        key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-        record = read_json(record_file) if record_file.is_file() else {}
-        if record.get("key") == key and "made" in record and output.exists():
-            self.reused.append(name)
-            self.seconds[name] = float(record["seconds"])
-            self._made[name] = record["made"]
-            return output
-        record_file.unlink(missing_ok=True)
-        if output.is_dir():
-            shutil.rmtree(output)
-        output.unlink(missing_ok=True)
-        LOG.info("== %s", name)
-        started = time.monotonic()
-        make(output)
-        self.seconds[name] = round(time.monotonic() - started, 1)
-        if not output.exists():
-            raise IaaRetrievalError(f"stage {name} ended without making {output}")
-        # Names this very output: training again need not give the same weights, so what came after it is stale.
-        self._made[name] = uuid.uuid4().hex
-        write_json(record_file, {"key": key, "made": self._made[name], "seconds": self.seconds[name]})
+        records = self.directory / ".stages"
+        with locked(records / name):
+            depends = {
+                "inputs": dict(inputs),
+                "after": [self._made[other] for other in after],
+                "versions": library_versions(),
+                "code": code_fingerprint(),
+            }
+            contents = contents_of(reads, self._digests)
+            record_file = records / f"{name}.json"
+            record = read_json(record_file) if record_file.is_file() else {}
+            key = _hash({**depends, "contents": contents})
+            if record.get("key") == key and "made" in record and output.exists():
+                self.reused.append(name)
+            else:
+                record_file.unlink(missing_ok=True)
+                self._put_aside(name, key)
+                LOG.info("== %s", name)
+                started = time.monotonic()
+                make(output)
+                seconds = round(time.monotonic() - started, 1)
+                if not output.exists():
+                    raise IaaRetrievalError(f"stage {name} ended without making {output}")
+                # A collection that was downloaded meanwhile is here now.
+                now = contents_of(reads, self._digests)
+                contents = {word: now[word] if found == ABSENT else found for word, found in contents.items()}
+                record = {
+                    "key": _hash({**depends, "contents": contents}),
+                    # Names this very output: training again need not give the same weights, so what came after it
+                    # is stale.
+                    "made": uuid.uuid4().hex,
+                    "seconds": seconds,
+                    "environment": _environment()._asdict(),
+                }
+                self._digests.save()
+                write_json(record_file, record)
+                self._remove_what_was_put_aside(name)
+        self.seconds[name] = float(record["seconds"])
+        self.environments[name] = Environment(**record["environment"])
+        self._made[name] = record["made"]
         return output
+
+    def _put_aside(self, name: str, key: str) -> None:
+        """Make room for an output; interrupted work for it stays where it is only when it was for the same one."""
+        output = self.directory / name
+        begun = self.directory / ".stages" / f"{name}.begun"
+        same = begun.is_file() and begun.read_text(encoding="utf-8") == key
+        self._remove_what_was_put_aside(name)
+        for path in [output] if same else [output, *_work_for(output)]:
+            if path.exists():
+                older = self._aside(name)
+                older.mkdir(parents=True, exist_ok=True)
+                path.rename(older / path.name)
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.write_text(key, encoding="utf-8")
+
+    def _remove_what_was_put_aside(self, name: str) -> None:
+        shutil.rmtree(self._aside(name), ignore_errors=True)
+
+    def _aside(self, name: str) -> Path:
+        return self.directory / ".stages" / f"{name}.before"
+
+
+def _work_for(output: Path) -> list[Path]:
+    return [output.with_name(f".{output.name}.{kind}") for kind in ("training", "encoding")]
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _environment() -> Environment:
+    # Importing torch takes longer than finding everything valid does.
+    from iaa_retrieval.models.precision import hardware_class
+
+    return Environment(datetime.date.today().isoformat(), hardware_class(), library_versions())

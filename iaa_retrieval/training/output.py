@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
-import platform
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,15 +29,6 @@ from iaa_retrieval.training.options import BI_ENCODER_ONLY, CROSS_ENCODER_ONLY, 
 from iaa_retrieval.training.tuned_model import network_of
 
 LOG = logging.getLogger("iaa_retrieval")
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what a score depends on."""
-    packages = ("iaa-retrieval", "torch", "transformers", "peft", "tokenizers")
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
-    }
 
 
 def training_record(

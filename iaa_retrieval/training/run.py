@@ -16,10 +16,11 @@ from iaa_retrieval.training.adalora import adalora_callbacks
 from iaa_retrieval.training.judgments import load_judgments, mine_training_data
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
 from iaa_retrieval.training.options import TrainOptions
-from iaa_retrieval.training.output import library_versions, training_record, write_checkpoint
+from iaa_retrieval.training.output import training_record, write_checkpoint
 from iaa_retrieval.training.trainer import last_checkpoint
 from iaa_retrieval.training.tuned_model import new_tuned_model
 from iaa_retrieval.tuning.peft_configs import new_peft_config
+from iaa_retrieval.versions import library_versions
 from iaa_retrieval.work_in_progress import work_in_progress
 
 

@@ -17,7 +17,7 @@ from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_n
 from iaa_retrieval.reproduction.pages.html import html_page
 from iaa_retrieval.reproduction.pages.markdown import markdown_page
 from iaa_retrieval.reproduction.rate_search import TriedRates, read_tried_rates, search_rates
-from iaa_retrieval.reproduction.stages import Stages
+from iaa_retrieval.reproduction.stages import Environment, Stages
 from iaa_retrieval.reproduction.steps import Step
 
 DEV_SCORES = {"1e-3": 0.41, "3e-3": 0.52, "1e-2": 0.52}
@@ -51,6 +51,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (directory / step.name).mkdir(parents=True)
         scores = {"nDCG@10": DEV_SCORES[rate[1]]} if rate else {}
         RetrieverConfig("bi-encoder", dev_scores=scores).save(directory / step.name)
+        stages.environments[step.name] = Environment(f"2026-11-0{len(run)}", "a machine", {})
 
     monkeypatch.setattr(rate_search, "run_step", run_step)
     return run

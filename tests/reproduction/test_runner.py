@@ -4,9 +4,11 @@ import pytest
 from reproduction_files import BETTER_RUN, commit_checkpoint, score, toy_values, tuned_values, write_reproduction
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.reproduction import runner
 from iaa_retrieval.reproduction.conditions import Reproduction, Score
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.runner import Comparison, Outcome, compare, judge, run_condition
+from iaa_retrieval.reproduction.stages import Environment
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,55 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     assert steps_run(tmp_path)[3:] == ["first", "copy"]
     assert (tmp_path / "runs" / "copy.trec").read_text() == BETTER_RUN
     assert comparisons[0].outcome is Outcome.HIGHER
+
+
+def test_data_edited_in_place_runs_again_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is valid for the content of what it names, through environment variables too, not for the names."""
+    monkeypatch.setenv("TOY_DATA", str(tmp_path))
+    toy = load(tmp_path, steps={"first.trec": 'cp "$TOY_DATA/source.trec" {output}'} | _others())
+    runs = tmp_path / "runs"
+    assert run_all(toy, runs, 1)[0].outcome is Outcome.OK
+    (tmp_path / "source.trec").write_text(BETTER_RUN)
+    assert run_all(toy, runs, 1)[0].outcome is Outcome.HIGHER
+    made = (runs / ".stages" / "first.trec.json").read_text()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "source.trec").write_text(BETTER_RUN)
+    monkeypatch.setenv("TOY_DATA", str(elsewhere))
+    run_all(toy, runs, 1)
+    assert (runs / ".stages" / "first.trec.json").read_text() == made
+
+
+def test_a_result_says_what_its_stages_were_made_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded of an earlier run must not get today's date."""
+    toy = load(tmp_path)
+    then = Environment("2020-01-02", "a machine", {"torch": "1"})
+    with monkeypatch.context() as patch:
+        patch.setattr("iaa_retrieval.reproduction.stages._environment", lambda: then)
+        run_condition(toy, toy.conditions[0], tmp_path / "runs")
+    result = run_condition(toy, toy.conditions[0], tmp_path / "runs")
+    assert (result.date, result.hardware, result.versions) == then
+    # "copied" is made now, from what was made then.
+    both = run_condition(toy, toy.conditions[1], tmp_path / "runs")
+    assert both.date > "2026" and both.hardware.startswith("a machine; ") and "python" in both.versions
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            "python -m iaa_retrieval.train bi-encoder --output o",
+            "python -m iaa_retrieval.train bi-encoder --output o --resume",
+        ),
+        (
+            "python -m iaa_retrieval.encode input --corpus c output --embeddings o encoder --encoder e",
+            "python -m iaa_retrieval.encode input --corpus c output --resume --embeddings o encoder --encoder e",
+        ),
+        ("python -m iaa_retrieval.encode queries --output o", "python -m iaa_retrieval.encode queries --output o"),
+    ],
+)
+def test_interrupted_work_is_continued(command: str, expected: str) -> None:
+    assert runner._resuming(command.split()) == expected.split()
 
 
 def test_topic_sets_have_runs_and_judgments_of_their_own(tmp_path: Path) -> None:

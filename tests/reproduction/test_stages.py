@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.reproduction.stages import Stages
+from iaa_retrieval.reproduction.stages import Environment, Stages
+from iaa_retrieval.work_in_progress import locked
 
 
 class Counter:
@@ -96,12 +97,92 @@ def test_a_foreign_output_is_not_used(tmp_path: Path, make: Counter) -> None:
     assert (tmp_path / "a").read_text() == "a number 1"
 
 
-def test_another_version_of_the_package_makes_all_stale(
-    tmp_path: Path, make: Counter, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["library_versions", "code_fingerprint"])
+def test_other_versions_or_other_code_make_all_stale(
+    tmp_path: Path, make: Counter, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_both(tmp_path, make)
-    monkeypatch.setattr("iaa_retrieval.reproduction.stages.__version__", "999")
+    other = {"library_versions": {"torch": "999"}, "code_fingerprint": "0123"}[name]
+    monkeypatch.setattr(f"iaa_retrieval.reproduction.stages.{name}", lambda: other)
     assert run_both(tmp_path, make).reused == []
+    assert run_both(tmp_path, make).reused == ["a", "b"]
+
+
+def test_an_input_that_is_edited_in_place_makes_it_stale(tmp_path: Path, make: Counter) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "corpus.jsonl").write_text("one")
+
+    def run() -> list[str]:
+        stages = Stages(tmp_path / "runs")
+        stages.run("a", {}, make, reads=[str(data), "no-such-thing"])
+        return stages.reused
+
+    assert run() == [] and run() == ["a"]
+    (data / "corpus.jsonl").write_text("two")
+    assert run() == [] and run() == ["a"]
+    (data / "queries.jsonl").write_text("more")
+    assert run() == [] and run() == ["a"]
+    # The same content at another time is the same content.
+    (data / "corpus.jsonl").write_text("two")
+    assert run() == ["a"]
+
+
+def test_files_that_did_not_change_are_not_read_again(
+    tmp_path: Path, make: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large").write_text("content")
+    Stages(tmp_path / "runs").run("a", {}, make, reads=[str(tmp_path / "large")])
+    monkeypatch.setattr("iaa_retrieval.reproduction.contents.sha256_of", lambda path: pytest.fail("read again"))
+    stages = Stages(tmp_path / "runs")
+    stages.run("a", {}, make, reads=[str(tmp_path / "large")])
+    assert stages.reused == ["a"]
+
+
+def test_an_output_says_what_it_was_made_in(tmp_path: Path, make: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    then = Environment("2020-01-02", "a machine", {"torch": "1"})
+    with monkeypatch.context() as patch:
+        patch.setattr("iaa_retrieval.reproduction.stages._environment", lambda: then)
+        run_both(tmp_path, make)
+    stages = run_both(tmp_path, make, second=2)
+    assert stages.environments["a"] == then
+    assert stages.environments["b"].date > "2026" and "python" in stages.environments["b"].versions
+
+
+def test_what_was_there_is_kept_until_the_new_output_is_whole(tmp_path: Path, make: Counter) -> None:
+    run_both(tmp_path, make)
+
+    def fail(output: Path) -> None:
+        raise IaaRetrievalError("no")
+
+    with pytest.raises(IaaRetrievalError):
+        Stages(tmp_path).run("a", {"value": 2}, fail)
+    assert (tmp_path / ".stages" / "a.before" / "a").read_text() == "a number 1"
+    run_both(tmp_path, make)
+    assert not (tmp_path / ".stages" / "a.before").exists()
+
+
+@pytest.mark.parametrize(("value", "kept"), [(1, True), (2, False)])
+def test_interrupted_work_stays_for_the_same_output_only(value: int, kept: bool, tmp_path: Path) -> None:
+    work = tmp_path / ".a.training"
+
+    def stop(output: Path) -> None:
+        work.mkdir()
+        raise KeyboardInterrupt
+
+    def finish(output: Path) -> None:
+        assert work.exists() == kept
+        output.touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        Stages(tmp_path).run("a", {"value": 1}, stop)
+    Stages(tmp_path).run("a", {"value": value}, finish)
+
+
+def test_another_process_that_makes_it_just_now_is_named(tmp_path: Path, make: Counter) -> None:
+    with locked(tmp_path / ".stages" / "a"), pytest.raises(IaaRetrievalError, match="is in use by process"):
+        run_both(tmp_path, make)
+    assert make.made == []
 
 
 def test_a_damaged_record_is_an_error_that_names_it(tmp_path: Path, make: Counter) -> None:
