@@ -37,14 +37,15 @@ class Collection(ABC):
 
     @abstractmethod
     def queries(self) -> list[Query]:
-        """The queries of the split (all queries when no split was chosen)."""
+        """The queries of the split, as far as they exist (all queries when no split was chosen)."""
 
     @abstractmethod
     def qrels(self) -> Qrels:
-        """The judgments of the split.
+        """All judgments of the split, of queries and documents that the collection lacks too.
 
         Raises:
             UsageError: no split was chosen, or the collection has no judgments.
+            IaaRetrievalError: none of the judged queries exists.
         """
 
     @abstractmethod

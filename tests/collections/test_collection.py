@@ -106,7 +106,7 @@ def test_documents_are_streamed(beir: Path) -> None:
 
 @pytest.mark.parametrize(("line", "message"), [
     ('{"_id": "d1", "text": "again"}', r"corpus\.jsonl:4: document id 'd1' occurs twice"),
-    ('{"title": "t", "text": "x"}', r"corpus\.jsonl:4 has no id \(looked for _id, id, docid\)"),
+    ('{"title": "t", "text": "x"}', r"corpus\.jsonl:4 has no id \(looked for id, _id, docid\)"),
     ('{"_id": "", "text": "x"}', r"corpus\.jsonl:4: '_id' must be a non-empty string"),
     ('{"_id": "d 4", "text": "x"}', r"corpus\.jsonl:4: 'd 4' is empty or has white space"),
     ('{"_id": "d4", "title": "t"}', r"corpus\.jsonl:4 has no text"),
