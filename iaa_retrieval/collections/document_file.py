@@ -129,13 +129,13 @@ class _Oddities:
     def note(self, record: Record, place: str, *, ids: bool) -> None:
         """Look at one record; at its ids too unless the user said which field holds them."""
         if ids and len({str(record[name]) for name in ID_FIELDS if record.get(name) is not None}) > 1:
-            self._add(f"more than one id; the first of {', '.join(ID_FIELDS)} counts", place)
+            self._add(f"two ids, of which the first of {', '.join(ID_FIELDS)} counts", place)
         if "text" not in record and record.get("title") and record["title"] not in (record["contents"] or ""):
-            self._add("a title beside contents without it; contents are read as they are, like Anserini does", place)
+            self._add("a title that their contents lack and that is not read, as in Anserini", place)
 
     def warn(self) -> None:
         for what, count in self._count.items():
-            warn_once(f"{count} documents have {what} (e.g. {self._first[what]})")
+            warn_once(f"documents with {what}: {count} (e.g. {self._first[what]})")
 
     def _add(self, what: str, place: str) -> None:
         self._count[what] = self._count.get(what, 0) + 1

@@ -39,7 +39,7 @@ def document_files(folder: Path) -> list[Path]:
             f"{found}: {NAMES_READ}"
         )
     if others:
-        warn_once(f"{folder}: passed over {len(others)} files that are no documents: {_names(folder, others)}")
+        warn_once(f"{folder}: files passed over, for they hold no documents: {len(others)} ({_names(folder, others)})")
     return documents
 
 
@@ -50,8 +50,8 @@ def warn_of_files_beside_corpus(folder: Path, corpus: Path) -> None:
     others = [path for path in sorted(_visible_files(folder)) if path != corpus and _is_jsonl(path)]
     if others:
         warn_once(
-            f"{folder}: only {corpus.name} is read, because a folder that has one is in BEIR layout; {len(others)} "
-            f"files beside it are not: {_names(folder, others)}"
+            f"{folder}: only {corpus.name} is read, because a folder that has one is in BEIR layout; files beside it "
+            f"that are not read: {len(others)} ({_names(folder, others)})"
         )
 
 
