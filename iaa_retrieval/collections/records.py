@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -76,8 +77,8 @@ def looks_like_documents(path: Path) -> bool:
     beginning = _beginning(path)
     if suffix == ".txt" and beginning[:1] != "{":
         return "\t" in beginning.partition("\n")[0]
-    if suffix != ".json" and not _is_record(beginning.partition("\n")[0]):
-        return False  # such as the part-00000 of a cluster job, where it is a record
+    if suffix != ".json" and beginning[:1] != "{":  # which the part-00000 of a cluster job begins with
+        return False
     try:
         first = next(_json_records(path), None)
     except IaaRetrievalError:
@@ -93,15 +94,12 @@ def _is_json(path: Path) -> bool:
 
 
 def _beginning(path: Path) -> str:
-    """The first characters that are not white space; empty for what cannot be read or is no text."""
+    """The first characters that are not white space; empty for what cannot be read."""
     try:
         with open_binary(path) as stream:
-            data = stream.read(_PEEK)
-        # The last character may be cut in two.
-        text = data[: max(1, len(data) - 4)].decode("utf-8-sig") if len(data) == _PEEK else data.decode("utf-8-sig")
-    except (OSError, EOFError, ValueError):
+            return stream.read(_PEEK).decode("utf-8-sig", errors="replace").lstrip()
+    except (OSError, EOFError, zlib.error):
         return ""
-    return "" if "\0" in text else text.lstrip()
 
 
 def _json_records(path: Path) -> Iterator[tuple[str, Record]]:
