@@ -29,7 +29,10 @@ _FIELD_END = rf"</?(?:{'|'.join(_FIELDS)})\b[^<>]*>|\n[ \t]*</?[a-z][\w-]*(?:\s[
 
 def looks_like_trec_topics(first_line: str) -> bool:
     """Whether a file that begins so holds TREC topics."""
-    return _BEGINNING.match(first_line.lstrip()) is not None
+    line = first_line.strip()
+    if "\t" in line:  # perhaps the id of a tab-separated line
+        return re.match(rf"<(?:{'|'.join(_FIELDS)}|topics)\b", line, re.IGNORECASE) is not None
+    return _BEGINNING.match(line) is not None
 
 
 def read_trec_topics(path: Path) -> Iterator[tuple[str, Query]]:
