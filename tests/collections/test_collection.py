@@ -129,7 +129,26 @@ def test_damaged_encodings_and_archives_are_named(tmp_path: Path) -> None:
         load_collection(str(tmp_path / "cut.tsv.gz")).document_count()
 
 
-def test_judged_query_must_exist(beir: Path) -> None:
+def test_a_judgment_of_a_query_that_is_missing_is_kept(beir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (beir / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq7\td1\t1\nq2\td9\t1\n")
+    for _ in range(2):
+        collection = load_collection(str(beir), "train")
+        assert collection.qrels() == {"q7": {"d1": 1}, "q2": {"d9": 1}}
+        assert collection.queries() == [Query("q2", "query 2")]
+    assert len(caplog.messages) == 1
+    assert "train.tsv: 1 of 2 judged queries are not in" in caplog.text and "'q7'" in caplog.text
+
+
+def test_judgments_in_json_lines_are_a_split(beir: Path) -> None:
+    judgment = '{"query-id": "q1", "corpus-id": "d1", "score": 1.0}\n'
+    (beir / "qrels" / "dev.jsonl.gz").write_bytes(gzip.compress(judgment.encode()))
+    (beir / "qrels" / "train.jsonl").write_text(judgment)  # BEIR's own counts
+    assert load_collection(str(beir)).splits() == ["dev", "test", "train"]
+    assert load_collection(str(beir), "dev").qrels() == {"q1": {"d1": 1}}
+    assert load_collection(str(beir), "train").qrels() == {"q2": {"d1": 1}, "q1": {"d1": 1}}
+
+
+def test_one_judged_query_must_exist(beir: Path) -> None:
     (beir / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq7\td1\t1\n")
     collection = load_collection(str(beir), "train")
     for read in (collection.queries, collection.qrels):
