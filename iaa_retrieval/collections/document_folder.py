@@ -11,6 +11,8 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.notices import warn_once
 
 _NAMED = 5  # files that a warning names
+# A file of queries has the form of a file of documents, so here the name must do.
+_NO_DOCUMENTS = ("queries", "topics", "qrels")
 
 
 def is_beir_directory(folder: Path) -> bool:
@@ -31,7 +33,8 @@ def document_files(folder: Path) -> list[Path]:
     documents: list[Path] = []
     others: list[Path] = []
     for path in sorted(_visible_files(folder)):
-        (documents if looks_like_documents(path) else others).append(path)
+        is_other = path.name.lower().startswith(_NO_DOCUMENTS) or not looks_like_documents(path)
+        (others if is_other else documents).append(path)
     if not documents:
         found = f" ({_names(folder, others)})" if others else ""
         raise IaaRetrievalError(

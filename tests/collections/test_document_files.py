@@ -179,6 +179,7 @@ def test_what_is_no_document_is_passed_over_with_one_warning(tmp_path: Path, cap
     (tmp_path / "part-2.jsonl").write_text("")
     others = {
         "README.txt": b"10 documents\n", "README.md": b"# Documents\n", "_SUCCESS": b"", "image.png": b"\x89PNG\r\n\0",
+        "queries.dev.tsv": b"q1\tair\n", "topics.jsonl": b'{"id": "q1", "text": "air"}\n', "qrels.tsv": b"q1 0 d1 1\n",
         "settings.json": b'{"language": "en"}', "run.log": b'{"level": "info"}\n', "broken.gz": b"\x1f\x8b\x08broken",
         "latin.txt": b"caf\xe9 au lait\n", "notebook.ipynb": b'{\n"cells": []}',
     }  # fmt: skip
