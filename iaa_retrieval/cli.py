@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.notices import begin_run
 
 VERBS = {
     "train": "Tune a bi-encoder or a cross-encoder.",
@@ -67,6 +68,7 @@ class one_line_errors:
         self.debug = debug
 
     def __enter__(self) -> None:
+        begin_run()
         quiet_libraries()
         keep_freed_memory()
 

@@ -10,6 +10,7 @@ import click
 
 from iaa_retrieval.cli import PRECISIONS, Verb, device_option, one_line_errors, precision_option
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.notices import warn_once
 
 # Encoder classes that are a Hugging Face encoder with pooling; (pooling, l2 norm) are Pyserini's for that class,
 # None means that --pooling and --l2-norm decide.
@@ -71,7 +72,7 @@ def encode_documents(options: EncodeOptions) -> int:
     """
     from iaa_retrieval.files import require_empty
     from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
-    from iaa_retrieval.inference.corpus_reader import COLLECTION_FIELDS, Corpus
+    from iaa_retrieval.inference.corpus_reader import Corpus
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
 
     require_empty(options.embeddings, overwrite=options.overwrite)
@@ -85,12 +86,16 @@ def encode_documents(options: EncodeOptions) -> int:
         shard_id=options.shard_id,
         shard_num=options.shard_num,
     )
-    fields = options.encoder_fields or (COLLECTION_FIELDS if corpus.is_collection else ("text",))
+    # Fields that are named mean what they mean to Pyserini, which encodes the text alone unless told otherwise.
+    fields = options.encoder_fields or (("text",) if options.input_fields else corpus.fields)
     missing = sorted(set(fields) - set(corpus.fields))
     if missing:
         raise UsageError(
             f"the encoder fields {', '.join(missing)} are not among the input fields {', '.join(corpus.fields)}"
         )
+    if "title" in (options.input_fields or ()) and "title" not in fields and not options.encoder_fields:
+        warn_once("the title is among the input fields but not encoded; encoder --fields title text encodes it too")
+    corpus.announce_titles = not (options.input_fields or options.encoder_fields) and not corpus.is_collection
     encoder = _load(options)
     if options.dimension not in (None, encoder.dimension):
         raise UsageError(
@@ -196,12 +201,12 @@ def main() -> None:
 @click.option(
     "--corpus",
     required=True,
-    help="File or directory of Pyserini JSONL, or a collection (ir_datasets id, BEIR directory, 'embedded').",
+    help="File or folder of documents (Pyserini JSONL, MS MARCO TSV), BEIR directory, ir_datasets id or 'embedded'.",
 )
 @click.option(
     "--fields",
     multiple=True,
-    help="Fields inside contents, in order.  [default: text; of a collection: title text]",
+    help="Fields of a record, or inside its contents, in order.  [default: title, if it has one, and text or contents]",
 )
 @click.option("--docid-field", help="Field that holds the id.  [default: id, _id or docid]")
 @click.option("--delimiter", default="\\n", show_default=True, help="What separates the fields inside contents.")
@@ -234,7 +239,9 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
     type=click.Choice([*OUR_CLASSES, *STOCK_CLASSES]),
     help="Pyserini's class; ours are read from the checkpoint, the others run stock Pyserini.",
 )
-@click.option("--fields", multiple=True, help="Fields to encode.  [default: text; of a collection: title text]")
+@click.option(
+    "--fields", multiple=True, help="Fields to encode.  [default: text; without input --fields: title text]"
+)
 @click.option("--multimodal", is_flag=True, help="Stock Pyserini only.")
 @click.option(
     "--batch-size",

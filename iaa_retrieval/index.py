@@ -15,7 +15,7 @@ from iaa_retrieval.cli import Verb
     "--collection",
     required=True,
     metavar="ID|DIR|FILE",
-    help="An ir_datasets id (beir/scifact), a directory in BEIR layout, a document file, or `embedded`.",
+    help="An ir_datasets id (beir/scifact), a directory in BEIR layout, a file or folder of documents, or `embedded`.",
 )
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The index directory to make.")
 @click.option(

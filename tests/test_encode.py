@@ -401,7 +401,7 @@ def test_bad_lines_are_named_and_leave_nothing(tiny_backbone: Backbone, tmp_path
     path = tmp_path / "corpus.jsonl"
     path.write_text('{"id": "a", "contents": "water"}\n{"id": "a", "contents": "land"}\n')
     target: list[object] = ["--embeddings", tmp_path / "index"]
-    assert f"Error: {path}:2: document a is there twice" in failure(
+    assert f"Error: {path}:2: document id 'a' occurs twice, first in {path}:1" in failure(
         1, ["--corpus", path], target, plain(tiny_backbone("bert"))
     )
     assert not (tmp_path / "index").exists()

@@ -14,9 +14,14 @@ class Collection(ABC):
 
     Attributes:
         name: what :func:`.collection.load_collection` was asked for; it can be given to it again.
+        split: whose queries and judgments are meant, such as ``train``; None without a split (all queries, or a
+            collection that has no splits).
+        split_was_chosen: nobody named ``split``: it is the only one that the collection has.
     """
 
     name: str
+    split: str | None = None
+    split_was_chosen: bool = False
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
@@ -32,14 +37,15 @@ class Collection(ABC):
 
     @abstractmethod
     def queries(self) -> list[Query]:
-        """The queries of the split (all queries when no split was chosen)."""
+        """The queries of the split, as far as they exist (all queries when no split was chosen)."""
 
     @abstractmethod
     def qrels(self) -> Qrels:
-        """The judgments of the split.
+        """All judgments of the split, of queries and documents that the collection lacks too.
 
         Raises:
             UsageError: no split was chosen, or the collection has no judgments.
+            IaaRetrievalError: none of the judged queries exists.
         """
 
     @abstractmethod

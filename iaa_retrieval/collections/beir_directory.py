@@ -8,11 +8,13 @@ from pathlib import Path
 
 from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.document_file import read_documents
-from iaa_retrieval.collections.lines import read_lines
+from iaa_retrieval.collections.document_folder import warn_of_files_beside_corpus
 from iaa_retrieval.collections.qrels import read_qrels_file
+from iaa_retrieval.collections.records import count_records
 from iaa_retrieval.collections.topic_files import read_topics_file
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.notices import warn_once
 
 
 class BeirDirectory(Collection):
@@ -21,38 +23,49 @@ class BeirDirectory(Collection):
     def __init__(self, directory: Path, split: str | None) -> None:
         self._directory = directory
         self._corpus = self._find("corpus.jsonl")
+        warn_of_files_beside_corpus(directory, self._corpus)
         self._qrels_files = {
-            path.name.removesuffix(".gz").removesuffix(".tsv"): path
+            path.name.removesuffix(".gz").removesuffix(suffix): path
+            for suffix in (".jsonl", ".tsv")  # of two files for one split, BEIR's own counts
             for path in sorted(directory.glob("qrels/*"))
-            if path.name.endswith((".tsv", ".tsv.gz"))
+            if path.name.removesuffix(".gz").endswith(suffix) and not path.name.startswith(".")
         }
-        if split is None and len(self._qrels_files) == 1:
+        self.split_was_chosen = split is None and len(self._qrels_files) == 1
+        if self.split_was_chosen:
             split = next(iter(self._qrels_files))
         if split is not None and split not in self._qrels_files:
             raise UsageError(f"{directory} has no split {split!r}; {self._available()}")
-        self._split = split
+        self.split = split
         self.name = f"{directory}:{split}" if split else str(directory)
 
     def documents(self) -> Iterator[Document]:
-        return read_documents(self._corpus)
+        return read_documents([self._corpus])
 
     def document_count(self) -> int:
         return self._count
 
     def queries(self) -> list[Query]:
-        if self._split is None:
+        if self.split is None:
             return list(self._all_queries.values())
         judged = self.qrels()
         return [query for query in self._all_queries.values() if query.query_id in judged]
 
     def qrels(self) -> Qrels:
-        if self._split is None:
+        if self.split is None:
             raise UsageError(f"choose a split of {self._directory}; {self._available()}")
-        path = self._qrels_files[self._split]
+        path = self._qrels_files[self.split]
         qrels = read_qrels_file(path)
-        for query_id in qrels:
-            if query_id not in self._all_queries:
-                raise IaaRetrievalError(f"{path} judges query {query_id!r}, which is not in {self._queries_path}")
+        missing = [query_id for query_id in qrels if query_id not in self._all_queries]
+        if len(missing) == len(qrels):
+            raise IaaRetrievalError(
+                f"{path} judges query {missing[0]!r}, which is not in {self._queries_path}, and no query that is; are "
+                "they of one collection?"
+            )
+        if missing:
+            warn_once(
+                f"{path}: {len(missing)} of {len(qrels)} judged queries are not in {self._queries_path} (e.g. "
+                f"{missing[0]!r}); nothing can be searched or learned for them, and evaluation counts them as not found"
+            )
         return qrels
 
     def splits(self) -> list[str]:
@@ -60,7 +73,7 @@ class BeirDirectory(Collection):
 
     @cached_property
     def _count(self) -> int:
-        return sum(1 for _ in read_lines(self._corpus))
+        return count_records(self._corpus)
 
     @cached_property
     def _queries_path(self) -> Path:
@@ -78,5 +91,5 @@ class BeirDirectory(Collection):
 
     def _available(self) -> str:
         if not self._qrels_files:
-            return "it has no qrels/*.tsv"
+            return "it has no qrels/*.tsv or qrels/*.jsonl"
         return f"available: {', '.join(self.splits())}"

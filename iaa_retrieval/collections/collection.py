@@ -7,7 +7,8 @@ from pathlib import Path
 
 from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.beir_directory import BeirDirectory
-from iaa_retrieval.collections.document_file import DocumentFile
+from iaa_retrieval.collections.document_file import DocumentFiles
+from iaa_retrieval.collections.document_folder import is_beir_directory
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
 __all__ = ["Collection", "is_collection", "load_collection", "looks_like_path"]
@@ -19,8 +20,8 @@ def load_collection(spec: str, split: str | None = None) -> Collection:
     """Open a collection; nothing large is read before it is asked for.
 
     Args:
-        spec: ``embedded``, a directory in BEIR layout, a file of documents (Pyserini JSONL or MS MARCO TSV),
-            or an ir_datasets id (``beir/scifact/train``). ``SPEC:SPLIT`` names a split as well.
+        spec: ``embedded``, a directory in BEIR layout, a file of documents (Pyserini JSONL or MS MARCO TSV) or a
+            folder of such files, or an ir_datasets id (``beir/scifact/train``). ``SPEC:SPLIT`` names a split as well.
         split: the split whose queries and judgments are meant; it wins over one in ``spec``, so a training
             split in the name and another dev split can be combined. None means the only split, if there is
             just one; else documents and all queries can be read, but no judgments.
@@ -36,12 +37,12 @@ def load_collection(spec: str, split: str | None = None) -> Collection:
 
         return EmbeddedCollection(split)
     path = Path(source).expanduser()
-    if path.is_dir():
+    if path.is_dir() and is_beir_directory(path):
         return BeirDirectory(path, split)
-    if path.is_file():
+    if path.is_dir() or path.is_file():
         if split is not None:
             raise UsageError(f"{path} holds documents only and has no split {split!r}")
-        return DocumentFile(path)
+        return DocumentFiles(path)
     if looks_like_path(source):
         raise IaaRetrievalError(f"{source}: no such file or directory")
     from iaa_retrieval.collections.ir_datasets_collection import IrDatasetsCollection
@@ -74,4 +75,4 @@ def looks_like_path(spec: str) -> bool:
     path = Path(source)
     if source.startswith(("/", ".", "~")):
         return True
-    return path.suffix in {".json", ".jsonl", ".tsv", ".txt", ".trec", ".gz"}
+    return path.suffix in {".json", ".jsonl", ".tsv", ".txt", ".trec", ".xml", ".gz"}

@@ -1,39 +1,51 @@
-"""A single file of documents: Pyserini JSONL or MS MARCO TSV, gzipped or not."""
+"""Documents from files: one file, or a folder of files and sub-folders, without queries and judgments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from iaa_retrieval.collections.base import Collection
-from iaa_retrieval.collections.lines import (
-    check_id,
-    optional_text,
-    read_json_lines,
-    read_lines,
-    require_id,
-    strip_gz,
-    text_field,
+from iaa_retrieval.collections.document_folder import document_files
+from iaa_retrieval.collections.lines import optional_text, require_id, text_field
+from iaa_retrieval.collections.records import (
+    ID_FIELDS,
+    NAMES_READ,
+    TEXT_FIELDS,
+    Record,
+    count_records,
+    has_known_name,
+    looks_like_json,
+    read_records,
 )
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.notices import warn_once
 
-JSONL_SUFFIXES = (".jsonl", ".json")
-TSV_SUFFIXES = (".tsv", ".txt")
+T = TypeVar("T")
 
 
-class DocumentFile(Collection):
-    """The documents of one file, without queries or judgments."""
+class DocumentFiles(Collection):
+    """The documents of a file, or of all files in a folder.
+
+    Attributes:
+        files: what is read, in this order.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
-        if strip_gz(path) not in JSONL_SUFFIXES + TSV_SUFFIXES:
-            raise UsageError(f"{path}: documents are read from .jsonl or .tsv files (.gz allowed) or a BEIR directory")
+        if path.is_dir():
+            self.files = document_files(path)
+        elif has_known_name(path) or looks_like_json(path):
+            self.files = [path]
+        else:
+            raise UsageError(f"{path}: {NAMES_READ}, or from a folder of them")
 
     def documents(self) -> Iterator[Document]:
-        return read_documents(self._path)
+        return read_documents(self.files)
 
     def document_count(self) -> int:
         return self._count
@@ -49,32 +61,82 @@ class DocumentFile(Collection):
 
     @cached_property
     def _count(self) -> int:
-        return sum(1 for _ in read_lines(self._path))
+        return sum(map(count_records, self.files))
 
 
-def read_documents(path: Path) -> Iterator[Document]:
-    """Stream one file of documents; the format follows the name (``.jsonl`` or ``.tsv``, plus ``.gz``)."""
-    rows = _jsonl_documents(path) if strip_gz(path) in JSONL_SUFFIXES else _tsv_documents(path)
-    seen: set[str] = set()
-    for place, document in rows:
-        if document.doc_id in seen:
-            raise IaaRetrievalError(f"{place}: document id {document.doc_id!r} occurs twice")
-        seen.add(document.doc_id)
-        yield document
+def read_documents(files: Sequence[Path], docid_field: str | None = None) -> Iterator[Document]:
+    """Stream the documents of ``files``: what every verb takes for the ids and the texts of a file.
+
+    Args:
+        docid_field: the field that holds the id, instead of those that usually do.
+
+    Raises:
+        IaaRetrievalError: a malformed line, a missing or a repeated id, named by file and line.
+    """
+    oddities = _Oddities()
+
+    def rows() -> Iterator[tuple[str, str, Document]]:
+        for file in files:
+            for place, record in read_records(file):
+                document = _to_document(record, place, docid_field)
+                oddities.note(record, place, ids=docid_field is None)
+                yield place, document.doc_id, document
+
+    yield from without_repeats(rows)
+    oddities.warn()
 
 
-def _jsonl_documents(path: Path) -> Iterator[tuple[str, Document]]:
-    for place, record in read_json_lines(path):
-        doc_id = require_id(record, ("_id", "id", "docid"), place)
-        text = text_field(record, ("text", "contents"), place)
-        # Pyserini's ``contents`` has the title in it already.
-        title = optional_text(record, "title", place) if "text" in record else ""
-        yield place, Document(doc_id, title, text)
+def without_repeats(rows: Callable[[], Iterator[tuple[str, str, T]]]) -> Iterator[T]:
+    """The values of ``(place, document id, value)`` rows, none of whose ids may come twice.
+
+    Args:
+        rows: opens the rows, and opens them anew to find where a repeated id came first.
+
+    Raises:
+        IaaRetrievalError: a repeated id, with both places.
+    """
+    from iaa_retrieval.collections.unique_ids import UniqueIds  # numpy, which --help can do without
+
+    seen = UniqueIds()
+    for place, doc_id, value in rows():
+        if not seen.add(doc_id):
+            # Two ids may share a hash, so what was read before is looked through.
+            first = next(there for there, other, _ in rows() if other == doc_id)
+            if first != place:
+                raise IaaRetrievalError(f"{place}: document id {doc_id!r} occurs twice, first in {first}")
+        yield value
 
 
-def _tsv_documents(path: Path) -> Iterator[tuple[str, Document]]:
-    for place, line in read_lines(path):
-        columns = line.split("\t")
-        if len(columns) != 2:
-            raise IaaRetrievalError(f"{place}: expected 2 tab-separated columns (id, text), found {len(columns)}")
-        yield place, Document(check_id(columns[0], place), "", columns[1])
+def document_id(record: Record, place: str, docid_field: str | None = None) -> str:
+    """The id of a record, under ``docid_field`` or the first of the usual fields that it has."""
+    return require_id(record, (docid_field,) if docid_field else ID_FIELDS, place)
+
+
+def _to_document(record: Record, place: str, docid_field: str | None) -> Document:
+    text = text_field(record, TEXT_FIELDS, place)
+    # Pyserini's ``contents`` has the title in it already.
+    title = optional_text(record, "title", place) if "text" in record else ""
+    return Document(document_id(record, place, docid_field), title, text)
+
+
+class _Oddities:
+    """Records that can be read in two ways: how many there are, and where the first is."""
+
+    def __init__(self) -> None:
+        self._count: dict[str, int] = {}
+        self._first: dict[str, str] = {}
+
+    def note(self, record: Record, place: str, *, ids: bool) -> None:
+        """Look at one record; at its ids too unless the user said which field holds them."""
+        if ids and len({str(record[name]) for name in ID_FIELDS if record.get(name) is not None}) > 1:
+            self._add(f"two ids, of which the first of {', '.join(ID_FIELDS)} counts", place)
+        if "text" not in record and record.get("title") and record["title"] not in (record["contents"] or ""):
+            self._add("a title that their contents lack and that is not read, as in Anserini", place)
+
+    def warn(self) -> None:
+        for what, count in self._count.items():
+            warn_once(f"documents with {what}: {count} (e.g. {self._first[what]})")
+
+    def _add(self, what: str, place: str) -> None:
+        self._count[what] = self._count.get(what, 0) + 1
+        self._first.setdefault(what, place)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.lines import check_characters, clean_text
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
@@ -24,6 +25,7 @@ class IrDatasetsCollection(Collection):
 
     def __init__(self, dataset_id: str, split: str | None) -> None:
         self.name = _resolve(dataset_id, split)
+        self.split = _split_of(self.name)
         with _one_line_errors(self.name, "open"):
             self._dataset = _library().load(self.name)
 
@@ -31,7 +33,7 @@ class IrDatasetsCollection(Collection):
         self._require(self._dataset.has_docs(), "documents")
         with _one_line_errors(self.name, "read the documents of"):
             for record in self._dataset.docs_iter():
-                yield _to_document(record)
+                yield self._to_document(record)
 
     def document_count(self) -> int | None:
         self._require(self._dataset.has_docs(), "documents")
@@ -42,7 +44,10 @@ class IrDatasetsCollection(Collection):
     def queries(self) -> list[Query]:
         self._require(self._dataset.has_queries(), "queries")
         with _one_line_errors(self.name, "read the queries of"):
-            return [Query(record.query_id, _query_text(record)) for record in self._dataset.queries_iter()]
+            return [
+                Query(check_characters(record.query_id, self.name), _query_text(record))
+                for record in self._dataset.queries_iter()
+            ]
 
     def qrels(self) -> Qrels:
         self._require(self._dataset.has_qrels(), "judgments")
@@ -60,7 +65,14 @@ class IrDatasetsCollection(Collection):
         self._require(self._dataset.has_docs(), "documents")
         with _one_line_errors(self.name, "look up documents of"):
             records = self._dataset.docs_store().get_many(wanted)
-        return self._in_order(wanted, {doc_id: _to_document(record) for doc_id, record in records.items()})
+        return self._in_order(wanted, {doc_id: self._to_document(record) for doc_id, record in records.items()})
+
+    def _to_document(self, record: Any) -> Document:
+        doc_id = check_characters(record.doc_id, self.name)
+        if hasattr(record, "text"):
+            title = getattr(record, "title", "") or ""
+            return Document(doc_id, clean_text(title), clean_text(record.text or ""))
+        return Document(doc_id, "", clean_text(record.default_text()))
 
     def _require(self, available: bool, what: str) -> None:
         if not available:
@@ -109,6 +121,12 @@ def _parent(dataset_id: str) -> str:
     return dataset_id.rpartition("/")[0]
 
 
+def _split_of(dataset_id: str) -> str | None:
+    """The last part of an id below a collection with documents: ``train`` of ``beir/scifact/train``."""
+    above, _, last = dataset_id.rpartition("/")
+    return last if is_ir_datasets_id(above) and _library().registry[above].has_docs() else None
+
+
 def _splits_of(dataset_id: str) -> list[str]:
     """The last parts of the ids directly below ``dataset_id`` that have judgments over its documents."""
     registry = _library().registry
@@ -118,15 +136,9 @@ def _splits_of(dataset_id: str) -> list[str]:
     return sorted(name.rpartition("/")[2] for name in below if registry[name].has_qrels())
 
 
-def _to_document(record: Any) -> Document:
-    if hasattr(record, "text"):
-        return Document(record.doc_id, getattr(record, "title", "") or "", record.text or "")
-    return Document(record.doc_id, "", record.default_text())
-
-
 def _query_text(record: Any) -> str:
     text: str = record.text if hasattr(record, "text") else record.default_text()
-    return text
+    return clean_text(text)
 
 
 @contextmanager

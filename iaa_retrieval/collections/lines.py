@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from iaa_retrieval.errors import IaaRetrievalError
+
+# Half of a UTF-16 pair, which a JSON escape can smuggle into a string although no text has it.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
@@ -21,7 +26,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     path = Path(path)
     number = 0
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
+        with open_binary(path) as stream:
             for number, raw in enumerate(stream, start=1):
                 # A byte order mark in front of the first field would become part of an id.
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -34,16 +39,50 @@ def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
         raise IaaRetrievalError(f"cannot read {path} (after line {number}): {reason}") from error
 
 
+def read_text(path: str | Path) -> str:
+    """All of a file whose format has no lines.
+
+    Raises:
+        IaaRetrievalError: as :func:`read_lines`.
+    """
+    path = Path(path)
+    try:
+        with open_binary(path) as stream:
+            data = stream.read()
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = 1 + error.object.count(b"\n", 0, error.start)
+        raise IaaRetrievalError(f"{path}:{number} is not UTF-8: {error.reason}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise IaaRetrievalError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, uncompressed where its name ends in ``.gz``."""
+    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
+        yield cast(IO[bytes], stream)
+
+
 def read_json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(place, record)`` for every line of a JSONL file; each line must hold a JSON object."""
     for place, line in read_lines(path):
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise IaaRetrievalError(f"{place} is not valid JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise IaaRetrievalError(f"{place} holds {type(record).__name__}, not a JSON object")
-        yield place, record
+        yield place, parse_record(line, place)
+
+
+def parse_record(line: str, place: str) -> dict[str, Any]:
+    """One JSON object."""
+    try:
+        return require_record(json.loads(line), place)
+    except (ValueError, RecursionError) as error:
+        raise IaaRetrievalError(f"{place} is not valid JSON: {error}") from error
+
+
+def require_record(value: Any, place: str) -> dict[str, Any]:
+    """``value``, which must be a JSON object."""
+    if not isinstance(value, dict):
+        raise IaaRetrievalError(f"{place} holds {type(value).__name__}, not a JSON object")
+    return value
 
 
 def require_id(record: Mapping[str, Any], names: tuple[str, ...], place: str) -> str:
@@ -63,10 +102,23 @@ def require_id(record: Mapping[str, Any], names: tuple[str, ...], place: str) ->
 
 
 def check_id(value: str, place: str) -> str:
-    """Refuse an id that a TREC run cannot hold."""
+    """Refuse an id that a TREC run, or the tools that read one, cannot hold."""
     if value.split() != [value]:
         raise IaaRetrievalError(f"{place}: {value!r} is empty or has white space, which a run cannot hold")
+    return check_characters(value, place)
+
+
+def check_characters(value: str, place: str) -> str:
+    """Refuse an id with a character that no file holds (half a surrogate pair) or that ends a C string (NUL)."""
+    if "\0" in value or _LONE_SURROGATE.search(value):
+        # Two ids that differ only there must not become one, so nothing is put in its place.
+        raise IaaRetrievalError(f"{place}: id {value!r} has a character that is not text; give it another id")
     return value
+
+
+def clean_text(text: str) -> str:
+    """``text`` with U+FFFD for every half of a surrogate pair, which no encoding and no tokenizer takes."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def text_field(record: Mapping[str, Any], names: tuple[str, ...], place: str) -> str:
@@ -78,13 +130,13 @@ def text_field(record: Mapping[str, Any], names: tuple[str, ...], place: str) ->
 
 
 def optional_text(record: Mapping[str, Any], name: str, place: str) -> str:
-    """A text field that may be missing or null, which reads as the empty string."""
+    """A text field that may be missing or null, which reads as the empty string; see :func:`clean_text`."""
     value = record.get(name)
     if value is None:
         return ""
     if not isinstance(value, str):
         raise IaaRetrievalError(f"{place}: {name!r} must be text, not {type(value).__name__}")
-    return value
+    return clean_text(value)
 
 
 def strip_gz(path: str | Path) -> str:

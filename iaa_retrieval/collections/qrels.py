@@ -1,16 +1,41 @@
-"""Relevance judgments: TREC's four columns and BEIR's three."""
+"""Relevance judgments: TREC's four columns, BEIR's three, and JSON lines."""
 
 from __future__ import annotations
 
+import re
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
-from iaa_retrieval.collections.lines import check_id, read_lines
+from iaa_retrieval.collections.lines import check_id, parse_record, read_lines, require_id
 from iaa_retrieval.collections.types import Qrels
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_file
 
 _TREC_COLUMNS = "4 columns (query, iteration, document, grade)"
 _BEIR_COLUMNS = "3 tab-separated columns (query, document, grade)"
+
+# Names of columns and of JSON fields, without case and punctuation. The first that is there counts.
+_QUERY_NAMES = ("queryid", "qid", "topicid", "topicnumber", "questionid", "query", "topic", "question")
+_DOCUMENT_NAMES = (
+    *("corpusid", "docid", "docno", "documentid", "passageid", "pid", "did"),
+    *("corpus", "document", "doc", "passage"),
+)
+_GRADE_NAMES = (
+    *("score", "relevance", "rel", "relevancy", "label", "grade", "rating", "judgment", "judgement"),
+    *("relevancescore", "relevancelabel", "relevancegrade", "gain", "qrel", "value"),
+)
+_GRADE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
+class _Columns(NamedTuple):
+    """How many columns a line has, what separates them (None is any white space) and where the three values are."""
+
+    width: int
+    separator: str | None
+    query: int
+    document: int
+    grade: int
 
 
 def read_qrels(source: str | Path) -> Qrels:
@@ -28,17 +53,23 @@ def read_qrels(source: str | Path) -> Qrels:
 
 
 def read_qrels_file(path: str | Path) -> Qrels:
-    """Judgments from a TREC file (no header) or a BEIR ``.tsv`` (with header), gzipped or not."""
+    """Judgments from one file, gzipped or not, in the form that its first line shows.
+
+    TREC's four columns, BEIR's three (tab-separated; with or without a header) or a JSON object per line
+    (``{"query-id": ..., "corpus-id": ..., "score": ...}``). Grades are whole numbers, which may be written ``1.0``.
+    """
     qrels: Qrels = {}
     lines = read_lines(path)
     first = next(lines, None)
     if first is None:
         raise IaaRetrievalError(f"{path} holds no judgments")
-    beir = _is_beir_header(first[1])
-    if not beir:
-        _add_judgment(qrels, *first, beir=False)
-    for place, line in lines:
-        _add_judgment(qrels, place, line, beir=beir)
+    if first[1].lstrip().startswith("{"):
+        for place, line in chain([first], lines):
+            _add_record(qrels, place, line)
+        return qrels
+    columns = _columns_of(*first)
+    for place, line in lines if _is_header(first[1], columns) else chain([first], lines):
+        _add_line(qrels, place, line, columns)
     if not qrels:
         raise IaaRetrievalError(f"{path} holds no judgments")
     return qrels
@@ -58,31 +89,96 @@ def write_qrels(path: str | Path, qrels: Qrels) -> None:
                 stream.write("\t".join(columns) + "\n")
 
 
-def _is_beir_header(line: str) -> bool:
-    columns = line.split("\t")
-    return len(columns) == 3 and not _is_integer(columns[2])
-
-
-def _add_judgment(qrels: Qrels, place: str, line: str, *, beir: bool) -> None:
-    columns = line.split("\t") if beir else line.split()
-    if len(columns) != (3 if beir else 4):
-        hint = "; a BEIR file starts with a header line" if not beir and len(columns) == 3 else ""
-        raise IaaRetrievalError(
-            f"{place}: expected {_BEIR_COLUMNS if beir else _TREC_COLUMNS}, found {len(columns)}{hint}"
+def _columns_of(place: str, line: str) -> _Columns:
+    """The form of a file, from its first line; the names in a header say which column is which."""
+    words, cells = line.split(), line.split("\t")
+    # Three cells and four words: an id with a space, or TREC's columns separated by tabs and spaces.
+    if len(cells) == 3 and not (len(words) == 4 and words[1] in ("0", "Q0")):
+        found = _Columns(3, "\t", 0, 1, 2)
+    elif len(words) == 3:
+        found = _Columns(3, None, 0, 1, 2)
+    elif len(words) == 4:
+        found = _Columns(4, None, 0, 2, 3)
+    else:
+        raise IaaRetrievalError(f"{place}: expected {_TREC_COLUMNS} or {_BEIR_COLUMNS}, found {len(words)}")
+    if _is_header(line, found):
+        names = [_plain(name) for name in _split(line, found)]
+        query, document, grade = (
+            next((names.index(name) for name in known if name in names), default)
+            for known, default in (
+                (_QUERY_NAMES, found.query),
+                (_DOCUMENT_NAMES, found.document),
+                (_GRADE_NAMES, found.grade),
+            )
         )
-    query_id, doc_id, grade = columns[0], columns[-2], columns[-1]
-    if not _is_integer(grade):
-        raise IaaRetrievalError(f"{place}: grade {grade!r} is not a whole number")
+        if len({query, document, grade}) == 3:
+            return found._replace(query=query, document=document, grade=grade)
+    return found
+
+
+def _is_header(line: str, columns: _Columns) -> bool:
+    """Whether a first line names the columns: it has no number, but a word that says what a column is."""
+    values = _split(line, columns)
+    return not any(_GRADE.fullmatch(value) for value in values) and any(
+        name in (*_QUERY_NAMES, *_DOCUMENT_NAMES, *_GRADE_NAMES) or (name.endswith("id") and name.isalpha())
+        for name in map(_plain, values)
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _split(line: str, columns: _Columns) -> list[str]:
+    return [value.strip() for value in line.split(columns.separator)]
+
+
+def _add_line(qrels: Qrels, place: str, line: str, columns: _Columns) -> None:
+    values = _split(line, columns)
+    if len(values) != columns.width:
+        beir = columns.width == 3
+        hint = "" if beir or len(values) != 3 else "; a BEIR file starts with a header line or has 3 columns throughout"
+        raise IaaRetrievalError(
+            f"{place}: expected {_BEIR_COLUMNS if beir else _TREC_COLUMNS}, found {len(values)}{hint}"
+        )
+    _add(qrels, place, values[columns.query], values[columns.document], values[columns.grade])
+
+
+def _add_record(qrels: Qrels, place: str, line: str) -> None:
+    record = parse_record(line, place)
+    fields = {_plain(name): name for name in reversed(record)}
+    query_id, doc_id = (
+        require_id(record, tuple(fields[name] for name in known if name in fields) or _shown(known), place)
+        for known in (_QUERY_NAMES, _DOCUMENT_NAMES)
+    )
+    grade = next((record[fields[name]] for name in _GRADE_NAMES if name in fields), None)
+    if grade is None or isinstance(grade, (bool, list, dict)):
+        raise IaaRetrievalError(f"{place} has no grade (looked for {', '.join(_GRADE_NAMES[:3])} ...)")
+    _add(qrels, place, query_id, doc_id, str(grade))
+
+
+def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
+    return ("query-id", "query_id", "qid") if names is _QUERY_NAMES else ("corpus-id", "corpus_id", "docid")
+
+
+def _add(qrels: Qrels, place: str, query_id: str, doc_id: str, written: str) -> None:
+    grade = _grade(written, place)
     judged = qrels.setdefault(check_id(query_id, place), {})
-    if judged.setdefault(check_id(doc_id, place), int(grade)) != int(grade):
+    if judged.setdefault(check_id(doc_id, place), grade) != grade:
         raise IaaRetrievalError(
-            f"{place}: document {doc_id!r} of query {query_id!r} has two grades, {judged[doc_id]} and {grade}"
+            f"{place}: document {doc_id!r} of query {query_id!r} has two grades, {judged[doc_id]} and {written}"
         )
 
 
-def _is_integer(text: str) -> bool:
-    try:
-        int(text)
-    except ValueError:
-        return False
-    return True
+def _grade(written: str, place: str) -> int:
+    if not _GRADE.fullmatch(written):
+        raise IaaRetrievalError(
+            f"{place}: grade {written!r} is not a whole number; a header line names columns such as query-id, "
+            "corpus-id and score"
+        )
+    value = float(written)
+    if not value.is_integer():
+        raise IaaRetrievalError(
+            f"{place}: grade {written!r} is not a whole number; grades are 0 (not relevant), 1, 2 ..."
+        )
+    return int(value)

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from iaa_retrieval.collections.lines import (
     check_id,
+    clean_text,
     read_json_lines,
     read_lines,
+    read_text,
     require_id,
     strip_gz,
     text_field,
 )
+from iaa_retrieval.collections.trec_topics import looks_like_trec_topics, read_trec_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.files import atomic_file, read_json
+from iaa_retrieval.files import atomic_file
 
-_TREC_TOPIC = re.compile(r"<top>(.*?)(?:</top>|(?=<top>)|\Z)", re.DOTALL | re.IGNORECASE)
-_TREC_FIELD = r"<{name}>\s*(?:{label}:)?\s*(.*?)\s*(?=<|\Z)"
+_SUFFIXES = (".tsv", ".txt", ".jsonl", ".json", ".trec", ".xml")
+_ID_FIELDS = ("_id", "id", "qid", "query_id")
 
 
 def read_topics_file(path: str | Path) -> list[Query]:
-    """Queries from one file; the format follows the name, gzipped or not except ``.json``.
+    """Queries from one file, gzipped or not.
 
-    ``.tsv`` and ``.txt`` hold ``id<TAB>text``, ``.jsonl`` holds an id and a text per line, ``.json`` is
-    Pyserini's ``{id: {"title": text}}`` and ``.trec`` holds TREC ``<top>`` records, whose title is taken.
+    ``.jsonl`` holds an id and a text per line and ``.json`` is Pyserini's ``{id: {"title": text}}``. In files of
+    other names the first line decides: TREC topics (``<top>`` records, whose title is taken, or the ``<topic>`` of
+    later tracks), JSON lines, or ``id<TAB>text``.
 
     Raises:
         IaaRetrievalError: a malformed line, a missing or repeated id, or no query at all.
         UsageError: an unknown format.
     """
-    readers = {".tsv": _tsv, ".txt": _tsv, ".jsonl": _jsonl, ".json": _pyserini_json, ".trec": _trec}
-    reader = readers.get(strip_gz(path))
-    if reader is None:
-        raise UsageError(f"{path}: topics are read from {', '.join(readers)} files (.gz allowed)")
     queries: dict[str, Query] = {}
-    for place, query in reader(Path(path)):
+    for place, query in _read(Path(path)):
         if query.query_id in queries:
             raise IaaRetrievalError(f"{place}: query id {query.query_id!r} occurs twice")
         queries[query.query_id] = query
@@ -57,6 +57,25 @@ def write_topics(path: str | Path, queries: Iterable[Query]) -> None:
         stream.write("\n")
 
 
+def _read(path: Path) -> Iterator[tuple[str, Query]]:
+    suffix = strip_gz(path)
+    if suffix == ".jsonl":
+        return _jsonl(path)
+    if suffix == ".json":
+        return _json(path)
+    first = next(read_lines(path), ("", ""))[1]
+    if looks_like_trec_topics(first):
+        return read_trec_topics(path)
+    if first.lstrip().startswith("{"):
+        return _json(path)
+    if suffix in (".tsv", ".txt") or first.count("\t") == 1:
+        return _tsv(path)
+    raise UsageError(
+        f"{path}: topics are read from {', '.join(_SUFFIXES)} files (.gz allowed): id<TAB>text, TREC <top> or <topic> "
+        "records, or JSON"
+    )
+
+
 def _tsv(path: Path) -> Iterator[tuple[str, Query]]:
     for place, line in read_lines(path):
         columns = line.split("\t")
@@ -67,32 +86,37 @@ def _tsv(path: Path) -> Iterator[tuple[str, Query]]:
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Query]]:
     for place, record in read_json_lines(path):
-        query_id = require_id(record, ("_id", "id", "qid", "query_id"), place)
+        query_id = require_id(record, _ID_FIELDS, place)
         yield place, Query(query_id, text_field(record, ("text", "query", "title", "contents"), place))
 
 
-def _pyserini_json(path: Path) -> Iterator[tuple[str, Query]]:
-    topics = read_json(path)
+def _json(path: Path) -> Iterator[tuple[str, Query]]:
+    """Pyserini's topics; queries as JSON lines are often named so too."""
+    text = read_text(path)
+    try:
+        topics = json.loads(text, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+            return _jsonl(path)
+        raise IaaRetrievalError(f"{path} is not valid JSON: {error}") from error
+    if isinstance(topics, dict) and any(isinstance(topics.get(name), (str, int)) for name in _ID_FIELDS):
+        return _jsonl(path)  # a single line
+    return _pyserini(path, topics)
+
+
+def _pyserini(path: Path, topics: Any) -> Iterator[tuple[str, Query]]:
     if not isinstance(topics, dict):
         raise IaaRetrievalError(f'{path} is not a Pyserini topics file ({{id: {{"title": text}}}})')
     for query_id, topic in topics.items():
         place = f"{path}, topic {query_id!r}"
         if not isinstance(topic, dict) or not isinstance(topic.get("title"), str):
             raise IaaRetrievalError(f'{place} has no "title"')
-        yield place, Query(check_id(query_id, place), topic["title"])
+        yield place, Query(check_id(query_id, place), clean_text(topic["title"]))
 
 
-def _trec(path: Path) -> Iterator[tuple[str, Query]]:
-    text = "\n".join(line for _, line in read_lines(path))
-    for position, match in enumerate(_TREC_TOPIC.finditer(text), start=1):
-        place = f"{path}, topic {position}"
-        query_id = _trec_field(match[1], "num", "Number", place)
-        title = _trec_field(match[1], "title", "Topic", place)
-        yield place, Query(check_id(query_id, place), title)
-
-
-def _trec_field(topic: str, name: str, label: str, place: str) -> str:
-    match = re.search(_TREC_FIELD.format(name=name, label=label), topic, re.DOTALL | re.IGNORECASE)
-    if match is None or not match[1]:
-        raise IaaRetrievalError(f"{place} has no <{name}>")
-    return " ".join(match[1].split())
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from iaa_retrieval.collections.collection import is_collection, load_collection, looks_like_path
+from iaa_retrieval.collections.lines import clean_text
 from iaa_retrieval.collections.topic_files import read_topics_file, write_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -46,4 +47,4 @@ def _pyserini_topics(name: str) -> list[Query]:
         raise IaaRetrievalError(f"Pyserini cannot read topics {name!r}: {reason}") from error
     if not topics:
         raise UsageError(f"unknown topics {name!r}: not a file, a collection (SPEC:SPLIT) or topics that Pyserini has")
-    return [Query(str(query_id), str(topic["title"])) for query_id, topic in topics.items()]
+    return [Query(str(query_id), clean_text(str(topic["title"]))) for query_id, topic in topics.items()]

@@ -167,11 +167,16 @@ def _tokenize(encoder: BiEncoder, documents: Sequence[CorpusDocument], encoding:
         return tokenize_texts(encoder.tokenizer, column["title"], length, with_prefix(prefix, column["text"]))
     if encoder.config.method == "none":
         # A plain encoder is used as Pyserini uses it: the prefix between title and text.
-        pairs = zip(column["title"], with_prefix(prefix, column["text"]), strict=True)
-        return tokenize_texts(encoder.tokenizer, [f"{title} {text}" for title, text in pairs], length)
+        return tokenize_texts(
+            encoder.tokenizer, _passages(column["title"], with_prefix(prefix, column["text"])), length
+        )
     # Our own were trained on whole passages, the prefix before them.
-    passages = [Document("", title, text).contents for title, text in zip(column["title"], column["text"], strict=True)]
+    passages = _passages(column["title"], column["text"])
     return tokenize_texts(encoder.tokenizer, with_prefix(prefix, passages), length)
+
+
+def _passages(titles: Sequence[str], texts: Sequence[str]) -> list[str]:
+    return [Document("", title, text).contents for title, text in zip(titles, texts, strict=True)]
 
 
 def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
@@ -204,11 +209,10 @@ def _store(work: Path, number: int, window: _Window, vectors: np.ndarray, encodi
         np.save(stream, vectors)
     with atomic_file(work / f"{number:06d}.jsonl") as stream:
         for document in window.documents:
-            line = (
-                {"id": document.doc_id}
-                if encoding.to_faiss
-                else {"id": document.doc_id, "contents": "\n".join(document.fields)}
-            )
+            line = {"id": document.doc_id}
+            if not encoding.to_faiss:
+                untitled = encoding.fields[0] == "title" and not document.fields[0]
+                line["contents"] = "\n".join(document.fields[1:] if untitled else document.fields)
             stream.write(json.dumps(line) + "\n")
     write_json(work / f"{number:06d}.json", {"digest": window.digest})
 

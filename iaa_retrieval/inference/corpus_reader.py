@@ -1,18 +1,23 @@
-"""Documents for encoding, streamed from what ``pyserini.encode`` reads or from any collection."""
+"""Documents for encoding: those of any collection, or the fields that ``pyserini.encode`` finds in a file."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from iaa_retrieval.collections.collection import load_collection
-from iaa_retrieval.collections.lines import check_id, read_json_lines
-from iaa_retrieval.collections.unique_ids import UniqueIds
+from iaa_retrieval.collections.document_file import DocumentFiles, document_id, read_documents, without_repeats
+from iaa_retrieval.collections.lines import optional_text
+from iaa_retrieval.collections.records import Record, read_records
+from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
+LOG = logging.getLogger("iaa_retrieval")
+
 COLLECTION_FIELDS = ("title", "text")
+DELIMITER = "\n"
 
 
 class CorpusDocument(NamedTuple):
@@ -25,12 +30,19 @@ class CorpusDocument(NamedTuple):
 class Corpus:
     """A stream of documents that can be read more than once.
 
+    Without ``fields`` and ``delimiter`` a document is what it is to every other verb, its title (which may be empty)
+    and its text. With them the records of a file are taken apart as ``pyserini.encode`` does.
+
     Args:
-        source: a file or directory of Pyserini JSONL, or anything :func:`load_collection` takes.
-        fields: names of the fields in order; None means ``text`` for Pyserini JSONL, title and text for a collection.
-        docid_field: the field that holds the id; None means ``id``, ``_id`` or ``docid``.
-        delimiter: what separates the fields inside ``contents``.
+        source: anything that :func:`load_collection` takes.
+        fields: names of the fields in order; None means title and text, or with a ``delimiter`` the text.
+        docid_field: the field of a file's records that holds the id; None means ``id``, ``_id`` or ``docid``.
+        delimiter: what separates the fields inside the ``contents`` of a file's records.
         shard_id, shard_num: read only this contiguous part, cut as Pyserini cuts it.
+
+    Attributes:
+        is_collection: more than files of documents: a directory in BEIR layout, an ir_datasets id, ``embedded``.
+        announce_titles: say once, at the first title of a file, that titles are encoded; Pyserini's default differs.
     """
 
     def __init__(
@@ -39,27 +51,30 @@ class Corpus:
         fields: Sequence[str] | None = None,
         *,
         docid_field: str | None = None,
-        delimiter: str = "\n",
+        delimiter: str = DELIMITER,
         shard_id: int = 0,
         shard_num: int = 1,
     ) -> None:
         if not 0 <= shard_id < shard_num:
             raise UsageError(f"--shard-id {shard_id} must lie between 0 and --shard-num {shard_num} minus 1")
-        path = Path(source)
         self.source = source
-        self._files = None if not path.exists() or _is_beir_directory(path) else _files_of(path)
-        self.fields = tuple(fields or (("text",) if self._files is not None else COLLECTION_FIELDS))
+        self._taken_apart = fields is not None or delimiter != DELIMITER
+        self.fields = tuple(fields or (("text",) if self._taken_apart else COLLECTION_FIELDS))
         if "text" not in self.fields:
             raise UsageError(f"the input fields ({', '.join(self.fields)}) must include text, which is what is encoded")
         self._docid_field = docid_field
         self._delimiter = delimiter
         self._shard = (shard_id, shard_num)
-        self.is_collection = self._files is None
+        self._collection = load_collection(source)
+        self.is_collection = not isinstance(self._collection, DocumentFiles)
+        self.announce_titles = False
         if self.is_collection:
             unknown = sorted(set(self.fields) - set(COLLECTION_FIELDS))
             if unknown:
                 raise UsageError(f"collection {source} has title and text, no {', '.join(unknown)}")
-            self._collection = load_collection(source)
+            if docid_field is not None or delimiter != DELIMITER:
+                option = "--delimiter" if docid_field is None else "--docid-field"
+                raise UsageError(f"{option} is for files of documents, and {source} is a collection; leave it out")
 
     def __iter__(self) -> Iterator[CorpusDocument]:
         shard_id, shard_num = self._shard
@@ -72,39 +87,41 @@ class Corpus:
         yield from islice(self._all(), shard_id * size, stop)
 
     def _all(self) -> Iterator[CorpusDocument]:
-        if self.is_collection:
-            for doc_id, title, text in self._collection.documents():
-                values = {"title": title, "text": text}
-                yield CorpusDocument(doc_id, tuple(values[name] for name in self.fields))
+        if self._taken_apart and isinstance(self._collection, DocumentFiles):
+            yield from without_repeats(self._rows)
             return
-        seen = UniqueIds()
-        for place, document in self._read_files():
-            if not seen.add(document.doc_id):
-                # Two ids may share a hash, so what was read before is looked through.
-                first = next(there for there, other in self._read_files() if other.doc_id == document.doc_id)
-                if first != place:
-                    raise IaaRetrievalError(f"{place}: document {document.doc_id} is there twice, first in {first}")
+        for document in self._documents():
+            title, text = _outer_stripped(document)
+            values = {"title": title, "text": text}
+            yield CorpusDocument(document.doc_id, tuple(values[name] for name in self.fields))
+
+    def _documents(self) -> Iterator[Document]:
+        if not isinstance(self._collection, DocumentFiles):
+            yield from self._collection.documents()
+            return
+        for document in read_documents(self._collection.files, self._docid_field):
+            if document.title and self.announce_titles:
+                self.announce_titles = False
+                LOG.info(
+                    "%s: titles are encoded with the texts; input --fields text leaves them out, like pyserini.encode",
+                    self.source,
+                )
             yield document
 
-    def _read_files(self) -> Iterator[tuple[str, CorpusDocument]]:
-        for file in self._files or []:
-            for place, record in read_json_lines(file):
-                yield place, self._parse(record, place)
+    def _rows(self) -> Iterator[tuple[str, str, CorpusDocument]]:
+        assert isinstance(self._collection, DocumentFiles)
+        for file in self._collection.files:
+            for place, record in read_records(file):
+                doc_id = document_id(record, place, self._docid_field)
+                yield place, doc_id, CorpusDocument(doc_id, self._fields_of(record, place))
 
-    def _parse(self, record: dict[str, Any], place: str) -> CorpusDocument:
-        names = (self._docid_field,) if self._docid_field else ("id", "_id", "docid")
-        doc_id = next((record[name] for name in names if record.get(name) is not None), None)
-        if doc_id is None:
-            raise IaaRetrievalError(f"{place}: no document id (looked for {', '.join(names)})")
-        return CorpusDocument(check_id(str(doc_id), place), self._fields_of(record, place))
-
-    def _fields_of(self, record: dict[str, Any], place: str) -> tuple[str, ...]:
+    def _fields_of(self, record: Record, place: str) -> tuple[str, ...]:
         if all(name in record for name in self.fields):
-            return tuple(str(record[name] or "").strip() for name in self.fields)
-        contents = record.get("contents")
-        if not isinstance(contents, str):
+            return tuple(optional_text(record, name, place).strip() for name in self.fields)
+        if "contents" not in record:
             missing = ", ".join(name for name in self.fields if name not in record)
-            raise IaaRetrievalError(f"{place}: neither {missing} nor contents is there; name the fields with --fields")
+            raise IaaRetrievalError(f"{place} has no {missing}, and no contents to find the fields in; see --fields")
+        contents = optional_text(record, "contents", place)
         # One delimiter too many at the end is a common slip that Pyserini forgives too.
         if contents.count(self._delimiter) == len(self.fields) and contents.endswith(self._delimiter):
             contents = contents[: -len(self._delimiter)]
@@ -117,12 +134,7 @@ class Corpus:
         return tuple(value.strip(" ") for value in values)
 
 
-def _is_beir_directory(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-
-
-def _files_of(path: Path) -> list[Path]:
-    files = [path] if path.is_file() else sorted(child for child in path.iterdir() if child.is_file())
-    if not files:
-        raise IaaRetrievalError(f"{path} holds no file to encode")
-    return files
+def _outer_stripped(document: Document) -> tuple[str, str]:
+    """Title and text that, joined by one space, are ``document.contents``."""
+    title = document.title.lstrip()
+    return (title, document.text.rstrip()) if title else ("", document.text.strip())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from iaa_retrieval.collections.lines import clean_text
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
@@ -140,8 +141,8 @@ def stored_text(raw: str | None, contents: str | None, doc_id: str) -> str:
     try:
         record = json.loads(raw or "")
     except ValueError:
-        return str(raw or contents)
+        return clean_text(str(raw or contents))
     if not isinstance(record, dict):
-        return str(raw)
+        return clean_text(str(raw))
     parts = [record["contents"]] if "contents" in record else [record.get("title"), record.get("text")]
-    return " ".join(str(part) for part in parts if part) or str(raw)
+    return clean_text(" ".join(str(part) for part in parts if part) or str(raw))

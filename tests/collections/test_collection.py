@@ -71,6 +71,17 @@ def test_without_a_split(beir: Path) -> None:
     assert load_collection(str(beir)).name == f"{beir}:train"
 
 
+def test_a_collection_says_its_split_and_whether_anybody_named_it(beir: Path) -> None:
+    assert (load_collection(str(beir)).split, load_collection(str(beir)).split_was_chosen) == (None, False)
+    (beir / "qrels" / "train.tsv").unlink()
+    chosen, named = load_collection(str(beir)), load_collection(f"{beir}:test")
+    assert (chosen.split, chosen.split_was_chosen) == ("test", True)
+    assert (named.split, named.split_was_chosen) == ("test", False)
+    assert load_collection(str(beir), "test").split_was_chosen is False
+    assert [load_collection(name).split for name in ("embedded", "embedded:dev")] == [None, "dev"]
+    assert load_collection(str(beir / "corpus.jsonl")).split is None
+
+
 def test_unknown_split_names_the_others(beir: Path) -> None:
     with pytest.raises(UsageError, match="no split 'dev'; available: test, train"):
         load_collection(str(beir), "dev")
@@ -95,7 +106,7 @@ def test_documents_are_streamed(beir: Path) -> None:
 
 @pytest.mark.parametrize(("line", "message"), [
     ('{"_id": "d1", "text": "again"}', r"corpus\.jsonl:4: document id 'd1' occurs twice"),
-    ('{"title": "t", "text": "x"}', r"corpus\.jsonl:4 has no id \(looked for _id, id, docid\)"),
+    ('{"title": "t", "text": "x"}', r"corpus\.jsonl:4 has no id \(looked for id, _id, docid\)"),
     ('{"_id": "", "text": "x"}', r"corpus\.jsonl:4: '_id' must be a non-empty string"),
     ('{"_id": "d 4", "text": "x"}', r"corpus\.jsonl:4: 'd 4' is empty or has white space"),
     ('{"_id": "d4", "title": "t"}', r"corpus\.jsonl:4 has no text"),
@@ -118,7 +129,26 @@ def test_damaged_encodings_and_archives_are_named(tmp_path: Path) -> None:
         load_collection(str(tmp_path / "cut.tsv.gz")).document_count()
 
 
-def test_judged_query_must_exist(beir: Path) -> None:
+def test_a_judgment_of_a_query_that_is_missing_is_kept(beir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (beir / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq7\td1\t1\nq2\td9\t1\n")
+    for _ in range(2):
+        collection = load_collection(str(beir), "train")
+        assert collection.qrels() == {"q7": {"d1": 1}, "q2": {"d9": 1}}
+        assert collection.queries() == [Query("q2", "query 2")]
+    assert len(caplog.messages) == 1
+    assert "train.tsv: 1 of 2 judged queries are not in" in caplog.text and "'q7'" in caplog.text
+
+
+def test_judgments_in_json_lines_are_a_split(beir: Path) -> None:
+    judgment = '{"query-id": "q1", "corpus-id": "d1", "score": 1.0}\n'
+    (beir / "qrels" / "dev.jsonl.gz").write_bytes(gzip.compress(judgment.encode()))
+    (beir / "qrels" / "train.jsonl").write_text(judgment)  # BEIR's own counts
+    assert load_collection(str(beir)).splits() == ["dev", "test", "train"]
+    assert load_collection(str(beir), "dev").qrels() == {"q1": {"d1": 1}}
+    assert load_collection(str(beir), "train").qrels() == {"q2": {"d1": 1}, "q1": {"d1": 1}}
+
+
+def test_one_judged_query_must_exist(beir: Path) -> None:
     (beir / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq7\td1\t1\n")
     collection = load_collection(str(beir), "train")
     for read in (collection.queries, collection.qrels):

@@ -55,12 +55,45 @@ def test_a_collection_names_its_queries() -> None:
     ("t.json", "[]", "t.json is not a Pyserini topics file"),
     ("t.json", '{"1": {"text": "a"}}', "t.json, topic '1' has no \"title\""),
     ("t.trec", "<top>\n<num> 1\n</top>\n", "t.trec, topic 1 has no <title>"),
+    ("t.json", '{"1": "a"}', "t.json, topic '1' has no \"title\""),
+    ("t.json", '{"1": {"title": "a"}, "1": {"title": "b"}}', "t.json is not valid JSON: '1' occurs twice"),
+    ("t.jsonl", '{"id": "\\ud83d", "text": "a"}', r"t.jsonl:1: id '\\ud83d' has a character that is not text"),
+    ("t.json", '{"\\ud83d": {"title": "a"}}', r"topic '\\ud83d': id '\\ud83d' has a character that is not text"),
+    ("t.txt", "301 no tab\n", "t.txt:1: expected 2 tab-separated columns"),
     ("t.xml", "", "topics are read from"),
+    ("topics", "301 no tab\n", "topics are read from .tsv, .txt, .jsonl, .json, .trec, .xml files"),
 ])  # fmt: skip
 def test_bad_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(IaaRetrievalError, match=message):
         read_topics(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.json.gz", "t.txt", "t"])
+@pytest.mark.parametrize("text", [
+    '\ufeff{"1": {"title": "what is wi-fi"},\n "2": {"title": "café au lait"}}',
+    '{"_id": "1", "text": "what is wi-fi"}\r\n{"_id": "2", "title": "no", "text": "café au lait"}\r\n',
+])  # fmt: skip
+def test_json_topics_are_read_whatever_the_file_is_called(tmp_path: Path, name: str, text: str) -> None:
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert read_topics(tmp_path / name) == QUERIES
+
+
+def test_tab_separated_topics_of_any_name(tmp_path: Path) -> None:
+    (tmp_path / "queries.dev").write_bytes(b"\xef\xbb\xbf1\t<b> & AT&T <5\r\n<2>\t<top>\r\n")
+    assert read_topics(tmp_path / "queries.dev") == [("1", "<b> & AT&T <5"), ("<2>", "<top>")]
+    (tmp_path / "q.tsv").write_text("<urn:1>\tfirst\n")
+    assert read_topics(tmp_path / "q.tsv") == [("<urn:1>", "first")]
+
+
+def test_half_an_emoji_in_a_query_becomes_a_replacement_character(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"_id": "1", "text": "cut \\ud83d"}\n')
+    (tmp_path / "q.json").write_text('{"1": {"title": "cut \\ud83d"}}')
+    (tmp_path / "q.xml").write_text("<top><num>1<title>cut &#xd83d;</top>")
+    for name in ("q.jsonl", "q.json", "q.xml"):
+        assert read_topics(tmp_path / name) == [("1", "cut \ufffd")]
+        write_topics(tmp_path / "written.json", read_topics(tmp_path / name))
 
 
 def test_a_missing_file_is_not_looked_for_elsewhere(tmp_path: Path) -> None:

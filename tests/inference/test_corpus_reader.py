@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from checkpoints import DOCUMENTS, write_collection
 
+from iaa_retrieval.collections.collection import load_collection
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.corpus_reader import Corpus
 
 CORPORA: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
-    ({}, [{"id": "a", "contents": "water"}, {"id": 7, "contents": " land "}, {"docid": "c", "text": " hand "}]),
+    (
+        {"fields": ["text"]},
+        [{"id": "a", "contents": "water"}, {"id": 7, "contents": " land "}, {"_id": "c", "text": " h "}],
+    ),
     (
         {"fields": ["title", "text"]},
         [{"_id": "a", "title": " one ", "text": "two"}, {"id": "b", "contents": "one\ntwo\n"}],
@@ -22,7 +26,7 @@ CORPORA: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
     ({"fields": ["title", "text"]}, [{"id": "a", "contents": "one \n two"}, {"id": "b", "contents": "only a title\n"}]),
     ({"fields": ["text", "title"], "delimiter": "##"}, [{"id": "a", "contents": "text## title##"}]),
     ({"fields": ["url", "text"], "delimiter": "\t"}, [{"id": "a", "contents": "there\there"}]),
-    ({"docid_field": "key"}, [{"id": "no", "key": "yes", "contents": "water"}]),
+    ({"fields": ["text"], "docid_field": "key"}, [{"id": "no", "key": "yes", "contents": "water"}]),
 ]
 
 
@@ -73,7 +77,7 @@ def test_a_directory_is_read_file_by_file_in_order(tmp_path: Path):
 def test_gzip_and_a_byte_order_mark_are_read(tmp_path: Path):
     with gzip.open(tmp_path / "corpus.jsonl.gz", "wt", encoding="utf-8-sig") as stream:
         stream.write('{"id": "a", "contents": "wäter"}\n\n')
-    assert read(tmp_path / "corpus.jsonl.gz") == [("a", ("wäter",))]
+    assert read(tmp_path / "corpus.jsonl.gz") == [("a", ("", "wäter"))]
 
 
 def test_a_collection_is_title_and_text(tmp_path: Path):
@@ -95,26 +99,47 @@ GOOD = {"id": "a", "contents": "water"}
     (
         ("{", "not valid JSON"),
         ('["a"]', "not a JSON object"),
-        ({"contents": "water"}, r"no document id \(looked for id, _id, docid\)"),
-        ({"id": None, "contents": "water"}, "no document id"),
-        ({"id": "", "contents": "water"}, "is empty or has white space"),
+        ({"contents": "water"}, r"has no id \(looked for id, _id, docid\)"),
+        ({"id": None, "contents": "water"}, "has no id"),
+        ({"id": "", "contents": "water"}, "'id' must be a non-empty string"),
         ({"id": "a\nb", "contents": "water"}, "is empty or has white space"),
-        ({"id": "a", "contents": "water"}, "document a is there twice"),
-        ({"id": "b", "title": "water"}, "neither text nor contents is there; name the fields with --fields"),
-        ({"id": "b", "contents": "one\ntwo\nthree"}, r"contents has 3 fields, but 1 were named \(text\)"),
+        ({"id": "a", "contents": "water"}, r"document id 'a' occurs twice, first in .*corpus.jsonl:1"),
+        ({"id": "b", "title": "water"}, r"has no text \(looked for text, contents\)"),
+        ({"id": "b", "text": 5}, "'text' must be text, not int"),
+        ({"id": 1.5, "text": "water"}, "'id' must be a non-empty string, not 1.5"),
+        ({"id": True, "text": "water"}, "'id' must be a non-empty string, not True"),
+        ({"id": ["b"], "text": "water"}, "'id' must be a non-empty string"),
     ),
 )
-def test_a_bad_line_is_named(line: object, message: str, tmp_path: Path):
+def test_a_bad_line_is_named_as_every_verb_names_it(line: object, message: str, tmp_path: Path):
     path = write(tmp_path / "corpus.jsonl", GOOD, "", line)
     with pytest.raises(IaaRetrievalError, match=message) as error:
         read(path)
+    assert f"{path}:3" in str(error.value)
+    with pytest.raises(IaaRetrievalError) as others:
+        list(load_collection(str(path)).documents())
+    assert str(others.value) == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    (
+        ({"id": "b", "contents": "one\ntwo\nthree"}, r"contents has 3 fields, but 1 were named \(text\)"),
+        ({"id": "b", "title": "water"}, "has no text, and no contents to find the fields in; see --fields"),
+        ({"id": "b", "text": ["water"]}, "'text' must be text, not list"),
+    ),
+)
+def test_a_line_without_the_fields_that_were_asked_for_is_named(line: object, message: str, tmp_path: Path):
+    path = write(tmp_path / "corpus.jsonl", GOOD, "", line)
+    with pytest.raises(IaaRetrievalError, match=message) as error:
+        read(path, fields=["text"])
     assert f"{path}:3" in str(error.value)
 
 
 def test_an_id_in_two_files_is_refused(tmp_path: Path):
     for name in "ab":
         write(tmp_path / name, GOOD)
-    with pytest.raises(IaaRetrievalError, match=r"b:1: document a is there twice"):
+    with pytest.raises(IaaRetrievalError, match=r"b:1: document id 'a' occurs twice, first in .*a:1"):
         read(tmp_path)
 
 
@@ -135,5 +160,7 @@ def test_options_that_cannot_be_meant(tmp_path: Path):
     with pytest.raises(IaaRetrievalError, match=r"missing\.jsonl"):
         Corpus(str(tmp_path / "missing.jsonl"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(IaaRetrievalError, match="holds no file to encode"):
+    with pytest.raises(
+        IaaRetrievalError, match=r"holds no file of documents: documents are read from \.jsonl or \.tsv"
+    ):
         Corpus(str(tmp_path / "empty"))
