@@ -14,9 +14,14 @@ class Collection(ABC):
 
     Attributes:
         name: what :func:`.collection.load_collection` was asked for; it can be given to it again.
+        split: whose queries and judgments are meant, such as ``train``; None without a split (all queries, or a
+            collection that has no splits).
+        split_was_chosen: nobody named ``split``: it is the only one that the collection has.
     """
 
     name: str
+    split: str | None = None
+    split_was_chosen: bool = False
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:

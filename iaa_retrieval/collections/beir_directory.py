@@ -26,11 +26,12 @@ class BeirDirectory(Collection):
             for path in sorted(directory.glob("qrels/*"))
             if path.name.endswith((".tsv", ".tsv.gz"))
         }
-        if split is None and len(self._qrels_files) == 1:
+        self.split_was_chosen = split is None and len(self._qrels_files) == 1
+        if self.split_was_chosen:
             split = next(iter(self._qrels_files))
         if split is not None and split not in self._qrels_files:
             raise UsageError(f"{directory} has no split {split!r}; {self._available()}")
-        self._split = split
+        self.split = split
         self.name = f"{directory}:{split}" if split else str(directory)
 
     def documents(self) -> Iterator[Document]:
@@ -40,15 +41,15 @@ class BeirDirectory(Collection):
         return self._count
 
     def queries(self) -> list[Query]:
-        if self._split is None:
+        if self.split is None:
             return list(self._all_queries.values())
         judged = self.qrels()
         return [query for query in self._all_queries.values() if query.query_id in judged]
 
     def qrels(self) -> Qrels:
-        if self._split is None:
+        if self.split is None:
             raise UsageError(f"choose a split of {self._directory}; {self._available()}")
-        path = self._qrels_files[self._split]
+        path = self._qrels_files[self.split]
         qrels = read_qrels_file(path)
         for query_id in qrels:
             if query_id not in self._all_queries:

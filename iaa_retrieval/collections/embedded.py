@@ -34,7 +34,7 @@ class EmbeddedCollection(Collection):
     def __init__(self, split: str | None) -> None:
         if split is not None and split not in SPLITS:
             raise UsageError(f"embedded has no split {split!r}; available: {', '.join(SPLITS)}")
-        self._split = split
+        self.split = split
         self.name = f"embedded:{split}" if split else "embedded"
 
     def documents(self) -> Iterator[Document]:
@@ -44,12 +44,12 @@ class EmbeddedCollection(Collection):
         return len(build_pairs())
 
     def queries(self) -> list[Query]:
-        return [pair.query for pair in build_pairs() if self._split in (None, pair.split)]
+        return [pair.query for pair in build_pairs() if self.split in (None, pair.split)]
 
     def qrels(self) -> Qrels:
-        if self._split is None:
+        if self.split is None:
             raise UsageError(f"choose a split of embedded; available: {', '.join(SPLITS)}")
-        return _qrels_of(self._split)
+        return _qrels_of(self.split)
 
     def splits(self) -> list[str]:
         return list(SPLITS)

@@ -23,6 +23,7 @@ class IrDatasetsCollection(Collection):
 
     def __init__(self, dataset_id: str, split: str | None) -> None:
         self.name = _resolve(dataset_id, split)
+        self.split = _split_of(self.name)
         with _one_line_errors(self.name, "open"):
             self._dataset = _library().load(self.name)
 
@@ -95,6 +96,12 @@ def _resolve(dataset_id: str, split: str | None) -> str:
 
 def _parent(dataset_id: str) -> str:
     return dataset_id.rpartition("/")[0]
+
+
+def _split_of(dataset_id: str) -> str | None:
+    """The last part of an id below a collection with documents: ``train`` of ``beir/scifact/train``."""
+    above, _, last = dataset_id.rpartition("/")
+    return last if is_ir_datasets_id(above) and _library().registry[above].has_docs() else None
 
 
 def _splits_of(dataset_id: str) -> list[str]:

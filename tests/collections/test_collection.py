@@ -71,6 +71,17 @@ def test_without_a_split(beir: Path) -> None:
     assert load_collection(str(beir)).name == f"{beir}:train"
 
 
+def test_a_collection_says_its_split_and_whether_anybody_named_it(beir: Path) -> None:
+    assert (load_collection(str(beir)).split, load_collection(str(beir)).split_was_chosen) == (None, False)
+    (beir / "qrels" / "train.tsv").unlink()
+    chosen, named = load_collection(str(beir)), load_collection(f"{beir}:test")
+    assert (chosen.split, chosen.split_was_chosen) == ("test", True)
+    assert (named.split, named.split_was_chosen) == ("test", False)
+    assert load_collection(str(beir), "test").split_was_chosen is False
+    assert [load_collection(name).split for name in ("embedded", "embedded:dev")] == [None, "dev"]
+    assert load_collection(str(beir / "corpus.jsonl")).split is None
+
+
 def test_unknown_split_names_the_others(beir: Path) -> None:
     with pytest.raises(UsageError, match="no split 'dev'; available: test, train"):
         load_collection(str(beir), "dev")

@@ -23,6 +23,8 @@ def test_scifact() -> None:
     assert collection.document_count() == len(list(collection.documents())) == 5183
     assert len(collection.queries()) == len(collection.qrels()) == 809
     assert collection.splits() == load_collection("beir/scifact").splits() == ["test", "train"]
+    assert (collection.split, collection.split_was_chosen) == ("train", False)
+    assert load_collection("beir/scifact").split is None
     assert len(load_collection("beir/scifact").queries()) == 1109
     assert len(read_topics("beir/scifact/test")) == len(read_topics("beir/scifact:test")) == 300
 
