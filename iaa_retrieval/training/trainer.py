@@ -16,7 +16,7 @@ from transformers import Trainer, TrainerCallback
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.tuning.tuners.bitfit import BitFitLayer
 
-# Besides those whose names say it: BitFit's differences, of which transformers recognises those at layer normalisations.
+# What BitFit calls biases; transformers goes by names, and would decay those that are not at a layer normalisation.
 BIASES = re.compile(rf"\.{BitFitLayer.adapter_layer_names[0]}\.")
 TRAINED_FILE = "model.safetensors"  # the name that Trainer looks for when it decides what can be resumed
 
@@ -65,6 +65,13 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
         if not torch.isfinite(loss):
             raise _diverged(f"the loss became {loss.item()} in step {self.state.global_step + 1}")
         return loss
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """One pass over the examples; none when the state that is resumed says that the run had come to its end."""
+        if self.state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """What weight decay acts on: no bias and no layer normalisation, whatever a method calls its biases."""
