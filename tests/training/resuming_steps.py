@@ -1,4 +1,4 @@
-"""Run by torchrun: a whole run, which writes down what it draws, and one that is killed in its second epoch and resumed."""
+"""Run by torchrun: a whole run that writes down what it draws, and one killed in its second epoch and resumed."""
 
 import json
 import sys
