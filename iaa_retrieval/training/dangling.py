@@ -6,6 +6,7 @@ import logging
 from collections.abc import Container
 
 from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.beir_directory import BeirDirectory
 from iaa_retrieval.collections.types import Qrels
 from iaa_retrieval.errors import IaaRetrievalError
 
@@ -39,13 +40,15 @@ def with_their_queries(collection: Collection, qrels: Qrels, use: str) -> tuple[
             f"{collection.name}: {why}, and none of the {len(qrels)} judged queries has a text; "
             "are these judgments of another collection?"
         )
-    if missing or empty:
+    # A directory says itself which queries are missing, whenever its judgments are read.
+    without_text = empty if isinstance(collection, BeirDirectory) else missing + empty
+    if without_text:
         LOG.warning(
             "%s: %d of %d judged queries are missing from its queries or empty (e.g. %s); left out of %s",
             collection.name,
-            len(missing) + len(empty),
+            len(without_text),
             len(qrels),
-            (missing or empty)[0],
+            without_text[0],
             use,
         )
     return {query_id: texts[query_id] for query_id in kept}, kept
