@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import set_seed
 
 from iaa_retrieval.collections.runs import read_run
+from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import require_empty
 from iaa_retrieval.models.precision import choose_device, choose_precision
 from iaa_retrieval.training.across_processes import launched_processes
@@ -51,6 +52,9 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     work = output.absolute().with_name(f".{output.name}.training")
     if options.peft_config is not None:
         new_peft_config(options.peft_config)  # refuses what cannot be meant before anything is loaded
+    processes = launched_processes()
+    if processes > 1 and options.device.startswith("cuda:"):
+        raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
 
@@ -59,7 +63,7 @@ def train_retriever(options: TrainOptions) -> TrainResult:
         options = replace(options, split=collection.split)  # what is recorded, also where nobody had to name it
     run = read_run(options.negatives_run) if options.negatives_run else {}
     data = mine_training_data(options, collection, train_qrels, run, hyper)
-    examples = make_examples(options, data, hyper, launched_processes())
+    examples = make_examples(options, data, hyper, processes)
 
     set_seed(options.seed)
     model, dimensions, counts = new_tuned_model(options, device, precision)
