@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError
@@ -53,10 +53,31 @@ class Collection(ABC):
         """The names of the known splits, sorted."""
 
     def get_documents(self, ids: Iterable[str]) -> dict[str, Document]:
-        """Fetch documents by id, here in one streaming pass that stops at the last one wanted.
+        """Fetch documents by id, in the order of ``ids``.
 
         Raises:
             IaaRetrievalError: an id that the collection does not have.
+        """
+        wanted = list(dict.fromkeys(ids))
+        found = self.find_documents(wanted)
+        self.require_documents(wanted, found)
+        return found
+
+    def require_documents(self, wanted: Sequence[str], found: Container[str]) -> None:
+        """Refuse ids that :meth:`find_documents` did not find.
+
+        Raises:
+            IaaRetrievalError: names the first one.
+        """
+        missing = [doc_id for doc_id in wanted if doc_id not in found]
+        if missing:
+            others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise IaaRetrievalError(f"document {missing[0]!r}{others} is not in collection {self.name}")
+
+    def find_documents(self, ids: Iterable[str]) -> dict[str, Document]:
+        """Those of the documents that the collection has, in the order of ``ids``.
+
+        Here in one streaming pass, which stops at the last one wanted.
         """
         wanted = list(dict.fromkeys(ids))
         missing = set(wanted)
@@ -68,12 +89,4 @@ class Collection(ABC):
                     missing.remove(document.doc_id)
                     if not missing:
                         break
-        return self._in_order(wanted, found)
-
-    def _in_order(self, wanted: Sequence[str], found: dict[str, Document]) -> dict[str, Document]:
-        """``found`` in the order of ``wanted``; an id without a document is an error."""
-        missing = [doc_id for doc_id in wanted if doc_id not in found]
-        if missing:
-            others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise IaaRetrievalError(f"document {missing[0]!r}{others} is not in collection {self.name}")
-        return {doc_id: found[doc_id] for doc_id in wanted}
+        return {doc_id: found[doc_id] for doc_id in wanted if doc_id in found}

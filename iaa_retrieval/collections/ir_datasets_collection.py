@@ -60,12 +60,12 @@ class IrDatasetsCollection(Collection):
     def splits(self) -> list[str]:
         return _splits_of(self.name) or _splits_of(_parent(self.name))
 
-    def get_documents(self, ids: Iterable[str]) -> dict[str, Document]:
+    def find_documents(self, ids: Iterable[str]) -> dict[str, Document]:
         wanted = list(dict.fromkeys(ids))
         self._require(self._dataset.has_docs(), "documents")
         with _one_line_errors(self.name, "look up documents of"):
             records = self._dataset.docs_store().get_many(wanted)
-        return self._in_order(wanted, {doc_id: self._to_document(record) for doc_id, record in records.items()})
+        return {doc_id: self._to_document(records[doc_id]) for doc_id in wanted if doc_id in records}
 
     def _to_document(self, record: Any) -> Document:
         doc_id = check_characters(record.doc_id, self.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import distributed
 
@@ -9,6 +11,11 @@ from torch import distributed
 def process_count() -> int:
     """Processes that train together; 1 without a distributed run."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def launched_processes() -> int:
+    """Processes that torchrun started, known before they have found each other; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def gather_rows(own: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,8 @@ class BiEncoderCollator:
     """Token ids of the queries and of all their passages, and what is known about which belong together.
 
     ``positive_index`` [batch] is each query's positive's row among the passages. ``passage_keys`` [passages] and
-    ``relevant_keys`` [batch, most relevant documents] number documents, the same in every batch.
+    ``relevant_keys`` [batch, most relevant documents] number documents, the same in every batch; a document that is
+    the query itself is listed with those relevant to it, for it is no negative of it either.
     """
 
     def __init__(self, bi_encoder: BiEncoder, data: TrainingData, document_max_length: int) -> None:
@@ -42,7 +43,7 @@ class BiEncoderCollator:
         passage_rows = tokenize_texts(tokenizer, passages, passage_length)
         query_ids, query_mask = pad(query_rows, pad_id, cpu, query_length)
         passage_ids, passage_mask = pad(passage_rows, pad_id, cpu, passage_length)
-        relevant = [[self._keys[d] for d in self._data.positives[example.query_id]] for example in examples]
+        relevant = [self._no_negatives_of(example.query_id) for example in examples]
         width = max(map(len, relevant))
         batch = {
             "query_ids": query_ids,
@@ -55,6 +56,11 @@ class BiEncoderCollator:
         }
         return {**batch, **_teacher_scores(self._data, examples)}
 
+    def _no_negatives_of(self, query_id: str) -> list[int]:
+        positives = self._data.positives[query_id]
+        itself = [query_id] if query_id in self._keys and query_id not in positives else []
+        return [self._keys[doc_id] for doc_id in (*positives, *itself)]
+
 
 class CrossEncoderCollator:
     """Token ids of each query with its positive, then with its negatives."""
@@ -66,7 +72,7 @@ class CrossEncoderCollator:
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         config = self._model.config
-        # Every group is cut to the shortest, which only differs where a collection has too few negatives.
+        # Every group is cut to the shortest, which only differs where a run has too few negatives to draw from.
         size = min(len(example.passage_ids) for example in examples)
         pairs = [
             (query, passage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from typing import NamedTuple
 from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.training.dangling import TRAINING, with_their_documents, with_their_queries
+
+LOG = logging.getLogger("iaa_retrieval")
 
 
 class Example(NamedTuple):
@@ -53,41 +57,47 @@ class TrainingData:
 def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[str, Sequence[str]]) -> TrainingData:
     """Gather the texts that training on ``qrels`` with ``negatives`` needs.
 
+    Judged queries and relevant documents without a text are left out, and one warning for each says how many.
+
     Raises:
-        IaaRetrievalError: no query has a relevant document with text, a judged query or document is missing from
-            the collection, a negative is judged relevant, or a query is empty. Empty documents are left out.
+        IaaRetrievalError: no query has a relevant document with text, a negative is judged relevant, or the collection
+            does not have a negative.
     """
-    positives = {
-        query_id: sorted(doc_id for doc_id, grade in grades.items() if grade > 0) for query_id, grades in qrels.items()
-    }
-    positives = {query_id: doc_ids for query_id, doc_ids in sorted(positives.items()) if doc_ids}
-    if not positives:
+    relevant = {q: {d: grade for d, grade in grades.items() if grade > 0} for q, grades in sorted(qrels.items())}
+    relevant = {query_id: grades for query_id, grades in relevant.items() if grades}
+    if not relevant:
         raise IaaRetrievalError(f"{collection.name}: no query has a relevant document to train on")
-    queries = {query.query_id: query.text for query in collection.queries() if query.query_id in positives}
-    for query_id in positives:
-        if query_id not in queries:
-            raise IaaRetrievalError(
-                f"{collection.name}: its qrels judge query {query_id}, which its queries do not have"
-            )
-        if not queries[query_id].strip():
-            raise IaaRetrievalError(f"{collection.name}: query {query_id} is empty")
-        clash = set(positives[query_id]) & set(negatives.get(query_id, ()))
+    queries, relevant = with_their_queries(collection, relevant, TRAINING)
+    for query_id, grades in relevant.items():
+        clash = set(grades) & set(negatives.get(query_id, ()))
         if clash:
             raise IaaRetrievalError(
                 f"document {min(clash)} is both relevant to query {query_id} and listed as its negative"
             )
-    chosen = {query_id: list(negatives.get(query_id, ())) for query_id in positives}
-    wanted = {doc_id for ids in (*positives.values(), *chosen.values()) for doc_id in ids}
-    passages = {doc_id: document.contents for doc_id, document in collection.get_documents(sorted(wanted)).items()}
+    chosen = {query_id: list(negatives.get(query_id, ())) for query_id in relevant}
+    judged = {doc_id for grades in relevant.values() for doc_id in grades}
+    mined = {doc_id for ids in chosen.values() for doc_id in ids}
+    found = collection.find_documents(sorted(judged | mined))
+    collection.require_documents(sorted(mined), found)
+    relevant = with_their_documents(collection, relevant, found, TRAINING)
+    passages = {doc_id: document.contents for doc_id, document in found.items()}
     empty = {doc_id for doc_id, text in passages.items() if not text}
-    positives = {q: kept for q, ids in positives.items() if (kept := [d for d in ids if d not in empty])}
+    positives = {q: kept for q, grades in relevant.items() if (kept := [d for d in sorted(grades) if d not in empty])}
     if not positives:
         raise IaaRetrievalError(f"{collection.name}: every relevant document is empty")
+    if judged & empty:
+        LOG.warning(
+            "%s: %d relevant documents are empty (e.g. %s); left out of %s",
+            collection.name,
+            len(judged & empty),
+            min(judged & empty),
+            TRAINING,
+        )
     return TrainingData(
-        queries,
+        {query_id: queries[query_id] for query_id in relevant},
         passages,
         positives,
-        {query_id: [d for d in ids if d not in empty] for query_id, ids in chosen.items()},
+        {query_id: [d for d in ids if d not in empty] for query_id, ids in chosen.items() if query_id in relevant},
     )
 
 
@@ -95,40 +105,78 @@ class ExampleDataset:
     """A map-style dataset: one example per (query, relevant passage), negatives drawn anew each epoch.
 
     With a teacher, every passage of an example must have a teacher's score: a relevant passage without one, or of a
-    query with too few scored negatives, makes no example.
+    query with too few scored negatives, makes no example. One warning says how many make none.
 
     What is drawn depends on the seed, the epoch and the position only, so a resumed run sees what an
     uninterrupted one sees.
+
+    Args:
+        needs_negatives: a query for which there is no negative at all makes no example, for a loss that compares a
+            positive with its own negatives only.
+
+    Raises:
+        IaaRetrievalError: there is no example.
     """
 
-    def __init__(self, data: TrainingData, negatives_per_query: int, seed: int) -> None:
+    def __init__(
+        self, data: TrainingData, negatives_per_query: int, seed: int, *, needs_negatives: bool = False
+    ) -> None:
         self.data = data
         self._count = negatives_per_query
         self._seed = seed
         self._epoch = 0
-        self._pairs = [
-            (query_id, doc_id)
-            for query_id, ids in data.positives.items()
-            for doc_id in ids
-            if self._usable(query_id, doc_id)
-        ]
+        self._pool = sorted({doc_id for ids in data.negatives.values() for doc_id in ids})
+        self._pooled = frozenset(self._pool)
+        pairs = [(query_id, doc_id) for query_id, ids in data.positives.items() for doc_id in ids]
+        self._pairs = [pair for pair in pairs if self._scored(*pair)]
         if not self._pairs:
             raise IaaRetrievalError(
                 f"the teacher's run scores no query's positive together with {negatives_per_query} of its negatives; "
                 "is it a run of the training queries?"
             )
-        self._pool = sorted({doc_id for ids in data.negatives.values() for doc_id in ids})
+        _warn_of_fewer(pairs, self._pairs, f"lack the teacher's scores of {negatives_per_query} negatives or their own")
+        if needs_negatives:
+            scored = self._pairs
+            self._pairs = [(query_id, doc_id) for query_id, doc_id in scored if self._possible(query_id)]
+            if not self._pairs:
+                raise IaaRetrievalError(
+                    "no training query has a negative to be compared with: every document that the run ranks is "
+                    "relevant; widen --negative-ranks, or give a deeper run"
+                )
+            _warn_of_fewer(scored, self._pairs, "have no negative of their own or to borrow")
+            full = [pair for pair in self._pairs if self._possible(pair[0]) >= negatives_per_query]
+            if len(full) < len(self._pairs):
+                LOG.warning(
+                    "%d of %d training examples have fewer than --negatives-per-query %d negatives; a batch with one "
+                    "of them compares as few for each of its queries",
+                    len(self._pairs) - len(full),
+                    len(self._pairs),
+                    negatives_per_query,
+                )
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def _usable(self, query_id: str, positive: str) -> bool:
+    @property
+    def has_negatives(self) -> bool:
+        """Whether any example has a negative of its own."""
+        return self._count > 0 and bool(self._pool)
+
+    def _scored(self, query_id: str, positive: str) -> bool:
         if not self.data.teacher:
             return True
         return (
             positive in self.data.teacher.get(query_id, ())
             and len(self.data.negatives.get(query_id, ())) >= self._count
         )
+
+    def _no_negatives_of(self, query_id: str) -> set[str]:
+        """What a query must not borrow: its relevant documents, and the one that is the query itself."""
+        return {*self.data.positives[query_id], query_id}
+
+    def _possible(self, query_id: str) -> int:
+        """How many negatives a query can have, its own and borrowed ones."""
+        return len(self._pool) - len(self._pooled & self._no_negatives_of(query_id))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the data loader at the start of each epoch."""
@@ -139,15 +187,25 @@ class ExampleDataset:
         rng = random.Random(f"{self._seed}/{self._epoch}/{index}")
         own = self.data.negatives.get(query_id, [])
         drawn = rng.sample(own, min(self._count, len(own)))
-        relevant = set(self.data.positives[query_id])
         # A query with too few negatives of its own borrows other queries', so that every example is equally long.
-        candidates = (
-            [
-                d
-                for d in rng.sample(self._pool, min(len(self._pool), 4 * self._count + len(relevant)))
-                if d not in relevant and d not in drawn
-            ]
-            if len(drawn) < self._count
-            else []
+        borrowed: list[str] = []
+        if len(drawn) < self._count:
+            unwanted = {*self._no_negatives_of(query_id), *drawn}
+            # Enough of the pool: the query itself can only be drawn in vain where the pool has it.
+            enough = 4 * self._count + len(self.data.positives[query_id]) + (query_id in self._pooled)
+            borrowed = [d for d in rng.sample(self._pool, min(len(self._pool), enough)) if d not in unwanted]
+        return Example(query_id, [positive, *drawn, *borrowed[: self._count - len(drawn)]])
+
+
+def _warn_of_fewer(pairs: Sequence[tuple[str, str]], left: Sequence[tuple[str, str]], why: str) -> None:
+    if len(left) < len(pairs):
+        kept = set(left)
+        query_id, doc_id = next(pair for pair in pairs if pair not in kept)
+        LOG.warning(
+            "%d of %d training examples %s (e.g. query %s with document %s); left out",
+            len(pairs) - len(left),
+            len(pairs),
+            why,
+            query_id,
+            doc_id,
         )
-        return Example(query_id, [positive, *drawn, *candidates[: self._count - len(drawn)]])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.negatives import is_query_itself
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.evaluation.metrics import evaluate, mean, parse_metrics
@@ -17,7 +18,10 @@ from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.training.dangling import DEV, with_their_documents, with_their_queries
 from iaa_retrieval.training.options import DEV_METRICS
+
+DEPTH = 100  # hits of a dev query that are scored
 
 
 def bi_encoder_dev_evaluator(
@@ -34,17 +38,28 @@ def bi_encoder_dev_evaluator(
 
     The corpus is every judged document, the queries' ``distractors`` (their mined negatives, where a run gives
     some) and a random sample up to ``sample_size`` documents. Its scores compare training runs with each other;
-    they are higher than scores over the full collection.
+    they are higher than scores over the full collection. A document that is the query itself is no hit of it.
     """
-    queries = _texts_of(collection, qrels)
-    chosen = {doc_id for grades in qrels.values() for doc_id in grades}
-    chosen |= {doc_id for query_id in queries for doc_id in distractors.get(query_id, ())}
-    others = sorted(document.doc_id for document in collection.documents() if document.doc_id not in chosen)
+    queries, qrels = with_their_queries(collection, qrels, DEV)
+    judged = {doc_id for grades in qrels.values() for doc_id in grades}
+    chosen = judged | {doc_id for query_id in queries for doc_id in distractors.get(query_id, ())}
+    found: set[str] = set()
+    others = []
+    for document in collection.documents():
+        if document.doc_id in chosen:
+            found.add(document.doc_id)
+        else:
+            others.append(document.doc_id)
+    others.sort()
+    qrels = with_their_documents(collection, qrels, found, DEV)
+    queries = {query_id: queries[query_id] for query_id in sorted(qrels)}
+    chosen -= judged - found
     extra = max(0, sample_size - len(chosen))
     chosen |= set(random.Random(seed).sample(others, min(extra, len(others))))
     doc_ids = sorted(chosen)
     documents = collection.get_documents(doc_ids)
     texts = [documents[doc_id].contents for doc_id in doc_ids]
+    place = {doc_id: i for i, doc_id in enumerate(doc_ids)}
     query_ids = list(queries)
 
     def evaluate_dev() -> dict[str, float]:
@@ -53,8 +68,9 @@ def bi_encoder_dev_evaluator(
             scores = encode_queries(bi_encoder, [queries[q] for q in query_ids]) @ vectors.T
         run: Run = {}
         for query_id, row in zip(query_ids, scores, strict=True):
-            top = np.argsort(-row)[:100]
-            run[query_id] = {doc_ids[i]: float(row[i]) for i in top}
+            top = [doc_ids[i] for i in np.argsort(-row)[: DEPTH + 1]]  # one more, if the query itself is among them
+            hits = [doc_id for doc_id in top if not is_query_itself(query_id, doc_id, qrels[query_id])][:DEPTH]
+            run[query_id] = {doc_id: float(row[place[doc_id]]) for doc_id in hits}
         return _mean_scores(qrels, run)
 
     return evaluate_dev
@@ -69,13 +85,17 @@ def cross_encoder_dev_evaluator(
     precision: str,
 ) -> Callable[[], dict[str, float]]:
     """Score dev queries by re-ranking ``candidates``, a first-stage run already cut to the wanted depth."""
-    queries = {query_id: text for query_id, text in _texts_of(collection, qrels).items() if query_id in candidates}
-    if not queries:
+    queries, qrels = with_their_queries(collection, qrels, DEV)
+    qrels = {query_id: grades for query_id, grades in qrels.items() if query_id in candidates}
+    if not qrels:
         raise IaaRetrievalError("the run to re-rank has none of the dev queries; give one that has, with --dev-run")
-    documents = collection.get_documents(sorted({d for query_id in queries for d in candidates[query_id]}))
+    documents = collection.get_documents(sorted({d for query_id in qrels for d in candidates[query_id]}))
+    others = {d for grades in qrels.values() for d in grades if d not in documents}
+    found = {*documents, *collection.find_documents(sorted(others))}
+    judged = with_their_documents(collection, qrels, found, DEV)
+    queries = {query_id: queries[query_id] for query_id in sorted(judged)}
     keys = [(query_id, doc_id) for query_id in queries for doc_id in candidates[query_id]]
     pairs = [(queries[query_id], documents[doc_id].contents) for query_id, doc_id in keys]
-    judged = {query_id: qrels[query_id] for query_id in queries}
 
     def evaluate_dev() -> dict[str, float]:
         with _inference_precision(precision, cross_encoder.device):
@@ -86,16 +106,6 @@ def cross_encoder_dev_evaluator(
         return _mean_scores(judged, run)
 
     return evaluate_dev
-
-
-def _texts_of(collection: Collection, qrels: Qrels) -> dict[str, str]:
-    texts = {query.query_id: query.text for query in collection.queries()}
-    for query_id in qrels:
-        if query_id not in texts:
-            raise IaaRetrievalError(
-                f"{collection.name}: its qrels judge query {query_id}, which its queries do not have"
-            )
-    return {query_id: texts[query_id] for query_id in sorted(qrels)}
 
 
 def _mean_scores(qrels: Qrels, run: Run) -> dict[str, float]:

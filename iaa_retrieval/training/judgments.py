@@ -6,43 +6,55 @@ import logging
 from dataclasses import replace
 
 from iaa_retrieval.collections.base import Collection
-from iaa_retrieval.collections.collection import load_collection
 from iaa_retrieval.collections.holdout import hold_out
 from iaa_retrieval.collections.negatives import mine_negatives
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.training.data import TrainingData, load_training_data
+from iaa_retrieval.training.dangling import DEV, TRAINING, with_their_queries
+from iaa_retrieval.training.data import ExampleDataset, TrainingData, load_training_data
 from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.splits import dev_collection, training_collection
 
 LOG = logging.getLogger("iaa_retrieval")
 
 
 def load_judgments(options: TrainOptions) -> tuple[Collection, Qrels, Qrels]:
-    """The collection, the training judgments and the dev judgments (empty without dev queries)."""
-    collection = load_collection(options.collection, options.split)
-    try:
-        train = collection.qrels()
-    except UsageError:
-        # No split was named and there are several: the one that is called train is meant.
-        if options.split is not None or "train" not in collection.splits():
-            raise
-        collection = load_collection(options.collection, "train")
-        train = collection.qrels()
+    """The collection, the training judgments and the dev judgments (empty without dev queries).
+
+    Queries that the collection does not have are left out of both.
+    """
+    collection = training_collection(options.collection, options.split)
+    texts, train = with_their_queries(collection, collection.qrels(), TRAINING)
     if options.dev_fraction:
         train, dev = hold_out(train, options.dev_fraction, options.seed)
     elif options.dev_split:
-        dev = load_collection(options.collection, options.dev_split).qrels()
+        dev_half = dev_collection(options.collection, options.dev_split)
+        dev_texts, dev = with_their_queries(dev_half, dev_half.qrels(), DEV)
         clash = set(train) & set(dev)
         if clash:
             raise UsageError(
                 f"dev split {options.dev_split} shares {len(clash)} queries with the training split (e.g. {min(clash)})"
             )
+        _warn_of_shared_texts({texts[query_id] for query_id in train}, dev_texts, options.dev_split)
     else:
         dev = {}
     train = {query_id: train[query_id] for query_id in sample_ids(train, options.train_queries, options.seed)}
     return collection, train, dev
+
+
+def _warn_of_shared_texts(train: set[str], dev: dict[str, str], split: str) -> None:
+    """Warn of dev queries that are training queries under another id."""
+    shared = [query_id for query_id, text in dev.items() if text in train]
+    if shared:
+        LOG.warning(
+            "%d of %d queries of dev split %s have the text of a training query (e.g. %s): dev scores will be too high",
+            len(shared),
+            len(dev),
+            split,
+            shared[0],
+        )
 
 
 def mine_training_data(
@@ -82,3 +94,32 @@ def mine_training_data(
         len(qrels),
     )
     return replace(load_training_data(collection, qrels, scored), teacher=teacher)
+
+
+def make_examples(
+    options: TrainOptions, data: TrainingData, hyper: ResolvedHyperparameters, processes: int
+) -> ExampleDataset:
+    """The examples of a run, of which there must be enough for a step of all ``processes``.
+
+    Raises:
+        UsageError: there are not, or a bi-encoder would have nothing to compare a positive with.
+        IaaRetrievalError: there is no example at all.
+    """
+    examples = ExampleDataset(
+        data, hyper.negatives_per_query, options.seed, needs_negatives=options.kind == "cross-encoder"
+    )
+    count, batch_size = len(examples), hyper.batch_size
+    if processes > 1 and count < processes * batch_size:
+        fitting = f"--batch-size {count // processes} or" if count >= processes else "other data or"
+        raise UsageError(
+            f"{count} training examples are too few for {processes} processes with --batch-size {batch_size}, which "
+            f"take {processes * batch_size} in a step; use {fitting} fewer processes"
+        )
+    if count < batch_size:
+        LOG.warning("%d training examples are fewer than --batch-size %d: each step takes all", count, batch_size)
+    if options.kind == "bi-encoder" and processes * min(count, batch_size) == 1 and not examples.has_negatives:
+        raise UsageError(
+            "a bi-encoder learns by comparing a query's positive with other documents, and a step would have none: "
+            f"there are {count} training examples, --batch-size is {batch_size} and no --negatives are given"
+        )
+    return examples

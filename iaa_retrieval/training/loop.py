@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import torch
 from torch import nn
 from transformers import EarlyStoppingCallback, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback
+from transformers.training_args import ParallelMode
 
 from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.negatives import is_query_itself
 from iaa_retrieval.collections.runs import rank, read_run
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
@@ -23,7 +25,7 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
-from iaa_retrieval.training.data import ExampleDataset, TrainingData
+from iaa_retrieval.training.data import ExampleDataset
 from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
 from iaa_retrieval.training.losses import Distillation
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
@@ -64,12 +66,12 @@ def make_trainer(
     options: TrainOptions,
     hyper: ResolvedHyperparameters,
     model: BiEncoder | CrossEncoder,
-    data: TrainingData,
+    dataset: ExampleDataset,
     work: Path,
     precision: str,
     evaluate_dev: Callable[[], dict[str, float]] | None,
 ) -> RetrievalTrainer:
-    """The trainer of one run, which keeps its checkpoints in ``work``."""
+    """The trainer of one run on ``dataset``, which keeps its checkpoints in ``work``."""
     length = options.train_max_length or model.config.document_max_length
     distillation = None
     if hyper.distillation and hyper.distillation_weight and hyper.teacher_temperature:
@@ -78,12 +80,11 @@ def make_trainer(
     if isinstance(model, BiEncoder):
         objective, collator = (
             BiEncoderObjective(model, options.temperature, distillation, options.grad_cache),
-            BiEncoderCollator(model, data, length),
+            BiEncoderCollator(model, dataset.data, length),
         )
     else:
         objective = CrossEncoderObjective(model, options.loss, distillation, options.grad_cache)
-        collator = CrossEncoderCollator(model, data, length)  # type: ignore[assignment]
-    dataset = ExampleDataset(data, hyper.negatives_per_query, options.seed)
+        collator = CrossEncoderCollator(model, dataset.data, length)  # type: ignore[assignment]
     interval = {"steps": options.eval_steps} if options.eval_steps else {}
     strategy = "steps" if options.eval_steps else "epoch"
     arguments = TrainingArguments(
@@ -122,6 +123,8 @@ def make_trainer(
     )
     # One process trains on one device (several: torchrun); DataParallel would part a batch's queries and passages.
     arguments._n_gpu = min(arguments.n_gpu, 1)
+    if arguments.parallel_mode is ParallelMode.NOT_PARALLEL:
+        _use_device(arguments, torch.device(model.device))
     trainer = RetrievalTrainer(
         model=objective,
         args=arguments,
@@ -134,6 +137,13 @@ def make_trainer(
     if options.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
     return trainer
+
+
+def _use_device(arguments: TrainingArguments, device: torch.device) -> None:
+    """Train on ``device``: transformers takes the first GPU whichever was asked for, and makes it the current one."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # which accelerate moves the batches to
+        arguments.__dict__["_setup_devices"] = device  # what its property of that name has found and kept
 
 
 def trackers(names: str) -> list[str]:
@@ -170,5 +180,12 @@ def best_dev_scores(trainer: RetrievalTrainer) -> dict[str, float]:
     return {name: float(best[f"eval_{name}"]) for name in DEV_METRICS}
 
 
-def _cut(run: Run, queries: Mapping[str, Any], depth: int) -> Run:
-    return {query_id: dict(rank(run[query_id])[:depth]) for query_id in queries if query_id in run}
+def _cut(run: Run, qrels: Qrels, depth: int) -> Run:
+    """The best hits of the judged queries, of which none is the query itself."""
+    cut: Run = {}
+    for query_id, grades in qrels.items():
+        if query_id in run:
+            hits = rank(run[query_id])
+            others = [hit for hit in hits if not is_query_itself(query_id, hit[0], grades)]
+            cut[query_id] = dict(others[:depth])
+    return cut

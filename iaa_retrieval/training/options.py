@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -160,6 +161,7 @@ class TrainOptions:
             ),
             ("--grad-cache", self.grad_cache, self.grad_cache is None or self.grad_cache > 0),
             ("--epochs", self.epochs, self.epochs > 0 or self.max_steps > 0),
+            ("--max-steps", self.max_steps, self.max_steps == -1 or self.max_steps > 0),
             ("--train-queries", self.train_queries, self.train_queries is None or self.train_queries > 0),
             ("--dev-queries", self.dev_queries, self.dev_queries > 0),
             ("--dev-depth", self.dev_depth, self.dev_depth > 0),
@@ -174,7 +176,7 @@ class TrainOptions:
             ("--negative-ranks", self.negative_ranks, 1 <= self.negative_ranks[0] <= self.negative_ranks[1]),
         ]
         for name, value, fine in checks:
-            if not fine:
+            if not fine or (isinstance(value, float) and not math.isfinite(value)):
                 raise UsageError(f"{name} {value} is out of range")
         meaningless = [f"--{name.replace('_', '-')}" for name in TEACHER_OPTIONS if getattr(self, name) is not None]
         if meaningless and not self.teacher:

@@ -10,14 +10,16 @@ from pathlib import Path
 from transformers import set_seed
 
 from iaa_retrieval.collections.runs import read_run
+from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import require_empty
 from iaa_retrieval.models.precision import choose_device, choose_precision
+from iaa_retrieval.training.across_processes import launched_processes
 from iaa_retrieval.training.adalora import adalora_callbacks
-from iaa_retrieval.training.judgments import load_judgments, mine_training_data
+from iaa_retrieval.training.judgments import load_judgments, make_examples, mine_training_data
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
-from iaa_retrieval.training.trainer import last_checkpoint
+from iaa_retrieval.training.trainer import finite_entries, last_checkpoint, require_finite_weights
 from iaa_retrieval.training.tuned_model import new_tuned_model
 from iaa_retrieval.tuning.peft_configs import new_peft_config
 from iaa_retrieval.versions import library_versions
@@ -58,18 +60,24 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     work = output.absolute().with_name(f".{output.name}.training")
     if options.peft_config is not None:
         new_peft_config(options.peft_config)  # refuses what cannot be meant before anything is loaded
+    processes = launched_processes()
+    if processes > 1 and options.device.startswith("cuda:"):
+        raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
 
     collection, train_qrels, dev_qrels = load_judgments(options)
+    if collection.split is not None:
+        options = replace(options, split=collection.split)  # what is recorded, also where nobody had to name it
     run = read_run(options.negatives_run) if options.negatives_run else {}
     data = mine_training_data(options, collection, train_qrels, run, hyper)
+    examples = make_examples(options, data, hyper, processes)
 
     set_seed(options.seed)
     model, dimensions, counts = new_tuned_model(options, device, precision)
     evaluate_dev = make_dev_evaluator(options, model, collection, dev_qrels, run, precision)
 
-    trainer = make_trainer(options, hyper, model, data, work, precision, evaluate_dev)
+    trainer = make_trainer(options, hyper, model, examples, work, precision, evaluate_dev)
     for callback in adalora_callbacks(model.networks):
         trainer.add_callback(callback)
     with ExitStack() as held:
@@ -79,6 +87,7 @@ def train_retriever(options: TrainOptions) -> TrainResult:
                 held.enter_context(work_in_progress(work, settings, resume=options.resume, overwrite=options.overwrite))
         checkpoint = last_checkpoint(work) if options.resume else None
         seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
+        require_finite_weights(trainer.model)
         dev_scores = best_dev_scores(trainer)
         config = replace(
             model.config,
@@ -92,6 +101,7 @@ def train_retriever(options: TrainOptions) -> TrainResult:
         trainer.accelerator.wait_for_everyone()
         with trainer.args.main_process_first(local=False):
             if trainer.is_world_process_zero():
-                write_checkpoint(output, model, config, options, hyper, trainer.state.log_history, work / "runs")
+                history = finite_entries(trainer.state.log_history)
+                write_checkpoint(output, model, config, options, hyper, history, work / "runs")
                 shutil.rmtree(work, ignore_errors=True)
     return TrainResult(output, counts, dev_scores, float(seconds))

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.tuning.tuners.bitfit import BitFitLayer
+
+# What BitFit calls biases; transformers goes by names, and would decay those that are not at a layer normalisation.
+BIASES = re.compile(rf"\.{BitFitLayer.adapter_layer_names[0]}\.")
 TRAINED_FILE = "model.safetensors"  # the name that Trainer looks for when it decides what can be resumed
+
+
+class EpochCallback(TrainerCallback):  # type: ignore[misc]
+    """Tells the dataset and the samplers which epoch begins: both draw anew in each.
+
+    Accelerate's data loader tells the samplers or the dataset, and below a batch sampler that skips the batches of a
+    resumed epoch or shares them out to several processes it stops early. The batches of an epoch are fetched by an
+    iterator of that epoch, made after this event, so fetching ahead never draws by another epoch's number.
+    """
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Set the epoch, which a resumed run enters in the middle: 1.33 is the epoch of number 1."""
+        epoch = math.floor(state.epoch)
+        loader = kwargs["train_dataloader"]
+        loader.dataset.set_epoch(epoch)
+        sampler = loader.batch_sampler
+        while sampler is not None:
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)
+            sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)
 
 
 class RetrievalTrainer(Trainer):  # type: ignore[misc]
     """Trains an objective module whose forward returns ``{"loss": scalar}``.
+
+    Its dataset has a ``set_epoch``. A loss that is no number any more ends the run.
 
     Args:
         evaluate_dev: called with no argument when an evaluation is due; returns metric -> value.
@@ -24,6 +53,29 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
     def __init__(self, *args: Any, evaluate_dev: Callable[[], dict[str, float]] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._evaluate_dev = evaluate_dev
+        self.add_callback(EpochCallback())
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One step's loss.
+
+        Raises:
+            IaaRetrievalError: it is not finite. The steps after it could only spread that.
+        """
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise _diverged(f"the loss became {loss.item()} in step {self.state.global_step + 1}")
+        return loss
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """One pass over the examples; none when the state that is resumed says that the run had come to its end."""
+        if self.state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """What weight decay acts on: no bias and no layer normalisation, whatever a method calls its biases."""
+        return [name for name in super().get_decay_parameter_names(model) if not BIASES.search(name)]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score the dev queries; logged and used to choose the best checkpoint."""
@@ -44,6 +96,29 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
 
     def _load_best_model(self) -> None:
         load_trained_state(self.model, Path(str(self.state.best_model_checkpoint)))
+
+
+def require_finite_weights(model: nn.Module) -> None:
+    """Refuse trained weights that are not numbers, which a last step leaves whose gradient overflowed.
+
+    Raises:
+        IaaRetrievalError: names the first of them.
+    """
+    for name, tensor in trained_state(model).items():
+        if not torch.isfinite(tensor).all():
+            raise _diverged(f"the trained weights {name} are not finite")
+
+
+def finite_entries(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of a loss history without values that JSON cannot hold, such as an overflowed gradient's norm."""
+    return [
+        {key: value for key, value in entry.items() if not isinstance(value, float) or math.isfinite(value)}
+        for entry in history
+    ]
+
+
+def _diverged(what: str) -> IaaRetrievalError:
+    return IaaRetrievalError(f"{what}, so no checkpoint was made; use a lower --lr, or --precision fp32")
 
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:

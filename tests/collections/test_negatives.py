@@ -34,3 +34,33 @@ def test_margin_is_counted_from_the_best_positive() -> None:
 def test_impossible_arguments(arguments) -> None:
     with pytest.raises(UsageError):
         mine_negatives(RUN, QRELS, **arguments)
+
+
+# q1 is a document too, as in ArguAna; so is q3, which is relevant to itself.
+WITH_QUERIES = {
+    "q1": {"q1": 99.0, "a": 9.0, "pos": 8.0, "b": 7.0, "c": 6.0},
+    "q2": {"q1": 3.0, "q2": 2.0},
+    "q3": {"q3": 5.0, "a": 1.0},
+}
+JUDGED = {"q1": {"pos": 1}, "q2": {"x": 1}, "q3": {"q3": 1}}
+
+
+def test_a_document_that_is_the_query_itself_is_no_negative_unless_it_is_relevant() -> None:
+    negatives, report = mine_negatives(WITH_QUERIES, JUDGED)
+    assert negatives == {"q1": ["a", "b", "c"], "q2": ["q1"], "q3": ["a"]}
+    assert (report.dropped_self, report.dropped_positive, report.kept) == (2, 2, 5)
+    assert "2 that are relevant, 2 that are the query itself and 0 within the margin" in str(report)
+
+
+def test_negatives_are_those_of_a_run_from_which_the_queries_were_removed() -> None:
+    removed = {q: {d: s for d, s in hits.items() if d != q} for q, hits in WITH_QUERIES.items() if q != "q3"}
+    for window in ({}, {"first_rank": 2, "last_rank": 3}, {"per_query": 1}, {"margin": 0.5}):
+        left, _ = mine_negatives(WITH_QUERIES, {**JUDGED, "q3": {}}, **window)
+        right, _ = mine_negatives(removed, JUDGED, **window)
+        assert {q: left[q] for q in removed} == {q: right[q] for q in removed}
+
+
+def test_a_query_that_only_finds_itself_has_no_hit() -> None:
+    negatives, report = mine_negatives({"q1": {"q1": 1.0}}, {"q1": {"a": 1}})
+    assert negatives == {"q1": []}
+    assert (report.queries_without_hits, report.dropped_self) == (1, 1)

@@ -57,6 +57,21 @@ def test_bi_encoder_batch(bi_encoder: BiEncoder) -> None:
     assert "teacher_scores" not in batch
 
 
+def test_a_document_that_is_a_query_is_no_negative_of_that_query_in_the_batch(bi_encoder: BiEncoder) -> None:
+    """In ArguAna queries are documents: q1 is a positive of q2, and q2 one of its own."""
+    data = TrainingData(
+        queries={"q1": "the sound", "q2": "water"},
+        passages={"d1": "sound", "q1": "the sound", "q2": "water", "d4": "first"},
+        positives={"q1": ["d1"], "q2": ["q1", "q2"]},
+        negatives={"q1": ["d4"], "q2": ["d4"]},
+    )
+    batch = BiEncoderCollator(bi_encoder, data, document_max_length=8)(
+        [Example("q1", ["d1", "d4"]), Example("q2", ["q1", "d4"])]
+    )
+    ignore = known_positives(batch["passage_keys"], batch["relevant_keys"], batch["positive_index"])
+    assert ignore.int().tolist() == [[0, 0, 1, 0], [0, 0, 0, 0]]
+
+
 def test_teacher_scores_of_a_querys_own_passages(tiny_backbone: Callable[[str], Path], bi_encoder: BiEncoder) -> None:
     data = replace(DATA, teacher={"q1": {"d1": 3.5, "d2": 1, "d4": -1}, "q2": {"d3": 2, "d4": 0.5}})
     examples = [Example("q2", ["d3", "d4"]), Example("q1", ["d1", "d2"])]

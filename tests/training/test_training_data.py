@@ -69,6 +69,33 @@ def test_data_that_cannot_be_trained_on(qrels: Qrels, negatives: dict[str, list[
         load_training_data(InMemory(), qrels, negatives)
 
 
+def test_judgments_of_what_the_collection_lacks_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    qrels = {"1": {"a": 1, "y": 1, "zero": 0}, "2": {"z": 1}, "3": {"b": 1}, "9": {"c": 1}}
+    data = load_training_data(InMemory(), qrels, {"1": ["d"], "2": ["e"]})
+    assert (data.queries, data.positives, data.negatives) == ({"1": "one"}, {"1": ["a"]}, {"1": ["d"]})
+    assert [record.getMessage() for record in caplog.records] == [
+        "memory: 2 of 4 judged queries are missing from its queries or empty (e.g. 9); left out of training",
+        "memory: 2 of 3 judged documents are not in it (e.g. y of query 1); left out of training",
+    ]
+
+
+def test_relevant_documents_without_text_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    load_training_data(InMemory(), {"1": {"a": 1, "f": 1}}, {})
+    assert "memory: 1 relevant documents are empty (e.g. f); left out of training" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("qrels", "message"),
+    [
+        ({"8": {"a": 1}, "9": {"a": 1}}, "judge query 8, .* none of the 2 judged queries has a text"),
+        ({"1": {"y": 1, "z": 1}, "2": {"z": 1}}, "document 'y' is not in collection memory, nor is any other of its 3"),
+    ],
+)
+def test_judgments_of_another_collection(qrels: Qrels, message: str) -> None:
+    with pytest.raises(IaaRetrievalError, match=f"{message}.*; are these judgments of another collection"):
+        load_training_data(InMemory(), qrels, {})
+
+
 def many(negatives: dict[str, list[str]] | None = None) -> TrainingData:
     """Five queries with two relevant documents and ten negatives each, unless ``negatives`` says otherwise."""
     positives = {f"q{n}": [f"p{n}a", f"p{n}b"] for n in range(5)}
@@ -133,3 +160,42 @@ def test_too_few_documents_to_borrow_and_no_negatives_at_all() -> None:
     assert len(ExampleDataset(many({"q1": ["x"]}), 3, seed=3)[0].passage_ids) == 2
     assert ExampleDataset(many({}), 3, seed=3)[0].passage_ids == ["p0a"]
     assert ExampleDataset(many(), 0, seed=3)[0].passage_ids == ["p0a"]
+
+
+def test_a_document_that_is_the_query_itself_is_never_borrowed() -> None:
+    # Queries 0 and 1 have none of their own and borrow from query 2's, to which query 0's own document belongs.
+    dataset = ExampleDataset(many({"q2": ["q0", "x"], "q3": ["y"]}), 2, seed=3)
+    seen: dict[str, set[str]] = {}
+    for epoch in range(30):
+        dataset.set_epoch(epoch)
+        for example in draws(dataset):
+            assert len(example.passage_ids) == 3
+            seen.setdefault(example.query_id, set()).update(example.passage_ids[1:])
+    assert seen["q0"] == {"x", "y"}
+    assert seen["q1"] == {"q0", "x", "y"}
+
+
+def test_examples_without_a_possible_negative_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    # All that there is to borrow is relevant to query 0.
+    data = many({"q1": ["p0a"]})
+    assert len(ExampleDataset(data, 2, seed=3)) == 10
+    assert caplog.text == ""
+    dataset = ExampleDataset(data, 2, seed=3, needs_negatives=True)
+    assert {example.query_id for example in draws(dataset)} == {"q1", "q2", "q3", "q4"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 of 10 training examples have no negative of their own or to borrow (e.g. query q0 with document p0a); "
+        "left out",
+        "8 of 8 training examples have fewer than --negatives-per-query 2 negatives; a batch with one of them compares "
+        "as few for each of its queries",
+    ]
+    with pytest.raises(IaaRetrievalError, match="no training query has a negative to be compared with"):
+        ExampleDataset(many({}), 2, seed=3, needs_negatives=True)
+
+
+def test_examples_that_the_teacher_does_not_score_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    data = replace(many(), teacher={"q1": {"p1a": 2.0}, "q2": {"p2a": 1.0}})
+    assert len(ExampleDataset(data, 2, seed=3)) == 2
+    assert (
+        "8 of 10 training examples lack the teacher's scores of 2 negatives or their own (e.g. query q0 with document "
+        "p0a); left out" in caplog.text
+    )

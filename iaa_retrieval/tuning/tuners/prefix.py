@@ -6,6 +6,7 @@ real tokens are not shifted, the maximum length stays what it was, and gradient 
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Any, NoReturn
 
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
+from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.tuning.tuners.config import INITIAL_STD, IAAConfig
 from iaa_retrieval.tuning.tuners.tuner_layer import Port, TunerLayer, refuse_merge
 
 PREFIX = "prefix_port"
+CACHE_ARGUMENTS = ("cache", "past_key_values")  # what attentions of transformers call it, since 5.24 and before
 ATTENTIONS = ("eager", "sdpa")  # flash kernels would count a prefix into windows and unpadded lengths
 
 
@@ -25,9 +28,10 @@ class PrefixPort(Port, TunerLayer):
 
     adapter_layer_names = ("iaa_key", "iaa_value")
 
-    def __init__(self, heads: int, adapter_name: str) -> None:
+    def __init__(self, heads: int, adapter_name: str, cache_argument: str | None = None) -> None:
         super().__init__()
         self.heads = heads
+        self.cache_argument = cache_argument
         self.iaa_key = nn.ParameterDict()
         self.iaa_value = nn.ParameterDict()
         self._start(adapter_name)
@@ -68,7 +72,7 @@ class _PrefixCache:
     def __init__(self, port: PrefixPort) -> None:
         self.port = port
 
-    def update(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+    def update(self, key: Tensor, value: Tensor, layer: int, **kwargs: Any) -> tuple[Tensor, Tensor]:
         return self.port.extend(key, value)
 
 
@@ -76,8 +80,24 @@ def _prefix_hook(host: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
     """Hand the prefix over as if it were the cache of earlier tokens."""
     port: Any = host.get_submodule(PREFIX)
     mask = kwargs["attention_mask"] if "attention_mask" in kwargs else args[1]
-    kwargs = {**kwargs, "attention_mask": port.extend_mask(mask), "past_key_values": _PrefixCache(port)}
+    kwargs = {**kwargs, "attention_mask": port.extend_mask(mask), port.cache_argument: _PrefixCache(port)}
     return args[:1], kwargs
+
+
+def cache_argument(attention: nn.Module) -> str:
+    """What a self-attention module calls its argument for the keys and values of earlier tokens.
+
+    Raises:
+        IaaRetrievalError: it has none of the known names; a prefix given under another name would be ignored.
+    """
+    parameters = inspect.signature(attention.forward).parameters
+    found = [name for name in CACHE_ARGUMENTS if name in parameters]
+    if not found or "attention_mask" not in parameters:
+        raise IaaRetrievalError(
+            f"a prefix cannot be put into {type(attention).__name__}: its arguments are {', '.join(parameters)}, and "
+            f"attention_mask with {' or '.join(CACHE_ARGUMENTS)} is needed; install a supported version of transformers"
+        )
+    return found[0]
 
 
 class _PrefixedConfig:
@@ -116,9 +136,12 @@ def install_prefix(attention: Any, route: str, heads: int, adapter_name: str) ->
             function) or "subclass" (the module's class calls the port).
         heads: number of attention heads.
         adapter_name: the adapter that is active in a new port.
+
+    Raises:
+        IaaRetrievalError: the module takes no cache by a name that is known.
     """
     if PREFIX not in attention._modules:
-        port = PrefixPort(heads, adapter_name)
+        port = PrefixPort(heads, adapter_name, cache_argument(attention) if route == "cache" else None)
         if route == "cache":
             port.handles.append(attention.register_forward_pre_hook(_prefix_hook, with_kwargs=True))
         elif route == "interface":
