@@ -21,10 +21,11 @@ from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, atomic_file, begin_work, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
+from iaa_retrieval.inference.cuts import Cuts
 from iaa_retrieval.inference.faiss_index import new_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
-from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
-from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.inference.tokens import tokenize_texts, with_lead, with_prefix
+from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -90,9 +91,15 @@ def encode_corpus(
         new_index(encoder.dimension, encoding.index_factory)  # an unknown one is better noticed now than at the end
     work = output.absolute().with_name(f".{output.name}.encoding")
     _open_work(work, encoder, encoding, resume)
+    cuts = Cuts(
+        "documents",
+        encoder.config.document_max_length,
+        advice="--max-length sets another length",
+        model_limit=position_limit(encoder.encoder),
+    )
     resumed = empty = total = 0
     with ThreadPoolExecutor(max_workers=1) as executor, progress(desc="encoding", unit="doc") as bar:
-        stream = _windows(documents, encoder, encoding)
+        stream = _windows(documents, encoder, encoding, cuts)
         upcoming = executor.submit(next, stream, None)  # tokenise ahead while the model computes
         number = 0
         while (window := upcoming.result()) is not None:
@@ -117,6 +124,7 @@ def encode_corpus(
         raise IaaRetrievalError("there is no document to encode")
     if empty:
         LOG.warning("%d of %d documents have no text; they are encoded as such", empty, total)
+    cuts.warn()
     with atomic_directory(output) as directory:
         if encoding.to_faiss:
             windows = partial(_vectors_and_ids, work, number)
@@ -128,7 +136,9 @@ def encode_corpus(
     return EncodeReport(total, resumed, empty)
 
 
-def _windows(documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: CorpusEncoding) -> Iterator[_Window]:
+def _windows(
+    documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: CorpusEncoding, cuts: Cuts
+) -> Iterator[_Window]:
     stream = iter(documents)
     size = min(FIRST_WINDOW, WINDOW)
     while batch := list(islice(stream, size)):
@@ -136,23 +146,32 @@ def _windows(documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: 
         digest = hashlib.sha256()
         for document in batch:
             digest.update(json.dumps(document).encode())
-        yield _Window(batch, _tokenize(encoder, batch, encoding), digest.hexdigest())
+        cuts.count(len(batch))
+        texts, second_texts = _texts(encoder, batch, encoding)
+        length = encoder.config.document_max_length
+        token_ids = tokenize_texts(encoder.tokenizer, texts, length, second_texts, on_cut=cuts.on_cut)
+        yield _Window(batch, token_ids, digest.hexdigest())
 
 
-def _tokenize(encoder: BiEncoder, documents: Sequence[CorpusDocument], encoding: CorpusEncoding) -> list[list[int]]:
+def _texts(
+    encoder: BiEncoder, documents: Sequence[CorpusDocument], encoding: CorpusEncoding
+) -> tuple[Sequence[str], Sequence[str] | None]:
+    """What is tokenized of each document, and its second segment where title and text are two."""
     column = {name: [document.fields[i] for document in documents] for i, name in enumerate(encoding.fields)}
-    prefix, length = encoder.config.document_prefix, encoder.config.document_max_length
+    config = encoder.config
     if not encoding.encode_title:
-        return tokenize_texts(encoder.tokenizer, with_prefix(prefix, column["text"]), length)
+        return with_lead(config.document_lead, column["text"]), None
+    # A prefix goes before the text, as in Pyserini, a prompt before all that there is of a passage.
+    texts = with_prefix(config.document_prefix, column["text"])
     if encoding.separate_title:
-        return tokenize_texts(encoder.tokenizer, column["title"], length, with_prefix(prefix, column["text"]))
-    if encoder.config.method == "none":
+        return with_lead(config.document_prompt, column["title"]), texts
+    if config.method == "none":
         # A plain encoder is used as Pyserini uses it: the prefix between title and text.
-        pairs = zip(column["title"], with_prefix(prefix, column["text"]), strict=True)
-        return tokenize_texts(encoder.tokenizer, [f"{title} {text}" for title, text in pairs], length)
+        pairs = zip(column["title"], texts, strict=True)
+        return with_lead(config.document_prompt, [f"{title} {text}" for title, text in pairs]), None
     # Our own were trained on whole passages, the prefix before them.
     passages = [Document("", title, text).contents for title, text in zip(column["title"], column["text"], strict=True)]
-    return tokenize_texts(encoder.tokenizer, with_prefix(prefix, passages), length)
+    return with_lead(config.document_lead, passages), None
 
 
 def _open_work(work: Path, encoder: BiEncoder, encoding: CorpusEncoding, resume: bool) -> None:
@@ -161,6 +180,7 @@ def _open_work(work: Path, encoder: BiEncoder, encoding: CorpusEncoding, resume:
         "encoder": encoder.fingerprint,
         "document_max_length": encoder.config.document_max_length,
         "document_prefix": encoder.config.document_prefix,
+        "document_prompt": encoder.config.document_prompt,
         "precision": str(encoder.dtype),
         **{key: value for key, value in asdict(encoding).items() if key not in ("index_factory", "batch_size")},
         "fields": list(encoding.fields),

@@ -9,8 +9,9 @@ from iaa_retrieval.collections.topics import write_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory
+from iaa_retrieval.inference.cuts import Cuts
 from iaa_retrieval.inference.text_encoder import encode_queries
-from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
 
 
 def write_encoded_queries(
@@ -19,13 +20,23 @@ def write_encoded_queries(
     """Encode ``queries`` into ``output/embedding.pkl`` (a data frame with id, text and embedding).
 
     ``topics.json`` beside it holds the same queries in a form that stock Pyserini reads as ``--topics``, and
-    ``retriever.json`` the encoder, so that a search can check that the index was made with the same one.
+    ``retriever.json`` the encoder, so that a search can check that the index was made with the same one. One warning
+    counts the queries that are longer than the encoder reads.
     """
     import pandas
 
     if not queries:
         raise IaaRetrievalError("there is no query to encode")
-    vectors = encode_queries(encoder, [query.text for query in queries], batch_size=batch_size, show_progress=True)
+    cuts = Cuts(
+        "queries",
+        encoder.config.query_max_length,
+        advice="--max-length sets another length",
+        model_limit=position_limit(encoder.encoder),
+    )
+    vectors = encode_queries(
+        encoder, [query.text for query in queries], batch_size=batch_size, show_progress=True, cuts=cuts
+    )
+    cuts.warn()
     frame = pandas.DataFrame(
         {
             "id": [query.query_id for query in queries],

@@ -10,7 +10,8 @@ import torch
 from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
-from iaa_retrieval.inference.tokens import PairTokens, tokenize_pairs, with_prefix
+from iaa_retrieval.inference.cuts import Cuts
+from iaa_retrieval.inference.tokens import PairTokens, tokenize_pairs, with_lead
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 
 DEFAULT_BATCH_SIZE = 32
@@ -23,20 +24,31 @@ def score_pairs(
     *,
     batch_size: int = DEFAULT_BATCH_SIZE,
     show_progress: bool = False,
+    query_cuts: Cuts | None = None,
+    pair_cuts: Cuts | None = None,
 ) -> np.ndarray:
     """Score (query, passage) pairs; float32 [len(pairs)], in the order given, higher is more relevant.
+
+    ``query_cuts`` and ``pair_cuts`` count the queries (by their text) and pairs that were longer than the
+    cross-encoder's lengths; saying it is the caller's.
 
     Raises:
         IaaRetrievalError: a score is not finite.
     """
     config = cross_encoder.config
-    queries = with_prefix(config.query_prefix, [query for query, _ in pairs])
-    passages = with_prefix(config.document_prefix, [passage for _, passage in pairs])
+    queries = with_lead(config.query_lead, [query for query, _ in pairs])
+    passages = with_lead(config.document_lead, [passage for _, passage in pairs])
+    if query_cuts is not None:
+        query_cuts.see(queries)
+    if pair_cuts is not None:
+        pair_cuts.count(len(pairs))
     tokens = tokenize_pairs(
         cross_encoder.tokenizer,
         list(zip(queries, passages, strict=True)),
         max_length=config.document_max_length,
         query_max_length=config.query_max_length,
+        on_query_cut=None if query_cuts is None else lambda position: query_cuts.see_cut(queries[position]),
+        on_passage_cut=pair_cuts.on_cut if pair_cuts is not None else None,
     )
     scores = np.empty(len(pairs), dtype=np.float32)
     batches = bucket_batches(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network, load_tokenizer
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
 from iaa_retrieval.models.bi_encoder import position_limit
 from iaa_retrieval.models.checkpoint import (
     fingerprint_cross_encoder,
@@ -21,6 +21,7 @@ from iaa_retrieval.models.checkpoint import (
 from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone
+from iaa_retrieval.models.text_settings import load_text_tokenizer
 
 # Half of a pair may be query and up to four tokens are special; a passage needs room beside them.
 SHORTEST_PAIR = 16
@@ -62,7 +63,7 @@ def new_cross_encoder(backbone: str) -> CrossEncoder:
     from transformers import AutoModelForSequenceClassification
 
     classifier = load_network(AutoModelForSequenceClassification, backbone, num_labels=1)
-    tokenizer = load_tokenizer(backbone)
+    tokenizer = load_text_tokenizer(backbone)
     limit = position_limit(classifier)
     config = RetrieverConfig(
         kind="cross-encoder",
