@@ -21,11 +21,11 @@ from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, atomic_file, begin_work, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
-from iaa_retrieval.inference.cuts import Cuts
+from iaa_retrieval.inference.cuts import Cuts, document_cuts
 from iaa_retrieval.inference.faiss_index import new_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
 from iaa_retrieval.inference.tokens import tokenize_texts, with_lead, with_prefix
-from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
+from iaa_retrieval.models.bi_encoder import BiEncoder
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -76,11 +76,13 @@ def encode_corpus(
     encoding: CorpusEncoding,
     *,
     resume: bool = False,
+    cut_advice: str = "",
 ) -> EncodeReport:
     """Encode ``documents`` into ``output``, whole or not at all.
 
     Finished windows lie in ``.OUTPUT.encoding`` beside the output until the end; with ``resume`` they are used
-    again, after checking that the encoder, the settings and the documents are still the same.
+    again, after checking that the encoder, the settings and the documents are still the same. One warning counts the
+    documents that are longer than the encoder reads; ``cut_advice`` says how the caller's user sets another length.
 
     Raises:
         IaaRetrievalError: no documents, a vector that is not finite, or work in progress that does not match.
@@ -91,12 +93,7 @@ def encode_corpus(
         new_index(encoder.dimension, encoding.index_factory)  # an unknown one is better noticed now than at the end
     work = output.absolute().with_name(f".{output.name}.encoding")
     _open_work(work, encoder, encoding, resume)
-    cuts = Cuts(
-        "documents",
-        encoder.config.document_max_length,
-        advice="--max-length sets another length",
-        model_limit=position_limit(encoder.encoder),
-    )
+    cuts = document_cuts(encoder, cut_advice)
     resumed = empty = total = 0
     with ThreadPoolExecutor(max_workers=1) as executor, progress(desc="encoding", unit="doc") as bar:
         stream = _windows(documents, encoder, encoding, cuts)
@@ -146,10 +143,9 @@ def _windows(
         digest = hashlib.sha256()
         for document in batch:
             digest.update(json.dumps(document).encode())
-        cuts.count(len(batch))
         texts, second_texts = _texts(encoder, batch, encoding)
         length = encoder.config.document_max_length
-        token_ids = tokenize_texts(encoder.tokenizer, texts, length, second_texts, on_cut=cuts.on_cut)
+        token_ids = tokenize_texts(encoder.tokenizer, texts, length, second_texts, on_cut=cuts.count(len(batch)))
         yield _Window(batch, token_ids, digest.hexdigest())
 
 

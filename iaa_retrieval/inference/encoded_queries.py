@@ -9,9 +9,9 @@ from iaa_retrieval.collections.topics import write_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory
-from iaa_retrieval.inference.cuts import Cuts
+from iaa_retrieval.inference.cuts import query_cuts
 from iaa_retrieval.inference.text_encoder import encode_queries
-from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
+from iaa_retrieval.models.bi_encoder import BiEncoder
 
 
 def write_encoded_queries(
@@ -27,14 +27,10 @@ def write_encoded_queries(
 
     if not queries:
         raise IaaRetrievalError("there is no query to encode")
-    cuts = Cuts(
-        "queries",
-        encoder.config.query_max_length,
-        advice="--max-length sets another length",
-        model_limit=position_limit(encoder.encoder),
-    )
+    cuts = query_cuts(encoder, "--max-length sets another length")
+    texts = [query.text for query in queries]
     vectors = encode_queries(
-        encoder, [query.text for query in queries], batch_size=batch_size, show_progress=True, cuts=cuts
+        encoder, texts, batch_size=batch_size, show_progress=True, on_cut=cuts.count(len(queries))
     )
     cuts.warn()
     frame = pandas.DataFrame(

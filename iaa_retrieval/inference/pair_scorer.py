@@ -10,8 +10,7 @@ import torch
 from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
-from iaa_retrieval.inference.cuts import Cuts
-from iaa_retrieval.inference.tokens import PairTokens, tokenize_pairs, with_lead
+from iaa_retrieval.inference.tokens import OnCut, PairTokens, tokenize_pairs, with_lead
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 
 DEFAULT_BATCH_SIZE = 32
@@ -24,13 +23,13 @@ def score_pairs(
     *,
     batch_size: int = DEFAULT_BATCH_SIZE,
     show_progress: bool = False,
-    query_cuts: Cuts | None = None,
-    pair_cuts: Cuts | None = None,
+    on_query_cut: OnCut | None = None,
+    on_pair_cut: OnCut | None = None,
 ) -> np.ndarray:
     """Score (query, passage) pairs; float32 [len(pairs)], in the order given, higher is more relevant.
 
-    ``query_cuts`` and ``pair_cuts`` count the queries (by their text) and pairs that were longer than the
-    cross-encoder's lengths; saying it is the caller's.
+    ``on_query_cut`` and ``on_pair_cut`` are told of pairs whose query, or whose passage beside its query, is longer
+    than the cross-encoder's lengths.
 
     Raises:
         IaaRetrievalError: a score is not finite.
@@ -38,17 +37,13 @@ def score_pairs(
     config = cross_encoder.config
     queries = with_lead(config.query_lead, [query for query, _ in pairs])
     passages = with_lead(config.document_lead, [passage for _, passage in pairs])
-    if query_cuts is not None:
-        query_cuts.see(queries)
-    if pair_cuts is not None:
-        pair_cuts.count(len(pairs))
     tokens = tokenize_pairs(
         cross_encoder.tokenizer,
         list(zip(queries, passages, strict=True)),
         max_length=config.document_max_length,
         query_max_length=config.query_max_length,
-        on_query_cut=None if query_cuts is None else lambda position: query_cuts.see_cut(queries[position]),
-        on_passage_cut=pair_cuts.on_cut if pair_cuts is not None else None,
+        on_query_cut=on_query_cut,
+        on_passage_cut=on_pair_cut,
     )
     scores = np.empty(len(pairs), dtype=np.float32)
     batches = bucket_batches(

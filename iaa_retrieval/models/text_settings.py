@@ -132,7 +132,7 @@ def metadata_file(name: str, relative: str) -> Path | None:
             _raise_exceptions_for_connection_errors=False,
             _raise_exceptions_for_gated_repo=False,
         )
-    except OSError:
+    except (OSError, ValueError):  # not to be had, or no hub id: loading the weights says so
         return None
     return Path(found) if found else None
 
