@@ -152,7 +152,9 @@ class AdapterServer:
 
     def _find(self, name: str | None, kind: type[Model]) -> Model:
         if not name and self._stock_class is not None:
-            raise UsageError(f"the bare backbone is a {self._stock_class} encoder, which only Pyserini's own class can do")
+            raise UsageError(
+                f"the bare backbone is a {self._stock_class} encoder, which only Pyserini's own class can do"
+            )
         model = self._served.get(name or "")
         if model is None:
             raise self._unknown(name)

@@ -29,9 +29,7 @@ def write_encoded_queries(
         raise IaaRetrievalError("there is no query to encode")
     cuts = query_cuts(encoder, "--max-length sets another length")
     texts = [query.text for query in queries]
-    vectors = encode_queries(
-        encoder, texts, batch_size=batch_size, show_progress=True, on_cut=cuts.count(len(queries))
-    )
+    vectors = encode_queries(encoder, texts, batch_size=batch_size, show_progress=True, on_cut=cuts.count(len(queries)))
     cuts.warn()
     frame = pandas.DataFrame(
         {

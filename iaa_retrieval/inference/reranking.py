@@ -110,9 +110,7 @@ def _score(
         )
     rows = {query_id: row for row, query_id in enumerate(dict.fromkeys(query_id for query_id, _ in keys))}
     columns = {doc_id: column for column, doc_id in enumerate(texts)}
-    query_vectors = encode_queries(
-        model, [queries[query_id] for query_id in rows], on_cut=of_queries.among(list(rows))
-    )
+    query_vectors = encode_queries(model, [queries[query_id] for query_id in rows], on_cut=of_queries.among(list(rows)))
     passage_vectors = encode_passages(model, list(texts.values()), on_cut=of_documents.among(list(texts)))
     left = query_vectors[[rows[query_id] for query_id, _ in keys]]
     right = passage_vectors[[columns[doc_id] for _, doc_id in keys]]

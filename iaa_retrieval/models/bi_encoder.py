@@ -150,6 +150,8 @@ def load_bi_encoder(
     passage_encoder = None
     if config is None:
         settings = settings_of(name_or_path, encoder_class) if settings is None else settings
+        if encoder_class not in (None, "auto"):  # as in Pyserini, where these say it all
+            pooling = normalize = None
         encoder, tokenizer, config = _load_plain(name_or_path, settings, pooling, normalize)
         for role in ("query", "document"):
             if f"{role}_prefix" in given:
@@ -166,7 +168,7 @@ def load_bi_encoder(
         encoder, passage_encoder = _load_tuned(name_or_path, config, backbone)
         tokenizer = load_tuned_tokenizer(name_or_path, config)
     config = replace(config, **given)
-    _check_lengths(config, encoder, name_or_path)
+    require_lengths(encoder, name_or_path, query=config.query_max_length, document=config.document_max_length)
     device = choose_device(device)
     bi_encoder = BiEncoder(encoder, tokenizer, config, name_or_path, passage_encoder)
     bi_encoder.to(device=device, dtype=DTYPES[choose_precision(precision, device)])
@@ -186,8 +188,8 @@ def _load_plain(
     pooling = pooling or settings.pooling
     if pooling not in POOLINGS:
         raise UsageError(
-            f"{name} pools by {pooling!r}, which is not done here; another has to be asked for, one of "
-            f"{', '.join(POOLINGS)} (--pooling of encode, search faiss, rerank and train bi-encoder)"
+            f"{name}: unknown pooling {pooling!r}; say --pooling with one of {', '.join(POOLINGS)} (encode, search "
+            "faiss, rerank and train bi-encoder have that option)"
         )
     for remark in settings.remarks:
         LOG.warning("%s", remark)
@@ -225,9 +227,10 @@ def position_limit(encoder: Any) -> int:
     return positions - reserved
 
 
-def _check_lengths(config: RetrieverConfig, encoder: Any, name: str) -> None:
+def require_lengths(encoder: Any, name: str, **lengths: int) -> None:
+    """Refuse a length in tokens (by what it is of) that the encoder called ``name`` cannot take."""
     limit = position_limit(encoder)
-    for label, length in (("query", config.query_max_length), ("document", config.document_max_length)):
+    for label, length in lengths.items():
         if not 2 < length <= limit:
             raise UsageError(f"{label} length {length} is outside what {Path(name).name} takes: 3 to {limit} tokens")
 

@@ -80,6 +80,7 @@ def load_cross_encoder(
     path: str,
     *,
     max_length: int | None = None,
+    query_max_length: int | None = None,
     precision: str = "auto",
     device: str = "auto",
     backbone: SharedBackbone | None = None,
@@ -89,7 +90,7 @@ def load_cross_encoder(
     With ``backbone``, its adapter is put on a backbone that is in memory, in ``precision`` and on ``device`` already.
 
     Raises:
-        UsageError: a ``max_length`` (tokens of a pair) that the backbone cannot take.
+        UsageError: a ``max_length`` (tokens of a pair) or ``query_max_length`` that the backbone cannot take.
         IaaRetrievalError: not a cross-encoder checkpoint, or not matching its backbone or weights.
     """
     from transformers import AutoModelForSequenceClassification
@@ -108,6 +109,11 @@ def load_cross_encoder(
                 f"pair length {max_length} is outside what {path} takes: {SHORTEST_PAIR} to {limit} tokens"
             )
         config = replace(config, document_max_length=max_length)
+    if query_max_length is not None:
+        most = config.document_max_length // 2  # the rest of a pair is the passage's
+        if not 0 < query_max_length <= most:
+            raise UsageError(f"query length {query_max_length} is outside what {path} takes: 1 to {most} tokens")
+        config = replace(config, query_max_length=query_max_length)
     device = choose_device(device)
     classifier.to(device=device, dtype=DTYPES[choose_precision(precision, device)]).eval()
     return CrossEncoder(classifier, tokenizer, config, path)

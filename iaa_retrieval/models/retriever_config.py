@@ -17,8 +17,8 @@ class RetrieverConfig:
     """How text becomes vectors or scores, and where the weights came from.
 
     Lengths are in tokens, special tokens included. Prefixes are joined to the text with one space, as Pyserini
-    does; prompts are put before it as they are, as sentence-transformers does. ``fingerprint`` is a hash of every weight and setting that a vector depends on: two artefacts with the
-    same fingerprint may be searched together.
+    does; prompts are put before it as they are, as sentence-transformers does. ``fingerprint`` is a hash of every
+    weight and setting that a vector depends on: two artefacts with the same fingerprint may be searched together.
     """
 
     kind: str  # "bi-encoder" or "cross-encoder"

@@ -63,7 +63,9 @@ def read_text_settings(name: str) -> TextSettings:
     modules_file = metadata_file(name, "modules.json")
     if modules_file is None:
         return TextSettings()
-    modules = {str(module["type"]).rsplit(".", 1)[-1]: str(module.get("path", "")) for module in read_json(modules_file)}
+    modules = {
+        str(module["type"]).rsplit(".", 1)[-1]: str(module.get("path", "")) for module in read_json(modules_file)
+    }
     unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
     if unknown:
         raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a bi-encoder here does not have")
@@ -146,8 +148,8 @@ def _read(name: str, relative: str) -> dict[str, Any]:
 
 
 def _transformer_settings(name: str, folder: str) -> dict[str, Any]:
-    for file in _TRANSFORMER_FILES:
-        relative = f"{folder}/{file}" if folder else file
+    folders = (f"{folder}/", "") if folder else ("",)
+    for relative in (f"{parent}{file}" for parent in folders for file in _TRANSFORMER_FILES):
         if metadata_file(name, relative) is not None:
             return _read(name, relative)
     return {}
@@ -190,7 +192,9 @@ def _lowercase_first(tokenizer: Any) -> None:
 
     backend = tokenizer.backend_tokenizer
     present = backend.normalizer
-    parts = list(present) if isinstance(present, normalizers.Sequence) else [present] if present is not None else []
+    parts: list[Any] = [] if present is None else [present]
+    if isinstance(present, normalizers.Sequence):
+        parts = [present[position] for position in range(len(present))]
     if not any(isinstance(part, normalizers.Lowercase) for part in parts):
         backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *parts])
 

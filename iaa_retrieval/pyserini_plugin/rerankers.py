@@ -10,6 +10,7 @@ from typing import Any
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
+from iaa_retrieval.inference.cuts import document_cuts, query_cuts
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.pyserini_plugin.threads import use_all_threads
@@ -35,8 +36,10 @@ class IaaReranker:
             for an index that keeps raw documents.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: ``auto``, ``cpu``, ``cuda:0``, ...
+        max_length, query_max_length: tokens of a pair, and of a query in it; default: the checkpoint's own.
 
     Raises:
+        UsageError: a length that the checkpoint cannot take.
         IaaRetrievalError: the checkpoint cannot be loaded, or is no cross-encoder.
     """
 
@@ -47,9 +50,21 @@ class IaaReranker:
         text_of: TextOf | None = None,
         precision: str = "auto",
         device: str = "auto",
+        max_length: int | None = None,
+        query_max_length: int | None = None,
     ) -> None:
-        self.cross_encoder = load_cross_encoder(encoder_dir, precision=precision, device=device)
+        self.cross_encoder = load_cross_encoder(
+            encoder_dir,
+            max_length=max_length,
+            query_max_length=query_max_length,
+            precision=precision,
+            device=device,
+        )
         use_cpu_kernels(self.cross_encoder)
+        self._cuts = (
+            query_cuts(self.cross_encoder, "the argument query_max_length sets another length"),
+            document_cuts(self.cross_encoder, "the argument max_length sets another length"),
+        )
         self.text_of = text_of
 
     def rerank(self, query: str, hits: Sequence[Any], *, text_of: TextOf | None = None) -> list[Hit]:
@@ -73,7 +88,16 @@ class IaaReranker:
                 keys.append((query_id, hit.docid))
                 pairs.append((query, text_of(hit.docid) if text_of else text_of_hit(hit)))
         scores: dict[str, dict[str, float]] = {query_id: {} for query_id in queries}
-        for (query_id, doc_id), score in zip(keys, score_pairs(self.cross_encoder, pairs), strict=True):
+        of_queries, of_pairs = self._cuts
+        scored = score_pairs(
+            self.cross_encoder,
+            pairs,
+            on_query_cut=of_queries.among([query for query, _ in pairs]),
+            on_pair_cut=of_pairs.count(len(pairs)),
+        )
+        of_queries.warn()
+        of_pairs.warn()
+        for (query_id, doc_id), score in zip(keys, scored, strict=True):
             scores[query_id][doc_id] = float(score)
         return {query_id: [Hit(*scored) for scored in rank(of_query)] for query_id, of_query in scores.items()}
 

@@ -43,7 +43,8 @@ class TrainOptions:
 
     ``method`` is a name in the registry; None means iaa-l, or with ``peft_config`` (a PEFT type and its fields, see
     :mod:`iaa_retrieval.tuning.peft_configs`) that of the PEFT type. Lengths are in tokens. ``batch_size`` counts
-    queries. Without a prefix, the backbone's own prompt or prefix is used; an empty one means none. ``temperature`` divides the similarities of a bi-encoder.
+    queries. ``temperature`` divides the similarities of a bi-encoder. Without a prefix, a bi-encoder keeps its
+    backbone's prompt or prefix; an empty one means none.
     """
 
     kind: str

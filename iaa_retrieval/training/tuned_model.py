@@ -142,7 +142,7 @@ def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
                 f"--{name.replace('_', '-')} {length} is outside what {options.backbone} takes: 3 to {limit} tokens"
             )
     # An adapter may learn another prefix than the checkpoint that it starts from; it takes the prompt's place.
-    prefixes = {
+    prefixes: dict[str, Any] = {
         key: value
         for role in ("query", "document")
         if (prefix := getattr(options, f"{role}_prefix")) is not None
