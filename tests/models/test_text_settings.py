@@ -183,9 +183,7 @@ def test_a_checkpoint_keeps_its_recorded_prompts_and_lengths(written: Callable[.
     write_network(load_source(str(directory)), checkpoint)
     require_the_same_vectors = load_bi_encoder(str(checkpoint), precision="fp32", query_prefix="find:")
     theirs = SentenceTransformer(str(directory), device="cpu")
-    np.testing.assert_allclose(
-        encode_queries(require_the_same_vectors, TEXTS), theirs.encode_query(TEXTS), atol=1e-5
-    )
+    np.testing.assert_allclose(encode_queries(require_the_same_vectors, TEXTS), theirs.encode_query(TEXTS), atol=1e-5)
     for prefix in ("", "other"):
         with pytest.raises(UsageError, match="query prefix"):
             load_bi_encoder(str(checkpoint), query_prefix=prefix)
