@@ -97,19 +97,8 @@ def test_one_text_has_one_vector_on_both_sides(
     vector = place.vector("vectors")
     succeeded(place.search(encoder, "index", *queries))
     assert place.score() == pytest.approx(float(vector @ vector), rel=1e-4)
-    succeeded(
-        place.run(
-            encode.main,
-            "queries",
-            "--topics",
-            place.topics,
-            "--encoder",
-            encoder,
-            "--output",
-            place.folder / "q",
-            *documents,
-        )  # fmt: skip
-    )
+    words = ["queries", "--topics", place.topics, "--encoder", encoder, "--output", place.folder / "q", *documents]
+    succeeded(place.run(encode.main, *words))
     query = np.stack(pandas.read_pickle(place.folder / "q" / "embedding.pkl")["embedding"])[0]
     np.testing.assert_allclose(query, vector, atol=1e-5)
 
