@@ -12,13 +12,8 @@ from iaa_retrieval.cli import PRECISIONS, Verb, device_option, one_line_errors, 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.notices import warn_once
 
-# Encoder classes that are a Hugging Face encoder with pooling; (pooling, l2 norm) are Pyserini's for that class,
-# None means that --pooling and --l2-norm decide.
-OUR_CLASSES: dict[str, tuple[str | None, bool | None]] = {
-    "auto": (None, None),
-    "sentence-transformers": ("mean", True),
-    "contriever": ("mean", False),
-}
+# What pyserini.encode calls the classes that our encoder stands for, and those of its own.
+OUR_CLASSES = ("auto", "sentence-transformers", "contriever")
 STOCK_CLASSES = (
     "dpr",
     "bpr",
@@ -32,6 +27,7 @@ STOCK_CLASSES = (
     "dse",
     "mmeb",
 )
+CUT_ADVICE = "--max-length sets another length"
 
 
 @dataclass(frozen=True)
@@ -111,39 +107,81 @@ def encode_documents(options: EncodeOptions) -> int:
         batch_size=options.batch_size,
     )
     report = encode_corpus(
-        encoder, corpus, options.embeddings, encoding, resume=options.resume, overwrite=options.overwrite
+        encoder,
+        corpus,
+        options.embeddings,
+        encoding,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        cut_advice=CUT_ADVICE,
     )
     return report.documents
 
 
-def encode_topics(topics: str, encoder: str, output: str, *, precision: str = "fp32", device: str = "auto") -> int:
-    """Encode the queries of ``topics`` into ``output/embedding.pkl`` and return their number."""
+@dataclass(frozen=True)
+class EncodeQueriesOptions:
+    """One encoding of queries; None means what the encoder says itself."""
+
+    topics: str
+    encoder: str
+    output: str
+    encoder_class: str | None = None
+    pooling: str | None = None
+    l2_norm: bool = False
+    query_prefix: str | None = None
+    max_length: int | None = None
+    precision: str = "fp32"
+    device: str = "auto"
+
+
+def encode_topics(
+    topics: str,
+    encoder: str,
+    output: str,
+    *,
+    precision: str = "fp32",
+    device: str = "auto",
+    **settings: Any,
+) -> int:
+    """Encode the queries of ``topics`` into ``output/embedding.pkl`` and return their number.
+
+    Args:
+        settings: further fields of :class:`EncodeQueriesOptions`.
+
+    Raises:
+        IaaRetrievalError: unreadable topics, or an encoder that cannot be loaded.
+        UsageError: options that contradict the encoder, or an encoder class that only Pyserini has.
+    """
     from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.files import require_empty
     from iaa_retrieval.inference.encoded_queries import write_encoded_queries
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
 
-    require_empty(output)
-    queries = read_topics(topics)
-    write_encoded_queries(load_bi_encoder(encoder, precision=precision, device=device), queries, output)
+    options = EncodeQueriesOptions(topics, encoder, output, precision=precision, device=device, **settings)
+    require_empty(options.output)
+    queries = read_topics(options.topics)
+    model = load_bi_encoder(
+        options.encoder,
+        encoder_class=options.encoder_class,
+        pooling=options.pooling,
+        normalize=options.l2_norm or None,
+        query_prefix=options.query_prefix,
+        query_max_length=options.max_length,
+        precision=options.precision,
+        device=options.device,
+    )
+    write_encoded_queries(model, queries, options.output)
     return len(queries)
 
 
 def _load(options: EncodeOptions) -> Any:
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
-    from iaa_retrieval.models.retriever_config import read_retriever_config
 
-    pooling = options.pooling
-    normalize: bool | None = options.l2_norm or None
-    if options.encoder_class is not None and read_retriever_config(options.encoder) is None:
-        # A class that is named means Pyserini's settings for it, whatever metadata the directory holds.
-        fixed_pooling, fixed_norm = OUR_CLASSES[options.encoder_class]
-        pooling = fixed_pooling or pooling or "cls"
-        normalize = options.l2_norm if fixed_norm is None else fixed_norm
     return load_bi_encoder(
         options.encoder,
-        pooling=pooling,
-        normalize=normalize,
+        encoder_class=options.encoder_class,
+        pooling=options.pooling,
+        normalize=options.l2_norm or None,
         document_prefix=options.prefix,
         document_max_length=options.max_length,
         precision=options.precision,
@@ -239,9 +277,7 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
     type=click.Choice([*OUR_CLASSES, *STOCK_CLASSES]),
     help="Pyserini's class; ours are read from the checkpoint, the others run stock Pyserini.",
 )
-@click.option(
-    "--fields", multiple=True, help="Fields to encode.  [default: text; without input --fields: title text]"
-)
+@click.option("--fields", multiple=True, help="Fields to encode.  [default: text; without input --fields: title text]")
 @click.option("--multimodal", is_flag=True, help="Stock Pyserini only.")
 @click.option(
     "--batch-size",
@@ -262,7 +298,7 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
     help="Only for encoders that do not say it themselves.",
 )
 @click.option("--l2-norm", is_flag=True, help="Unit-length vectors; only for encoders that do not say it themselves.")
-@click.option("--prefix", help="Put before every document's text.")
+@click.option("--prefix", help="Put before every document's text, with a space.  [default: the model's own prompt]")
 @click.option("--use-openai", is_flag=True, help="Stock Pyserini only.")
 @click.option("--rate-limit", type=int, help="Stock Pyserini only.")
 @click.option("--explicit-truncate", is_flag=True, help="Stock Pyserini only.")
@@ -275,6 +311,19 @@ def encoder_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @click.option("--topics", required=True, help="File, collection (SPEC:SPLIT), ir_datasets id or Pyserini topics name.")
 @click.option("--encoder", required=True, help="Checkpoint, directory, hub id or all-MiniLM-L6-v2.")
 @click.option("--output", required=True, help="Directory to make.")
+@click.option("--max-length", type=int, help="Tokens per query.  [default: the encoder's own]")
+@click.option(
+    "--encoder-class",
+    type=click.Choice(OUR_CLASSES),
+    help="Pyserini's settings of that class, instead of a plain encoder's own.",
+)
+@click.option(
+    "--pooling",
+    type=click.Choice(("cls", "mean", "last", "eos")),
+    help="Only for encoders that do not say it themselves.",
+)
+@click.option("--l2-norm", is_flag=True, help="Unit-length vectors; only for encoders that do not say it themselves.")
+@click.option("--query-prefix", help="Put before every query, with a space.  [default: a plain encoder's own prompt]")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -283,9 +332,10 @@ def encoder_section(**values: Any) -> tuple[str, dict[str, Any]]:
     help="Queries are few and short: fp32 costs nothing and is exact.",
 )
 @device_option
-def queries_section(topics: str, encoder: str, output: str, precision: str, device: str) -> tuple[str, dict[str, Any]]:
+def queries_section(topics: str, encoder: str, output: str, **values: Any) -> tuple[str, dict[str, Any]]:
     """Encode queries into OUTPUT/embedding.pkl."""
-    count = encode_topics(topics, encoder, output, precision=precision, device=device)
+    values["pooling"] = {"eos": "last"}.get(values["pooling"], values["pooling"])
+    count = encode_topics(topics, encoder, output, **values)
     click.echo(f"{output}: {count} queries")
     return "queries", {}
 
@@ -301,14 +351,21 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
     if missing:
         raise UsageError(f"section {' and '.join(missing)} is missing; see --help")
     source, target, model = given["input"], given["output"], given["encoder"]
-    if model["encoder_class"] in STOCK_CLASSES or model["multimodal"] or model["use_openai"]:
+    from iaa_retrieval.models.encoder_classes import stock_class_of
+
+    stock_class = stock_class_of(model["encoder"], model["encoder_class"])
+    if stock_class is not None or model["multimodal"] or model["use_openai"]:
         ours = {
             "--resume": target["resume"],
             "--overwrite": target["overwrite"],
             "--precision": model["precision"] != "auto",
             "--index-factory": target["index_factory"] != "Flat",
         }
-        _run_stock_pyserini([name for name, given in ours.items() if given])
+        why = f"the encoder class {stock_class} of {model['encoder']}" if stock_class else "this encoder"
+        _run_stock_pyserini(
+            [name for name, given in ours.items() if given], why, None if model["encoder_class"] else stock_class
+        )
+        _record_stock_class(target["embeddings"], model["encoder"], stock_class or model["encoder_class"] or "")
         return
     options = EncodeOptions(
         corpus=source["corpus"],
@@ -348,22 +405,48 @@ def _device_and_precision(model: dict[str, Any]) -> dict[str, str]:
     return {"device": model["device"] if on_gpu else "cpu", "precision": precision}
 
 
-def _run_stock_pyserini(ours: list[str]) -> None:
-    """Encoder classes of other architectures are Pyserini's own business; ``ours`` are options that it lacks."""
+def _run_stock_pyserini(ours: list[str], why: str, guessed_class: str | None) -> None:
+    """Encoder classes of other architectures are Pyserini's own business.
+
+    Args:
+        ours: options that it lacks.
+        why: what asks for it.
+        guessed_class: the class that it shall guess from the encoder's name; None leaves that to it.
+    """
     import runpy
 
     from iaa_retrieval.pyserini_plugin.java import prepare_java
 
     if ours:
-        raise UsageError(f"{', '.join(ours)} is not known to stock Pyserini, which this encoder class runs")
+        raise UsageError(f"{', '.join(ours)} is not known to stock Pyserini, which {why} runs")
     prepare_java()
+    from pyserini.encode import document_encoder_class_map
+
+    from iaa_retrieval.pyserini_plugin.stock_classes import only_class
+
     # `iaa-retrieval encode` has the verb before the first section.
     first = min(sys.argv.index(section) for section in ("input", "output", "encoder"))
     sys.argv = [sys.argv[0], *(word for word in sys.argv[first:] if word != "--debug")]
     try:
-        runpy.run_module("pyserini.encode", run_name="__main__", alter_sys=True)
+        with only_class(document_encoder_class_map, guessed_class):
+            runpy.run_module("pyserini.encode", run_name="__main__", alter_sys=True)
+    except UsageError:
+        raise
     except Exception as error:
         raise IaaRetrievalError(f"stock pyserini.encode failed: {error}") from error
+
+
+def _record_stock_class(directory: str, encoder: str, encoder_class: str) -> None:
+    """Leave beside what stock Pyserini wrote which class made it, so that no other searches it."""
+    from pathlib import Path
+
+    from iaa_retrieval.models.backbone import backbone_name
+    from iaa_retrieval.models.retriever_config import RetrieverConfig
+
+    if encoder_class and Path(directory).is_dir():
+        RetrieverConfig(
+            kind="bi-encoder", backbone=backbone_name(encoder), encoder_class=encoder_class, pooling="", normalize=False
+        ).save(directory)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,15 @@ import click
 from iaa_retrieval.cli import Verb, device_option, precision_option
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
+BI_ENCODER_ONLY = ("encoder_class", "pooling", "l2_norm", "query_prefix", "document_prefix")
+
 
 @dataclass(frozen=True)
 class RerankOptions:
-    """One re-ranking; exactly one of ``collection`` and ``index`` gives the documents' texts."""
+    """One re-ranking; exactly one of ``collection`` and ``index`` gives the documents' texts.
+
+    ``encoder_class``, ``pooling``, ``l2_norm`` and the prefixes are for plain encoders, which re-rank by similarity.
+    """
 
     run: str
     topics: str
@@ -25,6 +30,12 @@ class RerankOptions:
     hits: int = 100
     interpolate: float = 1.0
     max_length: int | None = None
+    query_max_length: int | None = None
+    encoder_class: str | None = None
+    pooling: str | None = None
+    l2_norm: bool = False
+    query_prefix: str | None = None
+    document_prefix: str | None = None
     tag: str = "iaa_retrieval"
     precision: str = "auto"
     device: str = "auto"
@@ -59,18 +70,39 @@ def rerank(options: RerankOptions) -> int:
     # A plain encoder has no head to score pairs with, so anything but a cross-encoder re-ranks by similarity.
     model: BiEncoder | CrossEncoder
     if config is not None and config.kind == "cross-encoder":
+        meaningless = [f"--{name.replace('_', '-')}" for name in BI_ENCODER_ONLY if getattr(options, name)]
+        if meaningless:
+            raise UsageError(f"{', '.join(meaningless)} is for bi-encoders, but {options.encoder} is a cross-encoder")
         model = load_cross_encoder(
-            options.encoder, max_length=options.max_length, precision=options.precision, device=options.device
+            options.encoder,
+            max_length=options.max_length,
+            query_max_length=options.query_max_length,
+            precision=options.precision,
+            device=options.device,
         )
     else:
         model = load_bi_encoder(
             options.encoder,
+            encoder_class=options.encoder_class,
+            pooling=options.pooling,
+            normalize=options.l2_norm or None,
+            query_prefix=options.query_prefix,
+            document_prefix=options.document_prefix,
+            query_max_length=options.query_max_length,
             document_max_length=options.max_length,
             precision=options.precision,
             device=options.device,
         )
     use_cpu_kernels(model)
-    reranked = rerank_run(model, run, queries, texts_of, hits=options.hits, interpolate=options.interpolate)
+    reranked = rerank_run(
+        model,
+        run,
+        queries,
+        texts_of,
+        hits=options.hits,
+        interpolate=options.interpolate,
+        cut_advice=("--query-max-length sets another length", "--max-length sets another length"),
+    )
     write_run(options.output, reranked, options.tag)
     return len(reranked)
 
@@ -132,6 +164,18 @@ def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
     type=int,
     help="Tokens per pair (of a document, for a bi-encoder).  [default: the encoder's own]",
 )
+@click.option("--query-max-length", type=int, help="Tokens of a query.  [default: the encoder's own]")
+@click.option(
+    "--encoder-class",
+    type=click.Choice(("auto", "sentence-transformers", "contriever")),
+    help="Pyserini's settings of that class, instead of a plain bi-encoder's own.",
+)
+@click.option(
+    "--pooling", type=click.Choice(("cls", "mean", "last")), help="Only for bi-encoders that do not say it themselves."
+)
+@click.option("--l2-norm", is_flag=True, help="Unit-length vectors, likewise.")
+@click.option("--query-prefix", help="Put before every query of a plain bi-encoder, with a space.")
+@click.option("--document-prefix", help="The same for documents.  [default: its own prompts]")
 @click.option("--tag", default="iaa_retrieval", show_default=True, help="Name of the run inside the file.")
 @precision_option
 @device_option

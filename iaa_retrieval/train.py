@@ -62,6 +62,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: str | None) -
 def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options of one kind of model; both kinds share nearly all of them."""
     cross = kind == "cross-encoder"
+    own = "  [default: the backbone's own prompt, if it has one; '' means none]"
     options = [
         click.option(
             "--config",
@@ -215,13 +216,19 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             type=float,
             help="Dropout inside the backbone.  [default: its own for full fine-tuning, else none, which is faster]",
         ),
-        click.option("--query-prefix", default="", help="Text put before every query."),
-        click.option("--document-prefix", default="", help="Text put before every document."),
-        click.option("--query-max-length", type=int, help="Tokens of a query.  [default: 64]"),
+        click.option("--query-prefix", help="Put before every query, with a space." + ("" if cross else own)),
+        click.option("--document-prefix", help="Put before every document, with a space." + ("" if cross else own)),
+        click.option(
+            "--query-max-length",
+            type=int,
+            help=f"Tokens of a query.  [default: {'64' if cross else 'what the backbone says, else 64'}]",
+        ),
         click.option(
             "--document-max-length",
             type=int,
-            help=f"Tokens of a {'query and document together' if cross else 'document'}.  [default: 256]",
+            help="Tokens of a query and document together.  [default: 256]"
+            if cross
+            else "Tokens of a document.  [default: what the backbone says, else 256]",
         ),
         click.option(
             "--train-max-length",

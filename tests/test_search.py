@@ -225,13 +225,14 @@ def test_plain_directory_with_explicit_class_has_stock_semantics(
 @needs_java
 def test_other_encoder_classes_are_left_to_pyserini() -> None:
     prepare_java()
-    from iaa_retrieval.pyserini_plugin.search_encoder import _has_stock_class, load_query_encoder
+    from iaa_retrieval.models.encoder_classes import stock_class_of
+    from iaa_retrieval.pyserini_plugin.search_encoder import load_query_encoder
     from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 
     assert load_query_encoder(StockArguments(["--encoder", "x/y", "--encoder-class", "dpr"])) is None
     assert load_query_encoder(StockArguments(["--encoder", "castorini/tct_colbert-v2-msmarco"])) is None
     assert load_query_encoder(StockArguments(["--encoded-queries", "x"])) is None
-    assert not _has_stock_class("someone/enhanced-sentence-model")
+    assert stock_class_of("someone/enhanced-sentence-model") is None
 
 
 @needs_java

@@ -36,8 +36,8 @@ def readme(source: Source, export_format: str, name: str, *, merged: bool) -> st
     }
     if not source.is_cross_encoder:
         rows["pooling"] = config.pooling + (", unit length" if config.normalize else "")
-    if config.query_prefix or config.document_prefix:
-        rows["prefixes"] = f"{config.query_prefix!r} (queries), {config.document_prefix!r} (passages)"
+    if config.query_lead or config.document_lead:
+        rows["put before the text"] = f"{config.query_lead!r} (queries), {config.document_lead!r} (passages)"
     table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())
     return (
         f"---\npipeline_tag: {'text-ranking' if source.is_cross_encoder else 'feature-extraction'}\n---\n\n"
@@ -123,8 +123,8 @@ def _sentence_transformers(source: Source, name: str, merged: bool) -> str:
 
 def _onnx(source: Source, name: str, merged: bool) -> str:
     config = source.config
-    prefix = f"{config.query_prefix} " if config.query_prefix else ""
-    texts = f'["{prefix}a query"]' + (', ["a passage"]' if source.is_cross_encoder else "")
+    query, passage = f"{config.query_lead}a query", f"{config.document_lead}a passage"
+    texts = f"[{query!r}]" + (f", [{passage!r}]" if source.is_cross_encoder else "")
     return _python(
         "import onnxruntime\nfrom transformers import AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'

@@ -33,9 +33,9 @@ def write_sentence_transformers(source: Source, directory: Path) -> bool:
         UsageError: the method neither merges nor can be loaded by transformers; a cross-encoder whose passages have
             a prefix, for which sentence-transformers has no place.
     """
-    if source.is_cross_encoder and source.config.document_prefix:
+    if source.is_cross_encoder and source.config.document_lead:
         raise UsageError(
-            f"{source.name} puts {source.config.document_prefix!r} before passages, and sentence-transformers' "
+            f"{source.name} puts {source.config.document_lead.strip()!r} before passages, and sentence-transformers' "
             "CrossEncoder only has a prompt for queries; use --format self-contained or onnx"
         )
     merged = _write_weights(source, directory)
@@ -97,7 +97,7 @@ def _settings(source: Source) -> dict[str, Any]:
     config = source.config
     requirements = {"sentence-transformers": ">=6"}
     if source.is_cross_encoder:
-        prompts = {"query": f"{config.query_prefix} "} if config.query_prefix else {}
+        prompts = {"query": config.query_lead} if config.query_lead else {}
         return {
             "model_type": "CrossEncoder",
             "requirements": requirements,
@@ -105,12 +105,10 @@ def _settings(source: Source) -> dict[str, Any]:
             "default_prompt_name": "query" if prompts else None,
             "activation_fn": "torch.nn.modules.linear.Identity",  # our scores are the logits
         }
-    prefixes = {"query": config.query_prefix, "document": config.document_prefix}
     return {
         "model_type": "SentenceTransformer",
         "requirements": requirements,
-        # A prefix is joined to the text with one space.
-        "prompts": {name: f"{prefix} " if prefix else "" for name, prefix in prefixes.items()},
+        "prompts": {"query": config.query_lead, "document": config.document_lead},
         "default_prompt_name": None,
         "similarity_fn_name": config.similarity,
     }

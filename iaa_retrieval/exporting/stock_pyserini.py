@@ -20,17 +20,24 @@ def stock_commands(source: Source, encoder: str) -> str:
     config = source.config
     if config.pooling not in ("mean", "cls"):
         return f"Stock Pyserini's auto encoder has no pooling {config.pooling!r}; use python -m iaa_retrieval.encode."
+    leads = config.query_lead, config.document_lead
+    if any(lead and not lead.endswith(" ") for lead in leads):
+        return (
+            "Stock Pyserini puts a space between a prefix and the text, and this model takes its prompts without; "
+            "use python -m iaa_retrieval.encode."
+        )
+    query_prefix, document_prefix = (lead.removesuffix(" ") for lead in leads)
     shared = f"--encoder {shlex.quote(encoder)} --encoder-class auto --pooling {config.pooling}"
     shared += " --l2-norm" if config.normalize else ""
     lines = [
         "python -m pyserini.encode \\",
         "    input --corpus CORPUS --fields text \\",
         "    output --embeddings INDEX --to-faiss \\",
-        f"    encoder {shared}{_option('--prefix', config.document_prefix)} \\",
+        f"    encoder {shared}{_option('--prefix', document_prefix)} \\",
         f"    --fields text --max-length {config.document_max_length} --dimension {encoder_width(source.network)}"
         " --device cpu",
         "python -m pyserini.search.faiss --index INDEX --topics TOPICS --output run.trec --device cpu \\",
-        f"    {shared}{_option('--query-prefix', config.query_prefix)}",
+        f"    {shared}{_option('--query-prefix', query_prefix)}",
     ]
     return "\n".join(lines)
 

@@ -11,11 +11,14 @@ import numpy as np
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference import pair_scorer, text_encoder
+from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
+from iaa_retrieval.models.encoder_classes import stock_class_of
 from iaa_retrieval.models.precision import choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights
+from iaa_retrieval.models.text_settings import TextSettings
 
 Model = TypeVar("Model", BiEncoder, CrossEncoder)
 
@@ -46,10 +49,14 @@ class AdapterServer:
         self._precision = choose_precision(precision, self._device)
         if read_retriever_config(backbone) is not None:
             raise IaaRetrievalError(f"{backbone} is a trained checkpoint; start with its backbone, then load it")
-        plain = load_bi_encoder(backbone, precision=self._precision, device=self._device)
+        # What only Pyserini's own class can do with it is refused when it is asked for, not its use as a backbone.
+        self._stock_class = stock_class_of(backbone)
+        settings = None if self._stock_class is None else TextSettings()
+        plain = load_bi_encoder(backbone, settings=settings, precision=self._precision, device=self._device)
         self._backbone = SharedBackbone(share_weights(plain.encoder), backbone, plain.config.backbone_fingerprint)
         self._plain = plain
         self._served: dict[str, BiEncoder | CrossEncoder] = {"": plain}
+        self._cuts: dict[tuple[str, str], Cuts] = {}
         # Around calls because a tokenizer keeps the truncation of its last call; around loading because transformers
         # changes settings of the whole process meanwhile, such as the default precision.
         self._turn = threading.Lock()
@@ -89,6 +96,7 @@ class AdapterServer:
         with self._turn:
             if not name or self._served.pop(name, None) is None:
                 raise self._unknown(name)
+            self._cuts = {key: cuts for key, cuts in self._cuts.items() if key[0] != name}
 
     def encode_queries(self, name: str | None, texts: Sequence[str], *, batch_size: int | None = None) -> np.ndarray:
         """Encode queries with the checkpoint ``name`` (None or "": the bare backbone) into float32 [len(texts), d].
@@ -97,14 +105,22 @@ class AdapterServer:
             UsageError: nothing of that name is loaded, or it is a cross-encoder.
         """
         with self._turn:
-            return text_encoder.encode_queries(self._find(name, BiEncoder), texts, batch_size=batch_size)
+            model = self._find(name, BiEncoder)
+            cuts = self._counting(name, query_cuts, model)
+            vectors = text_encoder.encode_queries(model, texts, batch_size=batch_size, on_cut=cuts.count(len(texts)))
+            cuts.warn()
+            return vectors
 
     def encode_passages(
         self, name: str | None, texts: Sequence[str], *, batch_size: int = text_encoder.DEFAULT_BATCH_SIZE
     ) -> np.ndarray:
         """Encode passages; otherwise as :meth:`encode_queries`."""
         with self._turn:
-            return text_encoder.encode_passages(self._find(name, BiEncoder), texts, batch_size=batch_size)
+            model = self._find(name, BiEncoder)
+            cuts = self._counting(name, document_cuts, model)
+            vectors = text_encoder.encode_passages(model, texts, batch_size=batch_size, on_cut=cuts.count(len(texts)))
+            cuts.warn()
+            return vectors
 
     def score_pairs(
         self, name: str, pairs: Sequence[tuple[str, str]], *, batch_size: int = pair_scorer.DEFAULT_BATCH_SIZE
@@ -115,9 +131,30 @@ class AdapterServer:
             UsageError: nothing of that name is loaded, or it is a bi-encoder.
         """
         with self._turn:
-            return pair_scorer.score_pairs(self._find(name, CrossEncoder), pairs, batch_size=batch_size)
+            model = self._find(name, CrossEncoder)
+            of_queries, of_pairs = self._counting(name, query_cuts, model), self._counting(name, document_cuts, model)
+            scores = pair_scorer.score_pairs(
+                model,
+                pairs,
+                batch_size=batch_size,
+                on_query_cut=of_queries.count(len(pairs)),
+                on_pair_cut=of_pairs.count(len(pairs)),
+            )
+            of_queries.warn()
+            of_pairs.warn()
+            return scores
+
+    def _counting(
+        self, name: str | None, new: Callable[[BiEncoder | CrossEncoder], Cuts], model: BiEncoder | CrossEncoder
+    ) -> Cuts:
+        """What counts the texts of one kind that a checkpoint cuts, which is said once."""
+        return self._cuts.setdefault((name or "", new.__name__), new(model))
 
     def _find(self, name: str | None, kind: type[Model]) -> Model:
+        if not name and self._stock_class is not None:
+            raise UsageError(
+                f"the bare backbone is a {self._stock_class} encoder, which only Pyserini's own class can do"
+            )
         model = self._served.get(name or "")
         if model is None:
             raise self._unknown(name)

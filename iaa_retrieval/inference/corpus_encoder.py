@@ -21,9 +21,10 @@ from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
+from iaa_retrieval.inference.cuts import Cuts, document_cuts
 from iaa_retrieval.inference.faiss_index import new_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
-from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
+from iaa_retrieval.inference.tokens import tokenize_texts, with_lead, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.work_in_progress import work_in_progress
 
@@ -77,12 +78,14 @@ def encode_corpus(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    cut_advice: str = "",
 ) -> EncodeReport:
     """Encode ``documents`` into ``output``, whole or not at all.
 
     Finished windows lie in ``.OUTPUT.encoding`` beside the output until the end; with ``resume`` they are used
     again, after checking that the encoder, the settings and the documents are still the same. With ``overwrite`` they
-    are discarded, and a finished output is replaced.
+    are discarded, and a finished output is replaced. One warning counts the documents that are longer than the encoder
+    reads; ``cut_advice`` says how the caller's user sets another length.
 
     Raises:
         UsageError: there is interrupted work, and neither was said; or it was begun with other settings.
@@ -96,7 +99,7 @@ def encode_corpus(
     work = output.absolute().with_name(f".{output.name}.encoding")
     settings = _settings(encoder, encoding)
     with work_in_progress(work, settings, resume=resume, overwrite=overwrite):
-        report = _encode_windows(encoder, documents, encoding, work)
+        report = _encode_windows(encoder, documents, encoding, work, cut_advice)
         with atomic_directory(output, overwrite=overwrite) as directory:
             if encoding.to_faiss:
                 windows = partial(_vectors_and_ids, work)
@@ -109,12 +112,13 @@ def encode_corpus(
 
 
 def _encode_windows(
-    encoder: BiEncoder, documents: Iterable[CorpusDocument], encoding: CorpusEncoding, work: Path
+    encoder: BiEncoder, documents: Iterable[CorpusDocument], encoding: CorpusEncoding, work: Path, cut_advice: str
 ) -> EncodeReport:
     """Have every window finished in ``work``."""
+    cuts = document_cuts(encoder, cut_advice)
     resumed = empty = total = 0
     with ThreadPoolExecutor(max_workers=1) as executor, progress(desc="encoding", unit="doc") as bar:
-        stream = _windows(documents, encoder, encoding)
+        stream = _windows(documents, encoder, encoding, cuts)
         upcoming = executor.submit(next, stream, None)  # tokenise ahead while the model computes
         number = 0
         while (window := upcoming.result()) is not None:
@@ -144,10 +148,13 @@ def _encode_windows(
             f"the corpus is shorter than when the interrupted work in {work} was begun ({leftover.name}); "
             "--overwrite instead of --resume starts anew"
         )
+    cuts.warn()
     return EncodeReport(total, resumed, empty)
 
 
-def _windows(documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: CorpusEncoding) -> Iterator[_Window]:
+def _windows(
+    documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: CorpusEncoding, cuts: Cuts
+) -> Iterator[_Window]:
     stream = iter(documents)
     size = min(FIRST_WINDOW, WINDOW)
     while batch := list(islice(stream, size)):
@@ -155,24 +162,29 @@ def _windows(documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: 
         digest = hashlib.sha256()
         for document in batch:
             digest.update(json.dumps(document).encode())
-        yield _Window(batch, _tokenize(encoder, batch, encoding), digest.hexdigest())
+        texts, second_texts = _texts(encoder, batch, encoding)
+        length = encoder.config.document_max_length
+        token_ids = tokenize_texts(encoder.tokenizer, texts, length, second_texts, on_cut=cuts.count(len(batch)))
+        yield _Window(batch, token_ids, digest.hexdigest())
 
 
-def _tokenize(encoder: BiEncoder, documents: Sequence[CorpusDocument], encoding: CorpusEncoding) -> list[list[int]]:
+def _texts(
+    encoder: BiEncoder, documents: Sequence[CorpusDocument], encoding: CorpusEncoding
+) -> tuple[Sequence[str], Sequence[str] | None]:
+    """What is tokenized of each document, and its second segment where title and text are two."""
     column = {name: [document.fields[i] for document in documents] for i, name in enumerate(encoding.fields)}
-    prefix, length = encoder.config.document_prefix, encoder.config.document_max_length
+    config = encoder.config
     if not encoding.encode_title:
-        return tokenize_texts(encoder.tokenizer, with_prefix(prefix, column["text"]), length)
+        return with_lead(config.document_lead, column["text"]), None
+    # A prefix goes before the text, as in Pyserini, a prompt before all that there is of a passage.
+    texts = with_prefix(config.document_prefix, column["text"])
     if encoding.separate_title:
-        return tokenize_texts(encoder.tokenizer, column["title"], length, with_prefix(prefix, column["text"]))
-    if encoder.config.method == "none":
+        return with_lead(config.document_prompt, column["title"]), texts
+    if config.method == "none":
         # A plain encoder is used as Pyserini uses it: the prefix between title and text.
-        return tokenize_texts(
-            encoder.tokenizer, _passages(column["title"], with_prefix(prefix, column["text"])), length
-        )
+        return with_lead(config.document_prompt, _passages(column["title"], texts)), None
     # Our own were trained on whole passages, the prefix before them.
-    passages = _passages(column["title"], column["text"])
-    return tokenize_texts(encoder.tokenizer, with_prefix(prefix, passages), length)
+    return with_lead(config.document_lead, _passages(column["title"], column["text"])), None
 
 
 def _passages(titles: Sequence[str], texts: Sequence[str]) -> list[str]:
@@ -185,6 +197,7 @@ def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
         "encoder": encoder.fingerprint,
         "document_max_length": encoder.config.document_max_length,
         "document_prefix": encoder.config.document_prefix,
+        "document_prompt": encoder.config.document_prompt,
         "precision": str(encoder.dtype),
         **{key: value for key, value in asdict(encoding).items() if key not in ("index_factory", "batch_size")},
         "fields": list(encoding.fields),

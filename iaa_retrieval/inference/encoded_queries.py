@@ -9,6 +9,7 @@ from iaa_retrieval.collections.topics import write_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory
+from iaa_retrieval.inference.cuts import query_cuts
 from iaa_retrieval.inference.text_encoder import encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
 
@@ -19,13 +20,17 @@ def write_encoded_queries(
     """Encode ``queries`` into ``output/embedding.pkl`` (a data frame with id, text and embedding).
 
     ``topics.json`` beside it holds the same queries in a form that stock Pyserini reads as ``--topics``, and
-    ``retriever.json`` the encoder, so that a search can check that the index was made with the same one.
+    ``retriever.json`` the encoder, so that a search can check that the index was made with the same one. One warning
+    counts the queries that are longer than the encoder reads.
     """
     import pandas
 
     if not queries:
         raise IaaRetrievalError("there is no query to encode")
-    vectors = encode_queries(encoder, [query.text for query in queries], batch_size=batch_size, show_progress=True)
+    cuts = query_cuts(encoder, "--max-length sets another length")
+    texts = [query.text for query in queries]
+    vectors = encode_queries(encoder, texts, batch_size=batch_size, show_progress=True, on_cut=cuts.count(len(queries)))
+    cuts.warn()
     frame = pandas.DataFrame(
         {
             "id": [query.query_id for query in queries],

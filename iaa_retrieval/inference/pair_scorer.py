@@ -10,7 +10,7 @@ import torch
 from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
-from iaa_retrieval.inference.tokens import PairTokens, tokenize_pairs, with_prefix
+from iaa_retrieval.inference.tokens import OnCut, PairTokens, tokenize_pairs, with_lead
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 
 DEFAULT_BATCH_SIZE = 32
@@ -23,20 +23,27 @@ def score_pairs(
     *,
     batch_size: int = DEFAULT_BATCH_SIZE,
     show_progress: bool = False,
+    on_query_cut: OnCut | None = None,
+    on_pair_cut: OnCut | None = None,
 ) -> np.ndarray:
     """Score (query, passage) pairs; float32 [len(pairs)], in the order given, higher is more relevant.
+
+    ``on_query_cut`` and ``on_pair_cut`` are told of pairs whose query, or whose passage beside its query, is longer
+    than the cross-encoder's lengths.
 
     Raises:
         IaaRetrievalError: a score is not finite.
     """
     config = cross_encoder.config
-    queries = with_prefix(config.query_prefix, [query for query, _ in pairs])
-    passages = with_prefix(config.document_prefix, [passage for _, passage in pairs])
+    queries = with_lead(config.query_lead, [query for query, _ in pairs])
+    passages = with_lead(config.document_lead, [passage for _, passage in pairs])
     tokens = tokenize_pairs(
         cross_encoder.tokenizer,
         list(zip(queries, passages, strict=True)),
         max_length=config.document_max_length,
         query_max_length=config.query_max_length,
+        on_query_cut=on_query_cut,
+        on_passage_cut=on_pair_cut,
     )
     scores = np.empty(len(pairs), dtype=np.float32)
     batches = bucket_batches(

@@ -9,6 +9,7 @@ import numpy as np
 from iaa_retrieval.cli import progress
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.collections.types import Run
+from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
@@ -26,6 +27,7 @@ def rerank_run(
     *,
     hits: int = 100,
     interpolate: float = 1.0,
+    cut_advice: tuple[str, str] = ("", ""),
 ) -> Run:
     """Score each query's first ``hits`` documents anew; what lies below them is left out.
 
@@ -37,19 +39,24 @@ def rerank_run(
         hits: depth.
         interpolate: weight a of the new score; the final one is ``a * new + (1 - a) * old``, each scaled to
             [0, 1] per query. 1 is the new score alone, unscaled.
+        cut_advice: how the caller's user sets another length of queries, and of documents (or pairs); one warning
+            each counts those that are longer than the model reads.
     """
+    cuts = query_cuts(model, cut_advice[0]), document_cuts(model, cut_advice[1])
     top = {query_id: dict(rank(scores)[:hits]) for query_id, scores in run.items()}
     reranked: Run = {}
     with progress(total=sum(map(len, top.values())), desc="re-ranking", unit="pair") as bar:
         for query_ids in _chunks(top, count_once=isinstance(model, BiEncoder)):
             texts = texts_of(list(dict.fromkeys(doc_id for q in query_ids for doc_id in top[q])))
             keys = [(query_id, doc_id) for query_id in query_ids for doc_id in top[query_id]]
-            scores = _score(model, keys, queries, texts)
+            scores = _score(model, keys, queries, texts, *cuts)
             for query_id in query_ids:
                 reranked[query_id] = {}
             for (query_id, doc_id), score in zip(keys, scores, strict=True):
                 reranked[query_id][doc_id] = float(score)
             bar.update(len(keys))
+    for counted in cuts:
+        counted.warn()
     if interpolate == 1.0:
         return reranked
     return {query_id: _interpolated(reranked[query_id], top[query_id], interpolate) for query_id in reranked}
@@ -90,14 +97,21 @@ def _score(
     keys: Sequence[tuple[str, str]],
     queries: Mapping[str, str],
     texts: Mapping[str, str],
+    of_queries: Cuts,
+    of_documents: Cuts,
 ) -> np.ndarray:
     """A score for each (query id, document id), float32 [len(keys)]."""
     if isinstance(model, CrossEncoder):
-        return score_pairs(model, [(queries[query_id], texts[doc_id]) for query_id, doc_id in keys])
+        return score_pairs(
+            model,
+            [(queries[query_id], texts[doc_id]) for query_id, doc_id in keys],
+            on_query_cut=of_queries.among([query_id for query_id, _ in keys]),
+            on_pair_cut=of_documents.count(len(keys)),
+        )
     rows = {query_id: row for row, query_id in enumerate(dict.fromkeys(query_id for query_id, _ in keys))}
     columns = {doc_id: column for column, doc_id in enumerate(texts)}
-    query_vectors = encode_queries(model, [queries[query_id] for query_id in rows])
-    passage_vectors = encode_passages(model, list(texts.values()))
+    query_vectors = encode_queries(model, [queries[query_id] for query_id in rows], on_cut=of_queries.among(list(rows)))
+    passage_vectors = encode_passages(model, list(texts.values()), on_cut=of_documents.among(list(texts)))
     left = query_vectors[[rows[query_id] for query_id, _ in keys]]
     right = passage_vectors[[columns[doc_id] for _, doc_id in keys]]
     scores: np.ndarray = np.einsum("nd,nd->n", left, right)

@@ -11,7 +11,7 @@ import torch
 from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
-from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
+from iaa_retrieval.inference.tokens import OnCut, tokenize_texts, with_lead
 from iaa_retrieval.models.bi_encoder import BiEncoder
 
 DEFAULT_BATCH_SIZE = 32
@@ -24,15 +24,22 @@ def encode_queries(
     *,
     batch_size: int | None = None,
     show_progress: bool = False,
+    on_cut: OnCut | None = None,
 ) -> np.ndarray:
-    """Encode queries into float32 [len(texts), d], in the order given, with the encoder's prefix and length.
+    """Encode queries into float32 [len(texts), d], in the order given, with the encoder's prompt, prefix and length.
 
     A ``batch_size`` of None is 8 on a CPU, so that a batch of fp32 activations stays in its cache, and 32 elsewhere.
+    ``on_cut`` is told of queries that are longer than the encoder's length.
     """
     if batch_size is None:
         batch_size = QUERY_BATCH_SIZE_ON_CPU if encoder.device.type == "cpu" else DEFAULT_BATCH_SIZE
     config = encoder.config
-    ids = tokenize_texts(encoder.tokenizer, with_prefix(config.query_prefix, texts), config.query_max_length)
+    ids = tokenize_texts(
+        encoder.tokenizer,
+        with_lead(config.query_lead, texts),
+        config.query_max_length,
+        on_cut=on_cut,
+    )
     return encode_token_ids(
         encoder,
         ids,
@@ -50,14 +57,20 @@ def encode_passages(
     text_pairs: Sequence[str] | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     show_progress: bool = False,
+    on_cut: OnCut | None = None,
 ) -> np.ndarray:
-    """Encode passages into float32 [len(texts), d], in the order given, with the encoder's prefix and length.
+    """Encode passages into float32 [len(texts), d], in the order given, with the encoder's prompt, prefix and length.
 
     ``text_pairs`` are second segments (after a separator token), for encoders trained on title and text apart.
+    ``on_cut`` is told of passages that are longer than the encoder's length.
     """
     config = encoder.config
     ids = tokenize_texts(
-        encoder.tokenizer, with_prefix(config.document_prefix, texts), config.document_max_length, text_pairs
+        encoder.tokenizer,
+        with_lead(config.document_lead, texts),
+        config.document_max_length,
+        text_pairs,
+        on_cut=on_cut,
     )
     return encode_token_ids(
         encoder,

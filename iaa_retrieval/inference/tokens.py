@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+OnCut = Callable[[int], None]
+"""Told the position of every text that was longer than its limit."""
 
 
 class PairTokens(NamedTuple):
@@ -13,13 +16,23 @@ class PairTokens(NamedTuple):
     token_type_ids: list[list[int]]
 
 
+def with_lead(lead: str, texts: Sequence[str]) -> Sequence[str]:
+    """Put ``lead`` (see :attr:`.RetrieverConfig.query_lead`) before each text, to the letter."""
+    return [f"{lead}{text}" for text in texts] if lead else texts
+
+
 def with_prefix(prefix: str, texts: Sequence[str]) -> Sequence[str]:
     """Put ``prefix`` and a space before each text, as Pyserini does; an empty prefix adds nothing."""
-    return [f"{prefix} {text}" for text in texts] if prefix else texts
+    return with_lead(f"{prefix} " if prefix else "", texts)
 
 
 def tokenize_texts(
-    tokenizer: Any, texts: Sequence[str], max_length: int, second_texts: Sequence[str] | None = None
+    tokenizer: Any,
+    texts: Sequence[str],
+    max_length: int,
+    second_texts: Sequence[str] | None = None,
+    *,
+    on_cut: OnCut | None = None,
 ) -> list[list[int]]:
     """Token ids of each text (or pair of texts), special tokens included, cut to ``max_length``."""
     if not texts:
@@ -34,17 +47,28 @@ def tokenize_texts(
         return_token_type_ids=False,
     )
     ids: list[list[int]] = encoded["input_ids"]
+    _report_cuts(encoded, ids, max_length, on_cut)
     return ids
 
 
 def tokenize_pairs(
-    tokenizer: Any, pairs: Sequence[tuple[str, str]], *, max_length: int, query_max_length: int
+    tokenizer: Any,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    max_length: int,
+    query_max_length: int,
+    on_query_cut: OnCut | None = None,
+    on_passage_cut: OnCut | None = None,
 ) -> PairTokens:
     """Token ids of (query, passage) pairs; a long query is cut to ``query_max_length``, then the passage to fit."""
     if not pairs:
         return PairTokens([], [])
     query_limit = min(query_max_length, max_length // 2)
     cut = {query: _cut(tokenizer, query, query_limit) for query in {query for query, _ in pairs}}
+    if on_query_cut is not None:
+        for position, (query, _) in enumerate(pairs):
+            if len(cut[query]) < len(query):
+                on_query_cut(position)
     encoded = tokenizer(
         [cut[query] for query, _ in pairs],
         [passage for _, passage in pairs],
@@ -53,7 +77,17 @@ def tokenize_pairs(
         return_attention_mask=False,
         return_token_type_ids=True,
     )
+    _report_cuts(encoded, encoded["input_ids"], max_length, on_passage_cut)
     return PairTokens(encoded["input_ids"], encoded["token_type_ids"])
+
+
+def _report_cuts(encoded: Any, rows: Sequence[Sequence[int]], max_length: int, on_cut: OnCut | None) -> None:
+    if on_cut is None:
+        return
+    for position, row in enumerate(rows):
+        # Only a row of full length can have been cut; what was cut off lies beside it.
+        if len(row) == max_length and encoded.encodings[position].overflowing:
+            on_cut(position)
 
 
 def _cut(tokenizer: Any, text: str, limit: int) -> str:

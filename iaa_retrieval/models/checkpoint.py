@@ -12,9 +12,10 @@ from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import sha256_of
-from iaa_retrieval.models.backbone import fingerprint_weights, load_network, load_tokenizer
+from iaa_retrieval.models.backbone import fingerprint_weights, load_network
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights, weights_untouched
+from iaa_retrieval.models.text_settings import load_text_tokenizer
 
 ADAPTER_FILE = "adapter_model.safetensors"
 FULL_FILE = "model.safetensors"
@@ -62,7 +63,7 @@ def load_tuned_tokenizer(path: str, config: RetrieverConfig) -> Any:
         IaaRetrievalError: it is not the one the checkpoint was trained with.
     """
     has_own = (Path(path) / "tokenizer.json").is_file()
-    tokenizer = load_tokenizer(path if has_own else backbone_location(path, config))
+    tokenizer = load_text_tokenizer(path if has_own else backbone_location(path, config))
     if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
         raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
     return tokenizer

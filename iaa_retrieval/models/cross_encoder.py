@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network, load_tokenizer
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
 from iaa_retrieval.models.bi_encoder import position_limit
 from iaa_retrieval.models.checkpoint import (
     fingerprint_cross_encoder,
@@ -21,6 +21,7 @@ from iaa_retrieval.models.checkpoint import (
 from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone
+from iaa_retrieval.models.text_settings import load_text_tokenizer
 
 # Half of a pair may be query and up to four tokens are special; a passage needs room beside them.
 SHORTEST_PAIR = 16
@@ -62,7 +63,7 @@ def new_cross_encoder(backbone: str) -> CrossEncoder:
     from transformers import AutoModelForSequenceClassification
 
     classifier = load_network(AutoModelForSequenceClassification, backbone, num_labels=1)
-    tokenizer = load_tokenizer(backbone)
+    tokenizer = load_text_tokenizer(backbone)
     limit = position_limit(classifier)
     config = RetrieverConfig(
         kind="cross-encoder",
@@ -79,6 +80,7 @@ def load_cross_encoder(
     path: str,
     *,
     max_length: int | None = None,
+    query_max_length: int | None = None,
     precision: str = "auto",
     device: str = "auto",
     backbone: SharedBackbone | None = None,
@@ -88,7 +90,7 @@ def load_cross_encoder(
     With ``backbone``, its adapter is put on a backbone that is in memory, in ``precision`` and on ``device`` already.
 
     Raises:
-        UsageError: a ``max_length`` (tokens of a pair) that the backbone cannot take.
+        UsageError: a ``max_length`` (tokens of a pair) or ``query_max_length`` that the backbone cannot take.
         IaaRetrievalError: not a cross-encoder checkpoint, or not matching its backbone or weights.
     """
     from transformers import AutoModelForSequenceClassification
@@ -107,6 +109,11 @@ def load_cross_encoder(
                 f"pair length {max_length} is outside what {path} takes: {SHORTEST_PAIR} to {limit} tokens"
             )
         config = replace(config, document_max_length=max_length)
+    if query_max_length is not None:
+        most = config.document_max_length // 2  # the rest of a pair is the passage's
+        if not 0 < query_max_length <= most:
+            raise UsageError(f"query length {query_max_length} is outside what {path} takes: 1 to {most} tokens")
+        config = replace(config, query_max_length=query_max_length)
     device = choose_device(device)
     classifier.to(device=device, dtype=DTYPES[choose_precision(precision, device)]).eval()
     return CrossEncoder(classifier, tokenizer, config, path)

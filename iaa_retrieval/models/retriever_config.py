@@ -17,8 +17,8 @@ class RetrieverConfig:
     """How text becomes vectors or scores, and where the weights came from.
 
     Lengths are in tokens, special tokens included. Prefixes are joined to the text with one space, as Pyserini
-    does. ``fingerprint`` is a hash of every weight and setting that a vector depends on: two artefacts with the
-    same fingerprint may be searched together.
+    does; prompts are put before it as they are, as sentence-transformers does. ``fingerprint`` is a hash of every
+    weight and setting that a vector depends on: two artefacts with the same fingerprint may be searched together.
     """
 
     kind: str  # "bi-encoder" or "cross-encoder"
@@ -31,8 +31,11 @@ class RetrieverConfig:
     pooling: str = "mean"  # "mean", "cls" or "last"; bi-encoders only
     normalize: bool = True
     similarity: str = "dot"
+    encoder_class: str = ""  # the class of stock Pyserini that made an index; empty: an encoder of this package
     query_prefix: str = ""
     document_prefix: str = ""
+    query_prompt: str = ""
+    document_prompt: str = ""
     query_max_length: int = 64
     document_max_length: int = 256
     tokenizer_fingerprint: str = ""
@@ -40,6 +43,16 @@ class RetrieverConfig:
     training: dict[str, Any] = field(default_factory=dict)  # data, seed, steps, loss, hyper-parameters
     versions: dict[str, str] = field(default_factory=dict)
     dev_scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def query_lead(self) -> str:
+        """All that goes before a query's text, to the letter."""
+        return self.query_prompt + (f"{self.query_prefix} " if self.query_prefix else "")
+
+    @property
+    def document_lead(self) -> str:
+        """All that goes before a document's text, to the letter."""
+        return self.document_prompt + (f"{self.document_prefix} " if self.document_prefix else "")
 
     def save(self, directory: str | Path) -> None:
         """Write ``retriever.json`` into ``directory``."""

@@ -11,13 +11,18 @@ from typing import Any
 import numpy as np
 
 from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
+from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
-from iaa_retrieval.models.bi_encoder import load_bi_encoder, position_limit
+from iaa_retrieval.models.bi_encoder import load_bi_encoder, position_limit, require_lengths
+from iaa_retrieval.pyserini_plugin.index_guard import guard_faiss_searcher
 from iaa_retrieval.pyserini_plugin.java import prepare_java
 from iaa_retrieval.pyserini_plugin.threads import use_all_threads
 
 prepare_java()
 from pyserini.encode import DocumentEncoder, QueryEncoder  # noqa: E402
+
+CUT_ADVICE = "the argument max_length sets another length"
+STOCK_MAX_LENGTH = 256  # what pyserini.encode passes unless its --max-length says otherwise
 
 
 class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
@@ -28,9 +33,12 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         device: ``cpu``, ``cuda:0``, ... or ``auto``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         pooling, l2_norm, prefix: overrides for a plain encoder; a checkpoint says these itself.
+        max_length: in tokens; default: the encoder's own.
+        encoder_class: ``auto``, ``sentence-transformers`` or ``contriever`` for Pyserini's settings of that class
+            instead of a plain encoder's own.
 
     Raises:
-        UsageError: an override contradicts the checkpoint.
+        UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.
         IaaRetrievalError: it cannot be loaded, or is no bi-encoder.
     """
 
@@ -43,6 +51,8 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         pooling: str | None = None,
         l2_norm: bool | None = None,
         prefix: str | None = None,
+        max_length: int | None = None,
+        encoder_class: str | None = None,
     ) -> None:
         self.has_model = True
         self.bi_encoder = load_bi_encoder(
@@ -50,10 +60,13 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
             pooling=pooling,
             normalize=l2_norm,
             document_prefix=prefix,
+            document_max_length=max_length,
+            encoder_class=encoder_class,
             precision=precision,
             device=device,
         )
         use_cpu_kernels(self.bi_encoder)
+        self._cuts = document_cuts(self.bi_encoder, CUT_ADVICE)
 
     @property
     def fingerprint(self) -> str:
@@ -66,7 +79,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         titles: Sequence[str] | None = None,
         max_length: int | None = None,
         add_sep: bool = False,
-        fp16: bool = False,
+        fp16: bool | None = None,
         **kwargs: Any,
     ) -> np.ndarray:
         """Encode passages into float32 [len(texts), d].
@@ -74,26 +87,37 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         Args:
             texts, titles: the passages; a title is put before its text and a space, or with ``add_sep``
                 becomes a segment of its own, as in Pyserini.
-            max_length: in tokens; None is the encoder's own.
+            max_length: in tokens; None is the encoder's own, and so is 256 with an ``fp16``: pyserini.encode always
+                passes both, 256 where its user said nothing. Say it to the constructor to be sure.
             fp16: accepted as Pyserini passes it, and without effect: the constructor sets the precision.
+
+        Raises:
+            UsageError: a length that the encoder cannot take.
         """
         use_all_threads()
-        encoder = self.bi_encoder
-        if max_length is not None:
+        encoder, cuts = self.bi_encoder, self._cuts
+        if max_length is not None and not (max_length == STOCK_MAX_LENGTH and fp16 is not None):
+            require_lengths(encoder.encoder, encoder.source, document=max_length)
             encoder = encoder.with_config(document_max_length=max_length)
+            cuts = document_cuts(encoder)  # who says a length with every call knows what it cuts
+        on_cut = cuts.count(len(texts))
         if titles is None:
-            return encode_passages(encoder, texts)
-        if add_sep:
-            return encode_passages(encoder, titles, text_pairs=texts)
-        return encode_passages(encoder, [f"{title} {text}" for title, text in zip(titles, texts, strict=True)])
+            vectors = encode_passages(encoder, texts, on_cut=on_cut)
+        elif add_sep:
+            vectors = encode_passages(encoder, titles, text_pairs=texts, on_cut=on_cut)
+        else:
+            whole = [f"{title} {text}" for title, text in zip(titles, texts, strict=True)]
+            vectors = encode_passages(encoder, whole, on_cut=on_cut)
+        self._cuts.warn()
+        return vectors
 
 
 class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
     """A Pyserini query encoder over a checkpoint of ours, a plain directory, a hub id or all-MiniLM-L6-v2.
 
     ``FaissSearcher(directory, IaaQueryEncoder(checkpoint))`` searches; its ``batch_search`` encodes the
-    queries in batches. Arguments and errors are those of :class:`IaaDocumentEncoder`; ``prefix`` goes before
-    queries.
+    queries in batches, and refuses an index that another encoder made. Arguments and errors are those of
+    :class:`IaaDocumentEncoder`; ``prefix`` goes before queries, and ``max_length`` is theirs.
     """
 
     def __init__(
@@ -105,6 +129,8 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
         pooling: str | None = None,
         l2_norm: bool | None = None,
         prefix: str | None = None,
+        max_length: int | None = None,
+        encoder_class: str | None = None,
     ) -> None:
         super().__init__()
         self.has_model = True
@@ -113,20 +139,31 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
             pooling=pooling,
             normalize=l2_norm,
             query_prefix=prefix,
+            query_max_length=max_length,
+            encoder_class=encoder_class,
             precision=precision,
             device=device,
         )
         use_cpu_kernels(self.bi_encoder)
+        guard_faiss_searcher(IaaQueryEncoder)
+        self._cuts = query_cuts(self.bi_encoder, CUT_ADVICE)
+        self._says_cuts = True
 
     @property
     def fingerprint(self) -> str:
         """Hash of all that a vector depends on."""
         return self.bi_encoder.fingerprint
 
+    def count_cuts(self, advice: str) -> Cuts:
+        """Count queries that are cut from now on without saying so; the caller says it, with its own ``advice``."""
+        self._cuts, self._says_cuts = query_cuts(self.bi_encoder, advice), False
+        return self._cuts
+
     def use_longest_queries(self) -> None:
         """Cut queries only at the tokenizer's or the positions' end, as Pyserini's encoder does."""
         limit = min(position_limit(self.bi_encoder.encoder), self.bi_encoder.tokenizer.model_max_length)
         self.bi_encoder = self.bi_encoder.with_config(query_max_length=limit)
+        self._cuts = query_cuts(self.bi_encoder, CUT_ADVICE)
 
     def encode(self, query: str, **kwargs: Any) -> np.ndarray:
         """Encode one query into float32 [d]."""
@@ -136,4 +173,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
     def encode_batch(self, queries: Sequence[str]) -> np.ndarray:
         """Encode queries into float32 [len(queries), d]; Pyserini's ``batch_search`` looks for this."""
         use_all_threads()
-        return encode_queries(self.bi_encoder, queries)
+        vectors = encode_queries(self.bi_encoder, queries, on_cut=self._cuts.count(len(queries)))
+        if self._says_cuts:
+            self._cuts.warn()
+        return vectors

@@ -66,8 +66,11 @@ def launch_search(kind: str, words: list[str]) -> None:
         if kind == "faiss" and encoder is not None and not (run.has("--batch-size") or run.has("--threads")):
             run.set("--batch-size", str(BATCH_SIZE))  # stock Pyserini would encode one query at a time
             run.set("--threads", str(os.cpu_count() or 1))
-        with _whole_output(run), registered(encoder):
+        cuts = encoder.count_cuts("--max-length sets another length") if encoder is not None else None
+        with _whole_output(run), registered(dense, encoder):
             _run_stock(kind, join_hybrid(sections) if kind == "hybrid" else run.words)
+        if cuts is not None:
+            cuts.warn()
 
 
 def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:

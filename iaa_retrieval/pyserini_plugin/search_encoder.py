@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.models.retriever_config import (
-    FILE_NAME,
-    RetrieverConfig,
-    read_retriever_config,
-    require_same_encoder,
-)
+from iaa_retrieval.models.retriever_config import read_retriever_config, require_same_encoder
+from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
+from iaa_retrieval.pyserini_plugin.stock_classes import only_class
 
 if TYPE_CHECKING:
     from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder
+
+
+_CLASSES_WITH_LENGTH = ("openai-api", "qwen3")  # the classes to which Pyserini passes --max-length
 
 
 def require_index(arguments: StockArguments, marker: str) -> None:
@@ -46,37 +45,55 @@ def require_index(arguments: StockArguments, marker: str) -> None:
 def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
     """Our encoder for ``--encoder``, or None where stock Pyserini shall decide.
 
-    A checkpoint says itself how it pools. A plain encoder follows its sentence-transformers metadata, or with
-    an explicit ``--encoder-class auto`` Pyserini's defaults (CLS, not normalised). Any other class, and a hub
-    id for which Pyserini has a class of its own, are left to Pyserini.
+    A checkpoint says itself how it pools. A plain encoder follows what its files say, or with an explicit
+    ``--encoder-class`` that our encoder stands for, Pyserini's settings for that class. Any other class, and a hub
+    id that needs one (:func:`.encoder_classes.stock_class_of`), are left to Pyserini.
 
     Side effect: ``--encoder-class auto`` is set, so that Pyserini does not guess a class from the path.
 
     Raises:
-        UsageError: an option contradicts the checkpoint.
+        UsageError: an option contradicts the checkpoint, or has no effect on the queries.
         IaaRetrievalError: it cannot be loaded.
     """
+    # Inside the functions: it loads torch and tqdm, for which the launcher sets the environment first.
+    from iaa_retrieval.models.encoder_classes import OUR_CLASSES, STOCK_CLASSES, stock_class_of
+
     name, stock_class = arguments.get("--encoder"), arguments.get("--encoder-class")
-    if name is None or stock_class not in (None, "auto"):
+    if name is None:
+        if arguments.has("--max-length"):
+            raise UsageError("--max-length has no effect on queries that are encoded already; leave it out")
         return None
-    if stock_class is None and not Path(name).is_dir() and _has_stock_class(name):
+    if stock_class not in (None, *OUR_CLASSES, *STOCK_CLASSES):
+        return None  # stock Pyserini says which it has
+    needed = stock_class_of(name, stock_class)
+    if needed is not None:
+        if arguments.has("--max-length") and needed not in _CLASSES_WITH_LENGTH:
+            raise UsageError(f"--max-length has no effect on Pyserini's encoder class {needed}; leave it out")
         return None
     if arguments.has("--tokenizer"):
         raise UsageError(f"--tokenizer contradicts --encoder {name}, which has its own; leave it out")
     from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder
 
-    stock_defaults = stock_class == "auto" and not (Path(name) / FILE_NAME).is_file()
+    pooling = arguments.get("--pooling")
     encoder = IaaQueryEncoder(
         name,
         device=arguments.get("--device") or "cpu",
-        pooling=arguments.get("--pooling") or ("cls" if stock_defaults else None),
-        l2_norm=True if arguments.has("--l2-norm") else (False if stock_defaults else None),
+        pooling={"eos": "last"}.get(pooling, pooling) if pooling else None,
+        l2_norm=True if arguments.has("--l2-norm") else None,
         prefix=arguments.get("--query-prefix"),
+        max_length=_whole_number(arguments, "--max-length"),
+        encoder_class=stock_class,
     )
-    if stock_defaults:
-        encoder.use_longest_queries()
     arguments.set("--encoder-class", "auto")
     return encoder
+
+
+def _whole_number(arguments: StockArguments, option: str) -> int | None:
+    value = arguments.get(option)
+    try:
+        return int(value) if value is not None else None
+    except ValueError as error:
+        raise UsageError(f"{option} {value} is no whole number") from error
 
 
 def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder | None) -> None:
@@ -84,55 +101,42 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
     index, encoded = arguments.get("--index") or "", arguments.get("--encoded-queries")
     if not Path(index).is_dir():
         return
-    made_by = read_retriever_config(index)
+    index_name, encoder_name = f"--index {index}", f"--encoder {arguments.get('--encoder')}"
     if encoder is not None:
-        name = _described(f"--encoder {arguments.get('--encoder')}", encoder.bi_encoder.config)
-        if made_by is not None:
-            index_name = _described(f"--index {index}", made_by)
-            require_same_encoder(index_name, made_by.fingerprint, name, encoder.fingerprint)
-        import faiss
+        require_fitting_index(index, encoder.bi_encoder, index_name=index_name, encoder_name=encoder_name)
+        return
+    made_by = read_retriever_config(index)
+    if made_by is None:
+        return
+    name = arguments.get("--encoder")
+    if name is not None:
+        from iaa_retrieval.models.encoder_classes import stock_class_of
 
-        dimension = faiss.read_index(str(Path(index) / "index"), faiss.IO_FLAG_MMAP).d
-        if dimension != encoder.bi_encoder.dimension:
-            raise IaaRetrievalError(
-                f"--index {index} holds vectors of {dimension} numbers, but {name} makes "
-                f"{encoder.bi_encoder.dimension}; encode the corpus with the encoder of the queries"
-            )
+        needed = stock_class_of(name, arguments.get("--encoder-class"))
+        require_same_class(index_name, made_by.encoder_class, encoder_name, needed or "")
         return
     queries = read_retriever_config(encoded) if encoded is not None else None
-    if made_by is not None and queries is not None:
-        name = f"--encoded-queries {encoded}"
-        require_same_encoder(f"--index {index}", made_by.fingerprint, name, queries.fingerprint)
-
-
-def _described(name: str, config: RetrieverConfig) -> str:
-    """A side of a mismatch with its settings, since the same weights under others are another encoder."""
-    return f"{name}, {config.pooling} pooling{', l2 norm' if config.normalize else ''}"
+    if queries is not None:
+        encoded_name = f"--encoded-queries {encoded}"
+        require_same_class(index_name, made_by.encoder_class, encoded_name, queries.encoder_class)
+        require_same_encoder(index_name, made_by.fingerprint, encoded_name, queries.fingerprint)
 
 
 @contextmanager
-def registered(encoder: IaaQueryEncoder | None) -> Iterator[None]:
-    """Make Pyserini's encoder class ``auto`` give our encoder, which is loaded already."""
-    if encoder is None:
+def registered(arguments: StockArguments | None, encoder: IaaQueryEncoder | None) -> Iterator[None]:
+    """Make Pyserini take our encoder, which is loaded already, or the class that a hub id needs."""
+    name = arguments.get("--encoder") if arguments is not None else None
+    if name is None or arguments is None:
         yield
         return
     from pyserini.encode import query_encoder_class_map
 
-    stock = query_encoder_class_map["auto"]
-    query_encoder_class_map["auto"] = lambda **options: encoder
-    try:
+    from iaa_retrieval.models.encoder_classes import stock_class_of
+
+    if encoder is not None:
+        with only_class(query_encoder_class_map, "auto", lambda **options: encoder):
+            yield
+        return
+    needed = None if arguments.has("--encoder-class") else stock_class_of(name)
+    with only_class(query_encoder_class_map, needed):
         yield
-    finally:
-        query_encoder_class_map["auto"] = stock
-
-
-def _has_stock_class(hub_id: str) -> bool:
-    """Whether Pyserini has a class of its own for a hub id, such as ``castorini/tct_colbert-v2-msmarco``.
-
-    Pyserini looks for its class names anywhere ("ance" in "enhanced"); here they must be words.
-    """
-    from pyserini.encode import query_encoder_class_map
-
-    # These two are AutoQueryEncoder with settings that our encoder reads from the model's own metadata.
-    names = [name for name in query_encoder_class_map if name not in ("sentence", "auto")]
-    return any(re.search(rf"(?<![a-z]){re.escape(name)}(?![a-z])", hub_id.lower()) for name in names)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 
 from iaa_retrieval.inference.batching import pad
+from iaa_retrieval.inference.cuts import Cuts, query_cuts
 from iaa_retrieval.inference.pair_scorer import pair_inputs
-from iaa_retrieval.inference.tokens import tokenize_pairs, tokenize_texts, with_prefix
-from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.inference.tokens import tokenize_pairs, tokenize_texts, with_lead
+from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.data import Example, TrainingData
 from iaa_retrieval.training.objectives import NO_DOCUMENT
@@ -21,6 +22,9 @@ class BiEncoderCollator:
     ``positive_index`` [batch] is each query's positive's row among the passages. ``passage_keys`` [passages] and
     ``relevant_keys`` [batch, most relevant documents] number documents, the same in every batch; a document that is
     the query itself is listed with those relevant to it, for it is no negative of it either.
+
+    Attributes:
+        cuts: count the queries, and the documents, that were longer than they may be in training.
     """
 
     def __init__(self, bi_encoder: BiEncoder, data: TrainingData, document_max_length: int) -> None:
@@ -28,6 +32,7 @@ class BiEncoderCollator:
         self._data = data
         self._document_max_length = document_max_length
         self._keys = {doc_id: key for key, doc_id in enumerate(sorted(data.passages))}
+        self.cuts = _training_cuts(bi_encoder, document_max_length, "documents")
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         config, tokenizer = self._encoder.config, self._encoder.tokenizer
@@ -36,11 +41,12 @@ class BiEncoderCollator:
         first = [0]
         for example in examples[:-1]:
             first.append(first[-1] + len(example.passage_ids))
-        queries = with_prefix(config.query_prefix, [self._data.queries[e.query_id] for e in examples])
-        passages = with_prefix(config.document_prefix, [self._data.passages[d] for d in doc_ids])
+        queries = with_lead(config.query_lead, [self._data.queries[e.query_id] for e in examples])
+        passages = with_lead(config.document_lead, [self._data.passages[d] for d in doc_ids])
         query_length, passage_length = config.query_max_length, self._document_max_length
-        query_rows = tokenize_texts(tokenizer, queries, query_length)
-        passage_rows = tokenize_texts(tokenizer, passages, passage_length)
+        on_query_cut = self.cuts[0].among([example.query_id for example in examples])
+        query_rows = tokenize_texts(tokenizer, queries, query_length, on_cut=on_query_cut)
+        passage_rows = tokenize_texts(tokenizer, passages, passage_length, on_cut=self.cuts[1].among(doc_ids))
         query_ids, query_mask = pad(query_rows, pad_id, cpu, query_length)
         passage_ids, passage_mask = pad(passage_rows, pad_id, cpu, passage_length)
         relevant = [self._no_negatives_of(example.query_id) for example in examples]
@@ -63,33 +69,46 @@ class BiEncoderCollator:
 
 
 class CrossEncoderCollator:
-    """Token ids of each query with its positive, then with its negatives."""
+    """Token ids of each query with its positive, then with its negatives.
+
+    Attributes:
+        cuts: count the queries, and the documents beside them, that were longer than they may be in training.
+    """
 
     def __init__(self, cross_encoder: CrossEncoder, data: TrainingData, max_length: int) -> None:
         self._model = cross_encoder
         self._data = data
         self._max_length = max_length
+        self.cuts = _training_cuts(cross_encoder, max_length, "documents (with their queries)")
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         config = self._model.config
         # Every group is cut to the shortest, which only differs where a run has too few negatives to draw from.
         size = min(len(example.passage_ids) for example in examples)
-        pairs = [
-            (query, passage)
-            for example in examples
-            for query in with_prefix(config.query_prefix, [self._data.queries[example.query_id]])
-            for passage in with_prefix(
-                config.document_prefix, [self._data.passages[d] for d in example.passage_ids[:size]]
-            )
-        ]
+        keys = [(example.query_id, doc_id) for example in examples for doc_id in example.passage_ids[:size]]
+        queries = with_lead(config.query_lead, [self._data.queries[query_id] for query_id, _ in keys])
+        passages = with_lead(config.document_lead, [self._data.passages[doc_id] for _, doc_id in keys])
+        pairs = list(zip(queries, passages, strict=True))
         tokens = tokenize_pairs(
             self._model.tokenizer,
             pairs,
             max_length=self._max_length,
             query_max_length=config.query_max_length,
+            on_query_cut=self.cuts[0].among([query_id for query_id, _ in keys]),
+            on_passage_cut=self.cuts[1].among([doc_id for _, doc_id in keys]),
         )
         inputs = pair_inputs(self._model, tokens, range(len(pairs)), torch.device("cpu"), self._max_length)
         return {**inputs, "group_size": torch.tensor(size), **_teacher_scores(self._data, examples)}
+
+
+def _training_cuts(model: BiEncoder | CrossEncoder, max_length: int, documents: str) -> tuple[Cuts, Cuts]:
+    most = position_limit(model.networks[0])
+    option = "--document-max-length" if max_length == model.config.document_max_length else "--train-max-length"
+    advice = f"{option} sets another length"
+    return (
+        query_cuts(model, "--query-max-length sets another length"),
+        Cuts(f"{documents} seen in training", max_length, advice=advice, most=most),
+    )
 
 
 def _teacher_scores(data: TrainingData, examples: Sequence[Example]) -> dict[str, torch.Tensor]:

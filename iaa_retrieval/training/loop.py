@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
-from iaa_retrieval.training.data import ExampleDataset
+from iaa_retrieval.training.data import ExampleDataset, TrainingData
 from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
 from iaa_retrieval.training.losses import Distillation
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective

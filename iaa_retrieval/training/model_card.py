@@ -120,6 +120,11 @@ def model_card(config: RetrieverConfig) -> str:
     adapters = (
         "| adapters | one for queries (`query/`), one for passages (`passage/`) |\n" if config.separate_encoders else ""
     )
+    leads = (
+        f"| put before the text | {config.query_lead!r} (queries), {config.document_lead!r} (passages) |\n"
+        if config.query_lead or config.document_lead
+        else ""
+    )
     front = "library_name: peft\n" if config.method != "full" else ""
     return (
         f"---\n{front}pipeline_tag: {'text-ranking' if cross else 'feature-extraction'}\n---\n\n"
@@ -127,6 +132,6 @@ def model_card(config: RetrieverConfig) -> str:
         "| | |\n|---|---|\n"
         f"| method | {config.method} |\n| dimensions | {dimensions} |\n| trained parameters | {counts} |\n{adapters}"
         f"| backbone | {config.backbone} (weights {config.backbone_fingerprint[:12]}) |\n"
-        f"{training}{scores}\n"
+        f"{leads}{training}{scores}\n"
         f"{_DEV_NOTE[config.kind] if config.dev_scores else ''}## How to use it\n\n" + use
     )

@@ -44,7 +44,8 @@ class TrainOptions:
 
     ``method`` is a name in the registry; None means iaa-l, or with ``peft_config`` (a PEFT type and its fields, see
     :mod:`iaa_retrieval.tuning.peft_configs`) that of the PEFT type. Lengths are in tokens. ``batch_size`` counts
-    queries. ``temperature`` divides the similarities of a bi-encoder.
+    queries. ``temperature`` divides the similarities of a bi-encoder. Without a prefix, a bi-encoder keeps its
+    backbone's prompt or prefix; an empty one means none.
     """
 
     kind: str
@@ -91,8 +92,8 @@ class TrainOptions:
     pooling: str | None = None
     normalize: bool | None = None
     separate_encoders: bool = False
-    query_prefix: str = ""
-    document_prefix: str = ""
+    query_prefix: str | None = None
+    document_prefix: str | None = None
     query_max_length: int | None = None
     document_max_length: int | None = None
     train_max_length: int | None = None

@@ -88,6 +88,9 @@ def train_retriever(options: TrainOptions) -> TrainResult:
         checkpoint = last_checkpoint(work) if options.resume else None
         seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
         require_finite_weights(trainer.model)
+        if trainer.is_world_process_zero():
+            for cuts in trainer.data_collator.cuts:
+                cuts.warn()
         dev_scores = best_dev_scores(trainer)
         config = replace(
             model.config,

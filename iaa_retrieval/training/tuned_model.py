@@ -9,16 +9,19 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.models.backbone import read_text_settings
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder, position_limit
 from iaa_retrieval.models.cross_encoder import CrossEncoder, new_cross_encoder
+from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
+from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.speed import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
 from iaa_retrieval.tuning.methods import get_method
 from iaa_retrieval.tuning.peft_configs import apply_peft_config, loads_with_peft_model_only
+
+DEFAULT_QUERY_LENGTH = 64  # of a backbone that says none
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -117,14 +120,14 @@ def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
     if options.kind == "cross-encoder":
         model: BiEncoder | CrossEncoder = new_cross_encoder(options.backbone)
     else:
-        settings = read_text_settings(options.backbone)
+        is_checkpoint = read_retriever_config(options.backbone) is not None
         model = load_bi_encoder(
             options.backbone,
-            # A bare pretrained encoder has no pooling of its own; mean with unit length is what works best untuned.
-            pooling=options.pooling or (None if settings.from_metadata else "mean"),
-            normalize=options.normalize
-            if options.normalize is not None
-            else (None if settings.from_metadata else True),
+            pooling=options.pooling,
+            normalize=options.normalize,
+            query_prefix=None if is_checkpoint else options.query_prefix,
+            document_prefix=None if is_checkpoint else options.document_prefix,
+            settings=None if is_checkpoint else _backbone_settings(options.backbone),
             precision="fp32",
             device="cpu",
         )
@@ -138,10 +141,23 @@ def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
             raise UsageError(
                 f"--{name.replace('_', '-')} {length} is outside what {options.backbone} takes: 3 to {limit} tokens"
             )
-    model.config = replace(
-        model.config, **lengths, query_prefix=options.query_prefix, document_prefix=options.document_prefix
-    )
+    # An adapter may learn another prefix than the checkpoint that it starts from; it takes the prompt's place.
+    prefixes: dict[str, Any] = {
+        key: value
+        for role in ("query", "document")
+        if (prefix := getattr(options, f"{role}_prefix")) is not None
+        for key, value in ((f"{role}_prefix", prefix), (f"{role}_prompt", ""))
+    }
+    model.config = replace(model.config, **lengths, **prefixes)
     return model
+
+
+def _backbone_settings(backbone: str) -> TextSettings:
+    """What a plain backbone says about its use; one that says nothing is pooled as works best untuned."""
+    settings = read_text_settings(backbone)
+    if settings.from_metadata:
+        return settings
+    return replace(settings, pooling="mean", normalize=True, query_length=DEFAULT_QUERY_LENGTH)
 
 
 def _dimensions(options: TrainOptions, model: BiEncoder | CrossEncoder) -> dict[str, int]:

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.models import backbone
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, read_text_settings, resolve_backbone
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, resolve_backbone
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import new_cross_encoder
+from iaa_retrieval.models.text_settings import read_text_settings
 
 
 def one_line(error: pytest.ExceptionInfo[BaseException], *parts: object) -> None:

@@ -38,7 +38,7 @@ def reference() -> np.ndarray:
 def test_minilm_in_fp32_equals_sentence_transformers(reference: np.ndarray):
     encoder = load_bi_encoder("all-MiniLM-L6-v2", precision="fp32", device="cpu")
     assert (encoder.config.pooling, encoder.config.normalize, encoder.dimension) == ("mean", True, 384)
-    assert (encoder.config.query_max_length, encoder.config.document_max_length) == (64, 256)
+    assert (encoder.config.query_max_length, encoder.config.document_max_length) == (256, 256)
     np.testing.assert_allclose(encode_passages(encoder, SENTENCES), reference, atol=1e-5)
 
 

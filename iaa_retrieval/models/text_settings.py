@@ -1,0 +1,211 @@
+"""What a plain encoder says about its own use: pooling, unit length, lengths and prompts.
+
+A plain encoder is a directory or hub id that is no checkpoint of ours. What it says stands in the files that
+sentence-transformers writes (``modules.json`` and what that names); without them, it is used as Pyserini uses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.files import read_json
+from iaa_retrieval.models.backbone import hub_options, load_tokenizer, resolve_backbone
+
+DEFAULT_DOCUMENT_LENGTH = 256  # Pyserini's, for encoders that say none
+# Older releases of sentence-transformers named the file after the architecture.
+_TRANSFORMER_FILES = tuple(
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_OTHER_DOCUMENT_PROMPTS = ("passage", "corpus")
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How a plain encoder is meant to be used; the defaults are Pyserini's.
+
+    Attributes:
+        pooling: may be one that is not ours, such as "max".
+        normalize: whether vectors have unit length.
+        query_length, document_length: in tokens, where it says them apart.
+        max_length: in tokens, of any text; None leaves it to the tokenizer.
+        query_prompt, document_prompt: what goes before a text, to the letter.
+        remarks: what it says and is not followed, one sentence each.
+        from_metadata: whether it said any of this itself.
+    """
+
+    pooling: str = "cls"
+    normalize: bool = False
+    query_length: int | None = None
+    document_length: int | None = None
+    max_length: int | None = None
+    query_prompt: str = ""
+    document_prompt: str = ""
+    remarks: tuple[str, ...] = ()
+    from_metadata: bool = False
+
+    def lengths(self, tokenizer: Any, limit: int) -> tuple[int, int]:
+        """Tokens of a query and of a document, at most ``limit`` (what the positions allow)."""
+        own = self.max_length or int(tokenizer.model_max_length)
+        default = own if self.from_metadata else DEFAULT_DOCUMENT_LENGTH
+        return min(self.query_length or own, limit), min(self.document_length or default, limit)
+
+
+def read_text_settings(name: str) -> TextSettings:
+    """What a plain encoder's sentence-transformers metadata says, else Pyserini's defaults.
+
+    Raises:
+        IaaRetrievalError: it says something that a bi-encoder here cannot follow.
+    """
+    modules_file = metadata_file(name, "modules.json")
+    if modules_file is None:
+        return TextSettings()
+    modules = {
+        str(module["type"]).rsplit(".", 1)[-1]: str(module.get("path", "")) for module in read_json(modules_file)
+    }
+    unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
+    if unknown:
+        raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a bi-encoder here does not have")
+    whole = _read(name, "config_sentence_transformers.json")
+    kind = str(whole.get("model_type", "SentenceTransformer"))
+    if kind != "SentenceTransformer":
+        raise IaaRetrievalError(f"{name} is a {kind} of sentence-transformers; a bi-encoder is needed here")
+    if "Pooling" not in modules:
+        return TextSettings()
+    pooling = _read(name, f"{modules['Pooling']}/config.json")
+    transformer = _transformer_settings(name, modules.get("Transformer", ""))
+    _refuse_what_is_not_done(name, whole, transformer)
+    prompts = {str(key): str(text or "") for key, text in (whole.get("prompts") or {}).items()}
+    query_prompt, document_prompt = prompts.get("query", ""), prompts.get("document", "")
+    if pooling.get("include_prompt") is False and (query_prompt or document_prompt):
+        raise IaaRetrievalError(
+            f"{name} leaves its prompts' tokens out of the pooling (include_prompt: false), which is not done here"
+        )
+    similarity = str(whole.get("similarity_fn_name") or "")
+    normalize = "Normalize" in modules or similarity == "cosine"
+    remarks = list(_unused_prompts(name, prompts, whole.get("default_prompt_name")))
+    if similarity in ("euclidean", "manhattan") and not (normalize and similarity == "euclidean"):
+        remarks.append(
+            f"{name} is meant for {similarity} distances between vectors, but search here is by inner product, "
+            "which ranks otherwise"
+        )
+    return TextSettings(
+        pooling=_pooling_of(pooling),
+        normalize=normalize,
+        query_length=transformer.get("query_length"),
+        document_length=transformer.get("document_length"),
+        max_length=transformer.get("max_seq_length"),
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+        remarks=tuple(remarks),
+        from_metadata=True,
+    )
+
+
+def load_text_tokenizer(name: str) -> Any:
+    """The fast tokenizer of a plain encoder, which lowercases first where its metadata says so."""
+    tokenizer = load_tokenizer(name)
+    modules_file = metadata_file(name, "modules.json")
+    if modules_file is None:
+        return tokenizer
+    paths = [str(m.get("path", "")) for m in read_json(modules_file) if str(m["type"]).endswith(".Transformer")]
+    if _transformer_settings(name, paths[0] if paths else "").get("do_lower_case"):
+        _lowercase_first(tokenizer)
+    return tokenizer
+
+
+def metadata_file(name: str, relative: str) -> Path | None:
+    """A file of a plain encoder, by its path inside the directory or repository; None where it has none."""
+    location = resolve_backbone(name)
+    if Path(location).is_dir():
+        path = Path(location) / relative
+        return path if path.is_file() else None
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(
+            location,
+            relative,
+            **hub_options(location),
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            _raise_exceptions_for_gated_repo=False,
+        )
+    except (OSError, ValueError):  # not to be had, or no hub id: loading the weights says so
+        return None
+    return Path(found) if found else None
+
+
+def _read(name: str, relative: str) -> dict[str, Any]:
+    path = metadata_file(name, relative)
+    values = read_json(path) if path else {}
+    if not isinstance(values, dict):
+        raise IaaRetrievalError(f"{path} does not hold a JSON object")
+    return values
+
+
+def _transformer_settings(name: str, folder: str) -> dict[str, Any]:
+    folders = (f"{folder}/", "") if folder else ("",)
+    for relative in (f"{parent}{file}" for parent in folders for file in _TRANSFORMER_FILES):
+        if metadata_file(name, relative) is not None:
+            return _read(name, relative)
+    return {}
+
+
+def _refuse_what_is_not_done(name: str, whole: dict[str, Any], transformer: dict[str, Any]) -> None:
+    """Settings that change every vector and have no counterpart here."""
+    asked = {
+        "truncate_dim": whole.get("truncate_dim"),
+        "processing_kwargs": transformer.get("processing_kwargs"),
+        "query_expansion": transformer.get("query_expansion"),
+        "transformer_task": transformer.get("transformer_task", "feature-extraction") != "feature-extraction",
+        "a chat template (modality_config)": "message" in (transformer.get("modality_config") or {}),
+    }
+    for setting, value in asked.items():
+        if value:
+            raise IaaRetrievalError(f"{name} sets {setting} in its sentence-transformers files, which is not done here")
+
+
+def _unused_prompts(name: str, prompts: dict[str, str], default: Any) -> list[str]:
+    """Prompts that look as if they were meant for queries or documents, but go by a name that is not looked up.
+
+    sentence-transformers finds "query" and "document" in every model (empty where the file has none), so neither
+    the other names of a document prompt nor the default prompt ever count for encode_query and encode_document.
+    """
+    named = [key for key in _OTHER_DOCUMENT_PROMPTS if prompts.get(key) and not prompts.get("document")]
+    if default and prompts.get(default) and not (prompts.get("query") or prompts.get("document")):
+        named.append(str(default))
+    return [
+        f"{name} has a prompt {key!r} ({prompts[key]!r}), which is not used: as in sentence-transformers, only those "
+        "named 'query' and 'document' are; a prefix sets another (encode: --prefix, encode queries and search: "
+        "--query-prefix, train and rerank: --query-prefix and --document-prefix)"
+        for key in dict.fromkeys(named)
+    ]
+
+
+def _lowercase_first(tokenizer: Any) -> None:
+    """Put a lowercasing normalizer first, as sentence-transformers does, where there is none."""
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    present = backend.normalizer
+    parts: list[Any] = [] if present is None else [present]
+    if isinstance(present, normalizers.Sequence):
+        parts = [present[position] for position in range(len(present))]
+    if not any(isinstance(part, normalizers.Lowercase) for part in parts):
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *parts])
+
+
+def _pooling_of(values: dict[str, Any]) -> str:
+    """The pooling mode in a sentence-transformers pooling configuration (old flags or the newer single key)."""
+    if "pooling_mode" in values:
+        modes = values["pooling_mode"]
+        names = [str(mode) for mode in modes] if isinstance(modes, list) else [str(modes)]
+    else:
+        flags = [key for key, value in values.items() if key.startswith("pooling_mode_") and value is True]
+        names = [flag.removeprefix("pooling_mode_").removesuffix("s").removesuffix("_token") for flag in flags]
+    mode = "+".join(names or ["mean"])  # several at once are vectors put one after the other; none is the default
+    return {"lasttoken": "last"}.get(mode, mode)
