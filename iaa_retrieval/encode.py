@@ -76,6 +76,7 @@ def encode_documents(options: EncodeOptions) -> int:
     require_empty(options.embeddings)
     if options.index_factory != "Flat" and not options.to_faiss:
         raise UsageError("--index-factory describes a Faiss index; add --to-faiss")
+    encoder = _load(options)  # first: what is wrong with it is known before a large corpus is opened
     corpus = Corpus(
         options.corpus,
         options.input_fields,
@@ -90,7 +91,6 @@ def encode_documents(options: EncodeOptions) -> int:
         raise UsageError(
             f"the encoder fields {', '.join(missing)} are not among the input fields {', '.join(corpus.fields)}"
         )
-    encoder = _load(options)
     if options.dimension not in (None, encoder.dimension):
         raise UsageError(
             f"--dimension {options.dimension}, but {options.encoder} has {encoder.dimension}; leave it out"
@@ -115,8 +115,9 @@ def encode_topics(topics: str, encoder: str, output: str, *, precision: str = "f
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
 
     require_empty(output)
+    bi_encoder = load_bi_encoder(encoder, precision=precision, device=device)
     queries = read_topics(topics)
-    write_encoded_queries(load_bi_encoder(encoder, precision=precision, device=device), queries, output)
+    write_encoded_queries(bi_encoder, queries, output)
     return len(queries)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.models.architecture import require_rows
 from iaa_retrieval.models.backbone import (
     backbone_name,
     fingerprint_weights,
@@ -125,19 +126,21 @@ def load_bi_encoder(
     precision: str = "auto",
     device: str = "auto",
     backbone: SharedBackbone | None = None,
+    as_backbone: bool = False,
 ) -> BiEncoder:
     """Load a checkpoint of ours, or any plain encoder, ready for inference.
 
     A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder follows its
     sentence-transformers metadata where it has any, else CLS pooling without normalisation (Pyserini's default),
     and every setting can be overridden. With ``backbone``, a checkpoint's adapters are put on a backbone that is in
-    memory, which must be in ``precision`` and on ``device`` already.
+    memory, which must be in ``precision`` and on ``device`` already. With ``as_backbone``, a checkpoint that is a
+    whole network is loaded as a plain encoder is: its weights alone count, see :mod:`.backbone_checkpoint`.
 
     Raises:
         UsageError: an override contradicts the checkpoint.
         IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
     """
-    config = read_retriever_config(name_or_path)
+    config = None if as_backbone else read_retriever_config(name_or_path)
     overrides = {
         "query_prefix": query_prefix,
         "document_prefix": document_prefix,
@@ -160,6 +163,7 @@ def load_bi_encoder(
         tokenizer = load_tuned_tokenizer(name_or_path, config)
     config = replace(config, **given)
     _check_lengths(config, encoder, name_or_path)
+    require_rows(encoder, tokenizer, name_or_path)
     device = choose_device(device)
     bi_encoder = BiEncoder(encoder, tokenizer, config, name_or_path, passage_encoder)
     bi_encoder.to(device=device, dtype=DTYPES[choose_precision(precision, device)])
@@ -205,6 +209,8 @@ def _load_tuned(path: str, config: RetrieverConfig, backbone: SharedBackbone | N
 def position_limit(encoder: Any) -> int:
     """The longest input in tokens that the position embeddings allow (RoBERTa-style ones reserve two)."""
     positions = int(getattr(encoder.config, "max_position_embeddings", 512))
+    if positions < 1:  # how XLNet says that there is no limit
+        positions = 512
     reserved = 2 if encoder.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
     return positions - reserved
 

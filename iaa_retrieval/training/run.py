@@ -53,12 +53,13 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
 
+    set_seed(options.seed)
+    # First: what is wrong with the backbone or the method is known before a collection is opened.
+    model, dimensions, counts = new_tuned_model(options, device, precision)
     collection, train_qrels, dev_qrels = load_judgments(options)
     run = read_run(options.negatives_run) if options.negatives_run else {}
     data = mine_training_data(options, collection, train_qrels, run, hyper)
 
-    set_seed(options.seed)
-    model, dimensions, counts = new_tuned_model(options, device, precision)
     evaluate_dev = make_dev_evaluator(options, model, collection, dev_qrels, run, precision)
 
     trainer = make_trainer(options, hyper, model, data, work, precision, evaluate_dev)

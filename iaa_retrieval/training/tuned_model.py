@@ -10,7 +10,8 @@ from torch import nn
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.backbone import read_text_settings
-from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder, position_limit
+from iaa_retrieval.models.backbone_checkpoint import new_bi_encoder, read_backbone_checkpoint
+from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
 from iaa_retrieval.models.cross_encoder import CrossEncoder, new_cross_encoder
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
 from iaa_retrieval.training.options import TrainOptions
@@ -118,13 +119,13 @@ def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
         model: BiEncoder | CrossEncoder = new_cross_encoder(options.backbone)
     else:
         settings = read_text_settings(options.backbone)
-        model = load_bi_encoder(
+        checkpoint = read_backbone_checkpoint(options.backbone)
+        settled = settings.from_metadata or (checkpoint is not None and checkpoint.kind == "bi-encoder")
+        model = new_bi_encoder(
             options.backbone,
             # A bare pretrained encoder has no pooling of its own; mean with unit length is what works best untuned.
-            pooling=options.pooling or (None if settings.from_metadata else "mean"),
-            normalize=options.normalize
-            if options.normalize is not None
-            else (None if settings.from_metadata else True),
+            pooling=options.pooling or (None if settled else "mean"),
+            normalize=options.normalize if options.normalize is not None else (None if settled else True),
             precision="fp32",
             device="cpu",
         )
