@@ -72,6 +72,11 @@ def backbone_name(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
+def public_name(backbone: str) -> str:
+    """What other libraries take for a recorded backbone: MiniLM's hub id for its short name, else the name itself."""
+    return MINILM_HUB_ID if backbone == MINILM else backbone
+
+
 def load_network(auto_class: Any, name: str, **options: Any) -> Any:
     """A model in fp32, with every weight of its encoder read from ``name``.
 
@@ -208,6 +213,15 @@ def hub_options(location: str) -> dict[str, bool]:
         return {}
     if looks_like_path(location):
         raise IaaRetrievalError(f"backbone {location}: no such directory")
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(location)
+    except HFValidationError as error:
+        raise IaaRetrievalError(
+            f"backbone {location} is no directory here, and cannot be a hub id; give a directory, a hub id or {MINILM}"
+        ) from error
     import requests
     from huggingface_hub import constants, try_to_load_from_cache
 
