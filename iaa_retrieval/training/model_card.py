@@ -78,16 +78,15 @@ refuse {method} adapters, or read them wrongly without saying so.
 """
 
 _SEPARATE_PEFT_USE = """\
-With PEFT alone, each adapter on a backbone of its own:
+With PEFT alone, each adapter on a backbone of its own (BACKBONE is {backbone}):
 
 ```python
 import iaa_retrieval  # makes the method known to PEFT
 from peft import PeftModel
 from transformers import AutoModel
 
-backbone = {backbone}
-query_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained(backbone), "CHECKPOINT/query")
-passage_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained(backbone), "CHECKPOINT/passage")
+query_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained("BACKBONE"), "CHECKPOINT/query")
+passage_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained("BACKBONE"), "CHECKPOINT/passage")
 ```
 """
 

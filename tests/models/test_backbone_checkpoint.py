@@ -124,9 +124,7 @@ def test_every_method_tunes_a_fully_tuned_checkpoint_further(
 
 @pytest.mark.parametrize("kind", LOADERS)
 @pytest.mark.parametrize("model_type", ("distilbert", "roberta", "modernbert"))
-def test_other_architectures_are_tuned_further_too(
-    model_type: str, kind: str, tiny_backbone: Backbone, tmp_path: Path
-):
+def test_other_architectures_are_tuned_further_too(model_type: str, kind: str, tiny_backbone: Backbone, tmp_path: Path):
     backbone = trained(kind, "full", tiny_backbone(model_type)).path
     model = tune(backbone, kind, tmp_path / "tuned", method="lora", r=2, max_steps=1)
     require_same_after_loading(tmp_path / "tuned", model)
