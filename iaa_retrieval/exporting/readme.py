@@ -8,6 +8,7 @@ from iaa_retrieval.exporting.onnx_graph import GRAPH_FILE, output_name
 from iaa_retrieval.exporting.self_contained import loads_with_peft_only
 from iaa_retrieval.exporting.source import Source
 from iaa_retrieval.exporting.stock_pyserini import stock_commands
+from iaa_retrieval.models.architecture import encoder_alone
 from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY, EMBEDDED_BACKBONE
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 
@@ -60,7 +61,10 @@ def _python(code: str) -> str:
 
 
 def _auto_class(source: Source) -> str:
-    return "AutoModelForSequenceClassification" if source.is_cross_encoder else "AutoModel"
+    if source.is_cross_encoder:
+        return "AutoModelForSequenceClassification"
+    encoder = encoder_alone(source.network.config)
+    return "AutoModel" if encoder is None else str(encoder.__name__)
 
 
 def _ours(source: Source, name: str) -> str:

@@ -35,7 +35,7 @@ def choose_network_class(auto_class: Any, config: Any, name: str) -> Any:
     import transformers
 
     bare = auto_class is transformers.AutoModel
-    if bare and (encoder := _encoder_alone(config)) is not None:
+    if bare and (encoder := encoder_alone(config)) is not None:
         return encoder
     if type(config) not in auto_class._model_mapping:
         what = "encoder" if bare else "model with one score per pair of texts"
@@ -112,7 +112,8 @@ def require_rows(network: Any, tokenizer: Any, name: str) -> None:
         )
 
 
-def _encoder_alone(config: Any) -> Any:
+def encoder_alone(config: Any) -> Any:
+    """transformers' class of the encoder of an encoder-decoder such as T5; None where ``AutoModel`` is the encoder."""
     import transformers
 
     found = getattr(transformers, f"{type(config).__name__.removesuffix('Config')}EncoderModel", None)

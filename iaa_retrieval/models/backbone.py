@@ -16,12 +16,15 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import read_json, sha256_of
 from iaa_retrieval.models.architecture import choose_network_class, require_token_vectors
 from iaa_retrieval.models.backbone_files import (
+    ADAPTER_CONFIG_FILE,
+    CONFIG_FILE,
     file_on_hub,
-    is_adapter,
     names_own_code,
+    read_adapter_config,
     reason_of,
     require_float_weights,
     require_model_files,
+    require_readable_adapter,
     require_tokenizer_files,
     warn_of_own_code,
 )
@@ -98,9 +101,11 @@ def load_network(auto_class: Any, name: str, **options: Any) -> Any:
             f"{name} is a checkpoint on a hub, whose {FILE_NAME} is read from a directory only; fetch it with "
             f"hf download {name} --local-dir DIR, and give DIR"
         )
-    # An adapter without a model beside it has no configuration of its own, but says where its backbone is.
-    config = None if is_adapter(location, **hub) else load_pretrained(AutoConfig, name)
-    if config is not None:
+    config = None
+    if adapter := read_adapter_config(location, **hub):  # it has no configuration of a model, but says where one is
+        require_readable_adapter(name, adapter)
+    else:
+        config = load_pretrained(AutoConfig, name)
         require_float_weights(name, config)
         auto_class = choose_network_class(auto_class, config, name)
     options = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True, **options}
@@ -214,7 +219,7 @@ def hub_options(location: str) -> dict[str, bool]:
     if looks_like_path(location):
         raise IaaRetrievalError(f"backbone {location}: no such directory")
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(location)
@@ -231,7 +236,7 @@ def hub_options(location: str) -> dict[str, bool]:
             return {}
         except requests.RequestException:
             pass
-    if isinstance(try_to_load_from_cache(location, "config.json"), str):
+    if any(isinstance(try_to_load_from_cache(location, file), str) for file in (CONFIG_FILE, ADAPTER_CONFIG_FILE)):
         return {"local_files_only": True}
     where = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
     raise IaaRetrievalError(

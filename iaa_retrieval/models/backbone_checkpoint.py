@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.files import read_json
 from iaa_retrieval.models.backbone import hub_options, resolve_backbone
-from iaa_retrieval.models.backbone_files import ADAPTER_CONFIG_FILE, file_on_hub, is_adapter
+from iaa_retrieval.models.backbone_files import ADAPTER_CONFIG_FILE, read_adapter_config
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.checkpoint import (
     PASSAGE_DIRECTORY,
@@ -50,7 +49,7 @@ def holds_adapter(name: str) -> bool:
         places = (".", QUERY_DIRECTORY, PASSAGE_DIRECTORY)
         return any((Path(name) / place / ADAPTER_CONFIG_FILE).is_file() for place in places)
     location = resolve_backbone(name)
-    return is_adapter(location, **hub_options(location))
+    return read_adapter_config(location, **hub_options(location)) is not None
 
 
 def new_bi_encoder(
@@ -105,13 +104,9 @@ def _own_adapter(name: str, config: RetrieverConfig) -> str:
 
 def _foreign_adapter(name: str) -> str:
     location = resolve_backbone(name)
-    hub = hub_options(location)
-    file = (
-        Path(name) / ADAPTER_CONFIG_FILE if Path(name).is_dir() else file_on_hub(location, ADAPTER_CONFIG_FILE, **hub)
-    )
-    values = read_json(file) if file is not None and file.is_file() else {}
+    values = read_adapter_config(location, **hub_options(location)) or {}
     base = values.get("base_model_name_or_path") or "a model that it does not name"
     return (
-        f"{name} is a PEFT adapter ({values.get('peft_type', 'of unknown type')} on {base}), and a backbone is a whole "
+        f"{name} is a PEFT adapter ({values.get('peft_type', 'two adapters')} on {base}), and a backbone is a whole "
         "network; merge it with PEFT's merge_and_unload and save_pretrained, or give the model that it is on"
     )

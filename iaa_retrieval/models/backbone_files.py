@@ -37,7 +37,7 @@ def require_model_files(name: str, location: str) -> None:
         IaaRetrievalError: a missing or malformed ``config.json``, or weight files that are not there.
     """
     directory = Path(location)
-    if not directory.is_dir() or is_adapter(location):
+    if not directory.is_dir() or (directory / ADAPTER_CONFIG_FILE).is_file():
         return
     if not (directory / CONFIG_FILE).is_file():
         raise IaaRetrievalError(f"backbone {name} has no {CONFIG_FILE}; give a directory that save_pretrained wrote")
@@ -56,12 +56,32 @@ def require_model_files(name: str, location: str) -> None:
         _require_shards(name, directory / present[0])
 
 
-def is_adapter(location: str, **hub: Any) -> bool:
-    """Whether a directory or hub id is PEFT's adapter on a model that is elsewhere."""
-    here = Path(location)
-    if here.is_dir():
-        return (here / ADAPTER_CONFIG_FILE).is_file()
-    return file_on_hub(location, ADAPTER_CONFIG_FILE, **hub) is not None
+def read_adapter_config(location: str, **hub: Any) -> dict[str, Any] | None:
+    """The configuration of PEFT's adapter in a directory or hub id; None where there is none.
+
+    Raises:
+        IaaRetrievalError: it is malformed.
+    """
+    here = Path(location) / ADAPTER_CONFIG_FILE
+    file = here if here.is_file() else file_on_hub(location, ADAPTER_CONFIG_FILE, **hub)
+    if file is None:
+        return None
+    values = read_json(file)
+    if not isinstance(values, dict) or not isinstance(values.get("peft_type"), str):
+        raise IaaRetrievalError(f"{file} is no configuration of a PEFT adapter (it has no peft_type); copy it again")
+    return values
+
+
+def require_readable_adapter(name: str, values: Mapping[str, Any]) -> None:
+    """Refuse an adapter that transformers would read without a part of its weights, as it does DoRA."""
+    from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only, peft_method_name
+
+    method = peft_method_name(values)
+    if loads_with_peft_model_only(method):
+        raise IaaRetrievalError(
+            f"{name} is a PEFT adapter ({method.removeprefix('peft-')}) that transformers reads wrongly or not at all; "
+            "merge it with PEFT's merge_and_unload and save_pretrained, and give that directory"
+        )
 
 
 def file_on_hub(location: str, file: str, **hub: Any) -> Path | None:
