@@ -112,8 +112,11 @@ def test_what_is_tuned_on_a_whole_checkpoint_comes_back(
     assert np.abs(results(before) - results(loaded)).max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", LOADERS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [(method, "bi-encoder") for method in METHODS]
+    + [(method, "cross-encoder") for method in ("full", "bitfit", "iaa-m")],
+)
 def test_every_method_tunes_a_fully_tuned_checkpoint_further(
     method: str, kind: str, whole: Callable[..., Path], tmp_path: Path
 ):
@@ -122,8 +125,15 @@ def test_every_method_tunes_a_fully_tuned_checkpoint_further(
     require_same_after_loading(tmp_path / "tuned", model)
 
 
-@pytest.mark.parametrize("kind", LOADERS)
-@pytest.mark.parametrize("model_type", ("distilbert", "roberta", "modernbert"))
+@pytest.mark.parametrize(
+    ("model_type", "kind"),
+    (
+        ("distilbert", "cross-encoder"),
+        ("roberta", "bi-encoder"),
+        ("roberta", "cross-encoder"),
+        ("modernbert", "bi-encoder"),
+    ),
+)
 def test_other_architectures_are_tuned_further_too(model_type: str, kind: str, tiny_backbone: Backbone, tmp_path: Path):
     backbone = trained(kind, "full", tiny_backbone(model_type)).path
     model = tune(backbone, kind, tmp_path / "tuned", method="lora", r=2, max_steps=1)
@@ -321,3 +331,12 @@ def test_a_backbone_that_is_gone_is_one_line_about_the_checkpoint(kind: str, tin
     # What the message advises works.
     replace(config, backbone=str(tiny_backbone("bert"))).save(path)
     LOADERS[kind](str(path))
+
+
+def test_a_refused_backbone_is_said_before_the_collection_is_opened(tiny_backbone: Backbone, tmp_path: Path):
+    adapter = trained("bi-encoder", "lora", tiny_backbone("bert")).path
+    options = TrainOptions(
+        kind="bi-encoder", collection=str(tmp_path / "nothing"), output=str(tmp_path / "out"), backbone=str(adapter)
+    )
+    with pytest.raises(IaaRetrievalError, match="is an adapter"):
+        run.train_retriever(options)
