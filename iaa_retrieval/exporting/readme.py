@@ -32,7 +32,7 @@ def readme(source: Source, export_format: str, name: str, *, merged: bool) -> st
     rows = {
         "kind": config.kind,
         "method": config.method,
-        "backbone": _backbone(config),
+        "backbone": _backbone(config, inside=not merged),
         "longest input": f"{source.max_length} tokens",
     }
     if not source.is_cross_encoder:
@@ -47,10 +47,10 @@ def readme(source: Source, export_format: str, name: str, *, merged: bool) -> st
     )
 
 
-def _backbone(config: RetrieverConfig) -> str:
+def _backbone(config: RetrieverConfig, *, inside: bool) -> str:
     """The backbone's name without the folders of the machine that it was on."""
     if config.backbone == EMBEDDED_BACKBONE:
-        name = f"in `{BACKBONE_DIRECTORY}/`"
+        name = f"in `{BACKBONE_DIRECTORY}/`" if inside else "that of the self-contained checkpoint"
     else:
         name = Path(config.backbone).name if Path(config.backbone).is_absolute() else config.backbone
     return f"{name} (weights {config.backbone_fingerprint[:12]})"

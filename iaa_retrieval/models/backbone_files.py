@@ -40,7 +40,9 @@ def require_model_files(name: str, location: str) -> None:
     if not directory.is_dir() or (directory / ADAPTER_CONFIG_FILE).is_file():
         return
     if not (directory / CONFIG_FILE).is_file():
-        raise IaaRetrievalError(f"backbone {name} has no {CONFIG_FILE}; give a directory that save_pretrained wrote")
+        inside = sorted(str(path.parent) for path in directory.glob(f"*/{CONFIG_FILE}") if _weights_in(path.parent))
+        advice = f"give {inside[0]}, which has one" if inside else "give a directory that save_pretrained wrote"
+        raise IaaRetrievalError(f"backbone {name} has no {CONFIG_FILE}; {advice}")
     values = read_json(directory / CONFIG_FILE)
     if not isinstance(values, dict):
         raise IaaRetrievalError(f"{directory / CONFIG_FILE} must hold a JSON object; copy the backbone again")
@@ -49,7 +51,7 @@ def require_model_files(name: str, location: str) -> None:
             f'{directory / CONFIG_FILE} has no "model_type", so that the architecture of backbone {name} is unknown; '
             'add it, such as "model_type": "bert"'
         )
-    present = [file for file in WEIGHT_FILES if (directory / file).is_file()]
+    present = _weights_in(directory)
     if not present:
         raise IaaRetrievalError(f"backbone {name} has no weights ({WEIGHT_FILES[0]}); copy them into it")
     if present[0].endswith(".index.json"):
@@ -159,6 +161,10 @@ def reason_of(error: Exception) -> str:
     if not text or isinstance(error, (KeyError, AttributeError, IndexError, TypeError)):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]} ..."
+
+
+def _weights_in(directory: Path) -> list[str]:
+    return [file for file in WEIGHT_FILES if (directory / file).is_file()]
 
 
 def _require_shards(name: str, index: Path) -> None:

@@ -12,7 +12,13 @@ from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import sha256_of
-from iaa_retrieval.models.backbone import fingerprint_weights, load_network, load_tokenizer
+from iaa_retrieval.models.backbone import (
+    fingerprint_weights,
+    hub_options,
+    load_network,
+    load_tokenizer,
+    resolve_backbone,
+)
 from iaa_retrieval.models.retriever_config import FILE_NAME, RetrieverConfig
 from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights, weights_untouched
 
@@ -111,7 +117,7 @@ def backbone_location(path: str, config: RetrieverConfig) -> str:
     """Where a checkpoint's backbone is: inside the checkpoint when that embeds it, else under its recorded name.
 
     Raises:
-        IaaRetrievalError: it is a directory that is not there.
+        IaaRetrievalError: it is not there; the message names the checkpoint.
     """
     if config.backbone == EMBEDDED_BACKBONE:
         inside = Path(path) / BACKBONE_DIRECTORY
@@ -125,6 +131,15 @@ def backbone_location(path: str, config: RetrieverConfig) -> str:
             f"checkpoint {path} was trained on the backbone {config.backbone}, and no such directory is here; put it "
             f'back, or write where it is now as "backbone" into {Path(path) / FILE_NAME} (its weights are compared)'
         )
+    location = resolve_backbone(config.backbone)
+    try:
+        hub_options(location)
+    except IaaRetrievalError as error:
+        raise IaaRetrievalError(
+            f"checkpoint {path} was trained on the backbone {config.backbone}, which is not on this machine, nor on a "
+            f"hub that it reaches; fetch it with hf download {config.backbone}, or export the checkpoint with --format "
+            "self-contained where its backbone is"
+        ) from error
     return config.backbone
 
 

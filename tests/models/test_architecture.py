@@ -409,3 +409,11 @@ def test_the_location_given_to_libraries_is_absolute(copied: Path, monkeypatch: 
     monkeypatch.chdir(copied.parent)
     network = backbone_module.load_network(transformers.AutoModel, os.path.relpath(copied))
     assert network.name_or_path == str(copied.resolve())
+
+
+def test_a_directory_with_its_model_in_a_folder_says_which(copied: Path, tmp_path: Path):
+    outer = tmp_path / "outer"
+    shutil.copytree(copied, outer / "0_Transformer")
+    assert refusal(load_bi_encoder, outer).endswith(
+        f"has no config.json; give {outer / '0_Transformer'}, which has one"
+    )

@@ -340,3 +340,28 @@ def test_a_refused_backbone_is_said_before_the_collection_is_opened(tiny_backbon
     )
     with pytest.raises(IaaRetrievalError, match="is an adapter"):
         run.train_retriever(options)
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_a_hub_backbone_that_cannot_be_had_is_one_line_about_the_checkpoint(
+    kind: str, tiny_backbone: Backbone, tmp_path: Path
+):
+    path = Path(shutil.copytree(trained(kind, "lora", tiny_backbone("bert")).path, tmp_path / "checkpoint"))
+    config = read_retriever_config(path)
+    assert config is not None
+    replace(config, backbone="owner/nowhere").save(path)
+    with pytest.raises(
+        IaaRetrievalError, match=f"checkpoint {path} was trained on the backbone owner/nowhere, which is"
+    ):
+        LOADERS[kind](str(path))
+
+
+def test_a_merged_export_of_a_self_contained_checkpoint_does_not_claim_a_backbone_inside(
+    tiny_backbone: Backbone, tmp_path: Path
+):
+    adapter = trained("bi-encoder", "lora", tiny_backbone("bert")).path
+    export(ExportOptions(str(adapter), "self-contained", str(tmp_path / "alone")))
+    assert "| backbone | in `backbone/` (" in (tmp_path / "alone" / "README.md").read_text()
+    export(ExportOptions(str(tmp_path / "alone"), "merged", str(tmp_path / "merged")))
+    assert "`backbone/`" not in (tmp_path / "merged" / "README.md").read_text()
+    tune(tmp_path / "merged", "bi-encoder", tmp_path / "tuned", method="lora", max_steps=1)
