@@ -74,6 +74,7 @@ def encode_documents(options: EncodeOptions) -> int:
     require_empty(options.embeddings, overwrite=options.overwrite)
     if options.index_factory != "Flat" and not options.to_faiss:
         raise UsageError("--index-factory describes a Faiss index; add --to-faiss")
+    encoder = _load(options)  # first: what is wrong with it is known before a large corpus is opened
     corpus = Corpus(
         options.corpus,
         options.input_fields,
@@ -92,7 +93,6 @@ def encode_documents(options: EncodeOptions) -> int:
     if "title" in (options.input_fields or ()) and "title" not in fields and not options.encoder_fields:
         warn_once("the title is among the input fields but not encoded; encoder --fields title text encodes it too")
     corpus.announce_titles = not (options.input_fields or options.encoder_fields) and not corpus.is_collection
-    encoder = _load(options)
     if options.dimension not in (None, encoder.dimension):
         raise UsageError(
             f"--dimension {options.dimension}, but {options.encoder} has {encoder.dimension}; leave it out"
@@ -159,7 +159,6 @@ def encode_topics(
 
     options = EncodeQueriesOptions(topics, encoder, output, precision=precision, device=device, **settings)
     require_empty(options.output)
-    queries = read_topics(options.topics)
     model = load_bi_encoder(
         options.encoder,
         encoder_class=options.encoder_class,
@@ -170,6 +169,7 @@ def encode_topics(
         precision=options.precision,
         device=options.device,
     )
+    queries = read_topics(options.topics)
     write_encoded_queries(model, queries, options.output)
     return len(queries)
 

@@ -14,7 +14,8 @@ class NotMergeableError(Exception):
 
 
 def write_merged(source: Source, directory: Path) -> None:
-    """Write config, weights and tokenizer as ``AutoModel`` (or ``AutoModelForSequenceClassification``) reads them.
+    """Write config, weights and tokenizer as ``AutoModel`` (or ``AutoModelForSequenceClassification``) reads them;
+    of T5 and its like, as the class of the encoder does.
 
     Raises:
         UsageError: the method cannot be merged, or there is nothing to merge.

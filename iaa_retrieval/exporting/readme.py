@@ -8,6 +8,7 @@ from iaa_retrieval.exporting.onnx_graph import GRAPH_FILE, output_name
 from iaa_retrieval.exporting.self_contained import loads_with_peft_only
 from iaa_retrieval.exporting.source import Source
 from iaa_retrieval.exporting.stock_pyserini import stock_commands
+from iaa_retrieval.models.architecture import encoder_alone
 from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY, EMBEDDED_BACKBONE
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 
@@ -31,7 +32,7 @@ def readme(source: Source, export_format: str, name: str, *, merged: bool) -> st
     rows = {
         "kind": config.kind,
         "method": config.method,
-        "backbone": _backbone(config),
+        "backbone": _backbone(config, inside=not merged),
         "longest input": f"{source.max_length} tokens",
     }
     if not source.is_cross_encoder:
@@ -46,10 +47,10 @@ def readme(source: Source, export_format: str, name: str, *, merged: bool) -> st
     )
 
 
-def _backbone(config: RetrieverConfig) -> str:
+def _backbone(config: RetrieverConfig, *, inside: bool) -> str:
     """The backbone's name without the folders of the machine that it was on."""
     if config.backbone == EMBEDDED_BACKBONE:
-        name = f"in `{BACKBONE_DIRECTORY}/`"
+        name = f"in `{BACKBONE_DIRECTORY}/`" if inside else "that of the self-contained checkpoint"
     else:
         name = Path(config.backbone).name if Path(config.backbone).is_absolute() else config.backbone
     return f"{name} (weights {config.backbone_fingerprint[:12]})"
@@ -60,7 +61,10 @@ def _python(code: str) -> str:
 
 
 def _auto_class(source: Source) -> str:
-    return "AutoModelForSequenceClassification" if source.is_cross_encoder else "AutoModel"
+    if source.is_cross_encoder:
+        return "AutoModelForSequenceClassification"
+    encoder = encoder_alone(source.network.config)
+    return "AutoModel" if encoder is None else str(encoder.__name__)
 
 
 def _ours(source: Source, name: str) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from iaa_retrieval.files import read_json, write_json
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, fingerprint_cross_encoder, weights_fingerprint
+from iaa_retrieval.models.checkpoint import fingerprint_of, save_tokenizer, weights_fingerprint
 from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 
@@ -80,10 +80,7 @@ class Source:
         Args:
             input_names: what it gives; default: `input_names` of the source.
         """
-        tokenizer = self.model.tokenizer
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
-        tokenizer.save_pretrained(directory)
+        save_tokenizer(self.model.tokenizer, directory)
         # A tokenizer writes only those of its settings that it was made with.
         file = directory / "tokenizer_config.json"
         settings = {
@@ -95,8 +92,7 @@ class Source:
 
     def fingerprint_of(self, directory: Path) -> str:
         """The fingerprint of this model with the weights that are in ``directory``."""
-        fingerprint = fingerprint_cross_encoder if self.is_cross_encoder else fingerprint_bi_encoder
-        return fingerprint(self.config, weights_fingerprint(directory))
+        return fingerprint_of(self.config, weights_fingerprint(directory))
 
 
 def load_source(name: str) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from iaa_retrieval.exporting.source import Source
+from iaa_retrieval.models.architecture import encoder_alone
 from iaa_retrieval.models.bi_encoder import encoder_width
 
 # Pyserini looks for these in an encoder's path and then calls its class with arguments of another model.
@@ -20,6 +21,8 @@ def stock_commands(source: Source, encoder: str) -> str:
     config = source.config
     if config.pooling not in ("mean", "cls"):
         return f"Stock Pyserini's auto encoder has no pooling {config.pooling!r}; use python -m iaa_retrieval.encode."
+    if encoder_alone(source.network.config) is not None:
+        return "Stock Pyserini's auto encoder needs a decoder too; use python -m iaa_retrieval.encode."
     leads = config.query_lead, config.document_lead
     if any(lead and not lead.endswith(" ") for lead in leads):
         return (

@@ -12,6 +12,7 @@ import numpy as np
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference import pair_scorer, text_encoder
 from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
+from iaa_retrieval.models.backbone_checkpoint import holds_adapter, new_bi_encoder
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
 from iaa_retrieval.models.encoder_classes import stock_class_of
@@ -36,23 +37,24 @@ class AdapterServer:
     ```
 
     Args:
-        backbone: a directory, hub id or ``all-MiniLM-L6-v2``.
+        backbone: a directory, hub id or ``all-MiniLM-L6-v2``; a checkpoint only where it is a whole network, on
+            which others were trained.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``, of the backbone and of all adapters.
         device: ``auto``, ``cpu``, ``cuda:0``, ...
 
     Raises:
-        IaaRetrievalError: the backbone cannot be loaded, or is a checkpoint of ours.
+        IaaRetrievalError: the backbone cannot be loaded, or is itself an adapter.
     """
 
     def __init__(self, backbone: str, *, precision: str = "auto", device: str = "auto") -> None:
         self._device = choose_device(device)
         self._precision = choose_precision(precision, self._device)
-        if read_retriever_config(backbone) is not None:
+        if read_retriever_config(backbone) is not None and holds_adapter(backbone):
             raise IaaRetrievalError(f"{backbone} is a trained checkpoint; start with its backbone, then load it")
         # What only Pyserini's own class can do with it is refused when it is asked for, not its use as a backbone.
         self._stock_class = stock_class_of(backbone)
         settings = None if self._stock_class is None else TextSettings()
-        plain = load_bi_encoder(backbone, settings=settings, precision=self._precision, device=self._device)
+        plain = new_bi_encoder(backbone, settings=settings, precision=self._precision, device=self._device)
         self._backbone = SharedBackbone(share_weights(plain.encoder), backbone, plain.config.backbone_fingerprint)
         self._plain = plain
         self._served: dict[str, BiEncoder | CrossEncoder] = {"": plain}

@@ -13,6 +13,21 @@ import torch
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import sha256_of
+from iaa_retrieval.models.architecture import choose_network_class, require_token_vectors
+from iaa_retrieval.models.backbone_files import (
+    ADAPTER_CONFIG_FILE,
+    CONFIG_FILE,
+    file_on_hub,
+    names_own_code,
+    read_adapter_config,
+    reason_of,
+    require_float_weights,
+    require_model_files,
+    require_readable_adapter,
+    require_tokenizer_files,
+    warn_of_own_code,
+)
+from iaa_retrieval.models.retriever_config import FILE_NAME
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -49,49 +64,104 @@ def backbone_name(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
+def public_name(backbone: str) -> str:
+    """What other libraries take for a recorded backbone: MiniLM's hub id for its short name, else the name itself."""
+    return MINILM_HUB_ID if backbone == MINILM else backbone
+
+
 def load_network(auto_class: Any, name: str, **options: Any) -> Any:
     """A model in fp32, with every weight of its encoder read from ``name``.
 
+    ``AutoModel`` gives what turns a text into one vector per token: of T5 and its like, the encoder. A task head
+    that is not there, or is for other labels, is a fresh one.
+
     Raises:
-        IaaRetrievalError: unreachable, broken, or without some of the weights (they would be random).
+        IaaRetrievalError: unreachable, broken, without some of the weights (they would be random), quantised, or not
+            a model of text; the message says which.
     """
-    network, report = load_pretrained(auto_class, name, dtype=torch.float32, output_loading_info=True, **options)
-    inside = "" if network.base_model is network else f"{network.base_model_prefix}."
-    missing = sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler." not in key)
-    if missing:
+    from transformers import AutoConfig, AutoModel
+
+    bare = auto_class is AutoModel
+    location = resolve_backbone(name)
+    hub = hub_options(location)
+    require_model_files(name, location)
+    if file_on_hub(location, FILE_NAME, **hub):
         raise IaaRetrievalError(
-            f"backbone {name} lacks {len(missing)} of the encoder's weights, such as {missing[0]}; its files are "
-            "damaged, or not of this kind of model"
+            f"{name} is a checkpoint on a hub, whose {FILE_NAME} is read from a directory only; fetch it with "
+            f"hf download {name} --local-dir DIR, and give DIR"
         )
+    config = None
+    if adapter := read_adapter_config(location, **hub):  # it has no configuration of a model, but says where one is
+        require_readable_adapter(name, adapter)
+    else:
+        config = load_pretrained(AutoConfig, name)
+        require_float_weights(name, config)
+        auto_class = choose_network_class(auto_class, config, name)
+    options = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True, **options}
+    network, report = load_pretrained(auto_class, name, **options)
+    own_code = names_own_code(config)
+    _require_every_weight(network, report, name, own_code=own_code)
+    if own_code:
+        warn_of_own_code(name, type(network).__name__)
+    if bare:
+        require_token_vectors(network, name)
     return network
 
 
 def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
-    """``auto_class.from_pretrained``; an unreachable or broken backbone is one clear line."""
-    from safetensors import SafetensorError
+    """``auto_class.from_pretrained`` without any code of the model's own; what goes wrong is one clear line."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     location = resolve_backbone(name)
+    hub = hub_options(location)
+    # What PEFT notes as the adapter's base must be found from any directory.
+    place = str(Path(location).resolve()) if Path(location).is_dir() else location
     try:
-        return auto_class.from_pretrained(location, **hub_options(location), **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise IaaRetrievalError(
-            f"backbone {name} cannot be loaded: {reason} (give a directory, a hub id that this machine can reach, "
-            f"or {MINILM})"
-        ) from error
+        # Without an explicit no, transformers asks on standard input whether to run such code.
+        return auto_class.from_pretrained(place, trust_remote_code=False, **hub, **options)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a library stumbles over is in the model's files; --debug shows the rest
+        what = f"the tokenizer of {name}" if auto_class.__name__ == "AutoTokenizer" else f"backbone {name}"
+        other = (
+            "" if Path(location).is_dir() else f"; give a directory, a hub id that this machine can reach, or {MINILM}"
+        )
+        raise IaaRetrievalError(f"{what} cannot be loaded: {reason_of(error)}{other}") from error
 
 
 def load_tokenizer(name: str) -> Any:
     """The fast tokenizer of a backbone or checkpoint."""
     from transformers import AutoTokenizer
 
+    require_tokenizer_files(resolve_backbone(name))
     tokenizer = load_pretrained(AutoTokenizer, name)
     # Without any tokenizer file there still comes a tokenizer, one that knows no word.
     if not tokenizer.is_fast or len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise IaaRetrievalError(f"{name} has no fast tokenizer (tokenizer.json)")
     return tokenizer
+
+
+def _require_every_weight(network: Any, report: dict[str, Any], name: str, *, own_code: bool) -> None:
+    """Refuse an encoder that transformers has filled up with random weights, as its loading report says."""
+    inside = "" if network.base_model is network else f"{network.base_model_prefix}."
+    cause = "its files are damaged, or not of this kind of model"
+    if own_code:
+        cause = "it was made with code of its own (auto_map in its config.json), which is never run here"
+    missing = sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler." not in key)
+    if missing:
+        if all(key.startswith(f"{inside}decoder.") for key in missing):
+            cause = "it is an encoder by itself, and this use of its architecture needs the decoder too"
+        raise IaaRetrievalError(
+            f"backbone {name} lacks {len(missing)} of the encoder's weights, such as {missing[0]}; {cause}"
+        )
+    other = sorted(entry for entry in report["mismatched_keys"] if entry[0].startswith(inside))
+    if other:
+        key, found, wanted = other[0]
+        raise IaaRetrievalError(
+            f"backbone {name} cannot be loaded: {len(other)} of its weights have another shape than its config.json "
+            f"describes, such as {key} with {tuple(found)} instead of {tuple(wanted)}; {cause}"
+        )
 
 
 def fingerprint_weights(model: torch.nn.Module) -> str:
@@ -118,6 +188,15 @@ def hub_options(location: str) -> dict[str, bool]:
         return {}
     if looks_like_path(location):
         raise IaaRetrievalError(f"backbone {location}: no such directory")
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(location)
+    except HFValidationError as error:
+        raise IaaRetrievalError(
+            f"backbone {location} is no directory here, and cannot be a hub id; give a directory, a hub id or {MINILM}"
+        ) from error
     import requests
     from huggingface_hub import constants, try_to_load_from_cache
 
@@ -127,7 +206,7 @@ def hub_options(location: str) -> dict[str, bool]:
             return {}
         except requests.RequestException:
             pass
-    if isinstance(try_to_load_from_cache(location, "config.json"), str):
+    if any(isinstance(try_to_load_from_cache(location, file), str) for file in (CONFIG_FILE, ADAPTER_CONFIG_FILE)):
         return {"local_files_only": True}
     where = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
     raise IaaRetrievalError(

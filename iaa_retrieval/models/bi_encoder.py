@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.models.architecture import require_rows
 from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
 from iaa_retrieval.models.checkpoint import (
     fingerprint_bi_encoder,
@@ -126,20 +127,22 @@ def load_bi_encoder(
     precision: str = "auto",
     device: str = "auto",
     backbone: SharedBackbone | None = None,
+    as_backbone: bool = False,
 ) -> BiEncoder:
     """Load a checkpoint of ours, or any plain encoder, ready for inference.
 
     A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder is used as
     :func:`.encoder_classes.settings_of` says (its sentence-transformers metadata where it has any, else Pyserini's
     settings), or as ``settings`` do, and every setting can be overridden; a prefix takes the place of a prompt.
-    With ``backbone``, a checkpoint's adapters are put on a backbone that is in
-    memory, which must be in ``precision`` and on ``device`` already.
+    With ``backbone``, a checkpoint's adapters are put on a backbone that is in memory, which must be in ``precision``
+    and on ``device`` already. With ``as_backbone``, a checkpoint that is a whole network is loaded as a plain encoder
+    is: its weights alone count, see :mod:`.backbone_checkpoint`.
 
     Raises:
         UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.
         IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
     """
-    config = read_retriever_config(name_or_path)
+    config = None if as_backbone else read_retriever_config(name_or_path)
     overrides = {
         "query_prefix": query_prefix,
         "document_prefix": document_prefix,
@@ -169,6 +172,7 @@ def load_bi_encoder(
         tokenizer = load_tuned_tokenizer(name_or_path, config)
     config = replace(config, **given)
     require_lengths(encoder, name_or_path, query=config.query_max_length, document=config.document_max_length)
+    require_rows(encoder, tokenizer, name_or_path)
     device = choose_device(device)
     bi_encoder = BiEncoder(encoder, tokenizer, config, name_or_path, passage_encoder)
     bi_encoder.to(device=device, dtype=DTYPES[choose_precision(precision, device)])
@@ -223,6 +227,8 @@ def _load_tuned(path: str, config: RetrieverConfig, backbone: SharedBackbone | N
 def position_limit(encoder: Any) -> int:
     """The longest input in tokens that the position embeddings allow (RoBERTa-style ones reserve two)."""
     positions = int(getattr(encoder.config, "max_position_embeddings", 512))
+    if positions < 1:  # how XLNet says that there is no limit
+        positions = 512
     reserved = 2 if encoder.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
     return positions - reserved
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import sha256_of
-from iaa_retrieval.models.backbone import fingerprint_weights, load_network
-from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.models.backbone import fingerprint_weights, hub_options, load_network, resolve_backbone
+from iaa_retrieval.models.retriever_config import FILE_NAME, RetrieverConfig
 from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights, weights_untouched
 from iaa_retrieval.models.text_settings import load_text_tokenizer
 
@@ -42,6 +42,10 @@ def weights_fingerprint(directory: str | Path) -> str:
     both = [directory / role / ADAPTER_FILE for role in (QUERY_DIRECTORY, PASSAGE_DIRECTORY)]
     if all(path.is_file() for path in both):
         return hashlib.sha256("\n".join(map(sha256_of, both)).encode()).hexdigest()
+    if (directory / "model.onnx").is_file():
+        raise IaaRetrievalError(
+            f"{directory} is an ONNX export, which only onnxruntime runs; give the checkpoint that it was made from"
+        )
     raise IaaRetrievalError(
         f"{directory} holds neither {ADAPTER_FILE} nor {FULL_FILE}, nor both of {QUERY_DIRECTORY}/ and "
         f"{PASSAGE_DIRECTORY}/ with an adapter; it is not a complete checkpoint"
@@ -105,8 +109,33 @@ def load_separate_weights(
 
 
 def backbone_location(path: str, config: RetrieverConfig) -> str:
-    """Where a checkpoint's backbone is: inside the checkpoint when that embeds it, else under its recorded name."""
-    return str(Path(path) / BACKBONE_DIRECTORY) if config.backbone == EMBEDDED_BACKBONE else config.backbone
+    """Where a checkpoint's backbone is: inside the checkpoint when that embeds it, else under its recorded name.
+
+    Raises:
+        IaaRetrievalError: it is not there; the message names the checkpoint.
+    """
+    if config.backbone == EMBEDDED_BACKBONE:
+        inside = Path(path) / BACKBONE_DIRECTORY
+        if not inside.is_dir():
+            raise IaaRetrievalError(
+                f"checkpoint {path} lacks its {BACKBONE_DIRECTORY}/; copy the whole directory again"
+            )
+        return str(inside)
+    if Path(config.backbone).is_absolute() and not Path(config.backbone).is_dir():
+        raise IaaRetrievalError(
+            f"checkpoint {path} was trained on the backbone {config.backbone}, and no such directory is here; put it "
+            f'back, or write where it is now as "backbone" into {Path(path) / FILE_NAME} (its weights are compared)'
+        )
+    location = resolve_backbone(config.backbone)
+    try:
+        hub_options(location)
+    except IaaRetrievalError as error:
+        raise IaaRetrievalError(
+            f"checkpoint {path} was trained on the backbone {config.backbone}, which is not on this machine, nor on a "
+            f"hub that it reaches; fetch it with hf download {config.backbone}, or export the checkpoint with --format "
+            "self-contained where its backbone is"
+        ) from error
+    return config.backbone
 
 
 def _bare_network(
@@ -134,6 +163,19 @@ def _put_adapter(network: Any, directory: Path, *, shared: bool) -> Any:
 
     with weights_untouched(network, str(directory)) if shared else nullcontext():
         return PeftModel.from_pretrained(network, directory)
+
+
+def save_tokenizer(tokenizer: Any, directory: Path) -> None:
+    """Write a tokenizer as its backbone has it, not with the length to which the last batch was cut and padded."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(directory)
+
+
+def fingerprint_of(config: RetrieverConfig, weights: str) -> str:
+    """The fingerprint of a checkpoint of either kind with this hash of its file of weights."""
+    fingerprint = fingerprint_bi_encoder if config.kind == "bi-encoder" else fingerprint_cross_encoder
+    return fingerprint(config, weights)
 
 
 def fingerprint_bi_encoder(config: RetrieverConfig, weights: str) -> str:

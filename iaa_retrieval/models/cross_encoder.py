@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.models.architecture import require_pair_scores, require_rows
 from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
+from iaa_retrieval.models.backbone_checkpoint import inherited_settings, read_backbone_checkpoint
 from iaa_retrieval.models.bi_encoder import position_limit
 from iaa_retrieval.models.checkpoint import (
     fingerprint_cross_encoder,
@@ -59,11 +61,23 @@ class CrossEncoder(nn.Module):
 
 
 def new_cross_encoder(backbone: str) -> CrossEncoder:
-    """A backbone with a fresh one-output head, in fp32, for training."""
+    """A backbone with a one-output head, in fp32, for training.
+
+    The head is the backbone's own where it has one, such as a cross-encoder checkpoint's, else a fresh one. Such a
+    checkpoint hands on its prefixes and lengths; of a bi-encoder checkpoint only the encoder's weights are used.
+
+    Raises:
+        IaaRetrievalError: it cannot be loaded, or is an adapter, or does not score pairs.
+    """
     from transformers import AutoModelForSequenceClassification
 
+    checkpoint = read_backbone_checkpoint(backbone)
     classifier = load_network(AutoModelForSequenceClassification, backbone, num_labels=1)
     tokenizer = load_text_tokenizer(backbone)
+    if classifier.config.pad_token_id is None:  # by which a decoder's classifier finds the last token of a pair
+        classifier.config.pad_token_id = tokenizer.pad_token_id
+    require_rows(classifier, tokenizer, backbone)
+    require_pair_scores(classifier, tokenizer, backbone)
     limit = position_limit(classifier)
     config = RetrieverConfig(
         kind="cross-encoder",
@@ -73,6 +87,8 @@ def new_cross_encoder(backbone: str) -> CrossEncoder:
         document_max_length=min(256, limit),
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
+    if checkpoint is not None and checkpoint.kind == "cross-encoder":
+        config = replace(config, **inherited_settings(checkpoint))
     return CrossEncoder(classifier, tokenizer, config, backbone)
 
 

@@ -36,7 +36,8 @@ def choose_precision(precision: str = "auto", device: str = "cpu") -> str:
     if precision != "auto":
         return precision
     if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        # By default it also answers for GPUs older than Ampere, which only emulate bf16, and slowly.
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if cpu_multiplies_bf16() else "fp32"
 
 

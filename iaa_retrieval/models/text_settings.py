@@ -13,6 +13,7 @@ from typing import Any
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import read_json
 from iaa_retrieval.models.backbone import hub_options, load_tokenizer, resolve_backbone
+from iaa_retrieval.models.backbone_files import file_on_hub
 
 DEFAULT_DOCUMENT_LENGTH = 256  # Pyserini's, for encoders that say none
 # Older releases of sentence-transformers named the file after the architecture.
@@ -123,20 +124,7 @@ def metadata_file(name: str, relative: str) -> Path | None:
     if Path(location).is_dir():
         path = Path(location) / relative
         return path if path.is_file() else None
-    from transformers.utils import cached_file
-
-    try:
-        found = cached_file(
-            location,
-            relative,
-            **hub_options(location),
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )
-    except (OSError, ValueError):  # not to be had, or no hub id: loading the weights says so
-        return None
-    return Path(found) if found else None
+    return file_on_hub(location, relative, **hub_options(location))
 
 
 def _read(name: str, relative: str) -> dict[str, Any]:

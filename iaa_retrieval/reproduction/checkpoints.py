@@ -25,7 +25,8 @@ def store_checkpoint(trained: Path, target: Path) -> int:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, fingerprint_cross_encoder, weights_fingerprint
+    from iaa_retrieval.models.backbone import public_name
+    from iaa_retrieval.models.checkpoint import fingerprint_of, weights_fingerprint
     from iaa_retrieval.training.model_card import model_card
 
     config = read_retriever_config(trained)
@@ -43,11 +44,11 @@ def store_checkpoint(trained: Path, target: Path) -> int:
             directory / ADAPTER,
             metadata={"format": "pt"},
         )
-        # PEFT notes the path that the backbone was loaded from; it is loaded by its name in retriever.json.
+        # PEFT notes the path that the backbone was loaded from; transformers, which knows no retriever.json, needs a
+        # name that is there on other machines too.
         settings = read_json(trained / ADAPTER_CONFIG)
-        write_json(directory / ADAPTER_CONFIG, {**settings, "base_model_name_or_path": config.backbone})
-        fingerprint = fingerprint_bi_encoder if config.kind == "bi-encoder" else fingerprint_cross_encoder
-        config = replace(config, fingerprint=fingerprint(config, weights_fingerprint(directory)))
+        write_json(directory / ADAPTER_CONFIG, {**settings, "base_model_name_or_path": public_name(config.backbone)})
+        config = replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(directory)))
         config.save(directory)
         (directory / "README.md").write_text(model_card(config), encoding="utf-8")
     return checkpoint_size(target)

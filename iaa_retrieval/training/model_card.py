@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from iaa_retrieval.models.backbone import public_name
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only
 
@@ -49,7 +52,7 @@ import iaa_retrieval  # makes the method known to PEFT
 from peft import PeftModel
 from transformers import {auto_class}
 
-backbone = {auto_class}.from_pretrained("BACKBONE"{extra})
+backbone = {auto_class}.from_pretrained({backbone}{extra})
 model = PeftModel.from_pretrained(backbone, "CHECKPOINT")
 ```
 """
@@ -75,7 +78,7 @@ refuse {method} adapters, or read them wrongly without saying so.
 """
 
 _SEPARATE_PEFT_USE = """\
-With PEFT alone, each adapter on a backbone of its own:
+With PEFT alone, each adapter on a backbone of its own (BACKBONE is {backbone}):
 
 ```python
 import iaa_retrieval  # makes the method known to PEFT
@@ -105,11 +108,13 @@ def model_card(config: RetrieverConfig) -> str:
         f"| {key.replace('_', ' ')} | {value} |\n" for key, value in config.training.items() if value is not None
     )
     cross = config.kind == "cross-encoder"
+    backbone = json.dumps(public_name(config.backbone), ensure_ascii=False)
     use = _CROSS_ENCODER_USE if cross else _BI_ENCODER_USE
     if config.separate_encoders:
-        use += "\n" + _SEPARATE_PEFT_USE
+        use += "\n" + _SEPARATE_PEFT_USE.format(backbone=backbone)
     elif config.method != "full":
         use += "\n" + _PEFT_USE.format(
+            backbone=backbone,
             auto_class="AutoModelForSequenceClassification" if cross else "AutoModel",
             extra=", num_labels=1" if cross else "",
         )

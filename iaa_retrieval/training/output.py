@@ -16,8 +16,8 @@ from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.checkpoint import (
     PASSAGE_DIRECTORY,
     QUERY_DIRECTORY,
-    fingerprint_bi_encoder,
-    fingerprint_cross_encoder,
+    fingerprint_of,
+    save_tokenizer,
     save_weights,
     weights_fingerprint,
 )
@@ -71,7 +71,6 @@ def write_checkpoint(
 
     What TensorBoard's events in ``tracked`` hold (if there are any) goes to ``OUTPUT/tensorboard``.
     """
-    fingerprint = fingerprint_bi_encoder if config.kind == "bi-encoder" else fingerprint_cross_encoder
     if Path(config.backbone).is_dir():
         LOG.info(
             "the backbone is a local directory (%s); the checkpoint needs it at the same place",
@@ -83,8 +82,8 @@ def write_checkpoint(
             save_weights(model.passage_encoder, directory / PASSAGE_DIRECTORY)
         else:
             save_weights(network_of(model), directory)
-        model.tokenizer.save_pretrained(directory)
-        config = replace(config, fingerprint=fingerprint(config, weights_fingerprint(directory)))
+        save_tokenizer(model.tokenizer, directory)
+        config = replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(directory)))
         config.save(directory)
         (directory / "README.md").write_text(model_card(config), encoding="utf-8")
         write_json(directory / "history.json", history)

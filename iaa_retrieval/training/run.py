@@ -66,6 +66,9 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
 
+    set_seed(options.seed)
+    # First: what is wrong with the backbone or the method is known before a collection is opened.
+    model, dimensions, counts = new_tuned_model(options, device, precision)
     collection, train_qrels, dev_qrels = load_judgments(options)
     if collection.split is not None:
         options = replace(options, split=collection.split)  # what is recorded, also where nobody had to name it
@@ -73,8 +76,6 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     data = mine_training_data(options, collection, train_qrels, run, hyper)
     examples = make_examples(options, data, hyper, processes)
 
-    set_seed(options.seed)
-    model, dimensions, counts = new_tuned_model(options, device, precision)
     evaluate_dev = make_dev_evaluator(options, model, collection, dev_qrels, run, precision)
 
     trainer = make_trainer(options, hyper, model, examples, work, precision, evaluate_dev)

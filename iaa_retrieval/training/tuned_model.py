@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder, position_limit
+from iaa_retrieval.models.backbone_checkpoint import new_bi_encoder, read_backbone_checkpoint
+from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
 from iaa_retrieval.models.cross_encoder import CrossEncoder, new_cross_encoder
-from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
 from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
 from iaa_retrieval.training.options import TrainOptions
@@ -120,14 +120,13 @@ def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
     if options.kind == "cross-encoder":
         model: BiEncoder | CrossEncoder = new_cross_encoder(options.backbone)
     else:
-        is_checkpoint = read_retriever_config(options.backbone) is not None
-        model = load_bi_encoder(
+        checkpoint = read_backbone_checkpoint(options.backbone)
+        inherits = checkpoint is not None and checkpoint.kind == "bi-encoder"
+        model = new_bi_encoder(
             options.backbone,
+            settings=None if inherits else _backbone_settings(options.backbone),
             pooling=options.pooling,
             normalize=options.normalize,
-            query_prefix=None if is_checkpoint else options.query_prefix,
-            document_prefix=None if is_checkpoint else options.document_prefix,
-            settings=None if is_checkpoint else _backbone_settings(options.backbone),
             precision="fp32",
             device="cpu",
         )

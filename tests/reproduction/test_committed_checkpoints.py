@@ -1,20 +1,27 @@
 """What is committed of a trained adapter gives the same scores, without naming the machine."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from checkpoints import TEXTS, trained
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages
+from iaa_retrieval.models.backbone import resolve_backbone
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
+from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.reproduction.checkpoints import store_checkpoint
+from iaa_retrieval.training.model_card import model_card
 
 Backbone = Callable[[str], Path]
 
@@ -89,3 +96,57 @@ def test_a_damaged_adapter_is_still_refused(portable: Callable[..., Path], tmp_p
     (target / "adapter_model.safetensors").write_bytes(content)
     with pytest.raises(IaaRetrievalError, match=r"its weights are not those that retriever\.json describes"):
         load_bi_encoder(str(target), precision="fp32")
+
+
+COMMITTED = sorted(
+    path.parent for path in (Path(__file__).parents[2] / "reproductions" / "checkpoints").rglob("adapter_config.json")
+)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: "/".join(path.parts[-3:]))
+def test_a_committed_checkpoint_names_its_backbone_as_a_hub_has_it(path: Path) -> None:
+    settings, config = (json.loads((path / name).read_text()) for name in ("adapter_config.json", "retriever.json"))
+    assert config["backbone"] == "all-MiniLM-L6-v2"
+    assert settings["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
+    card = (path / "README.md").read_text()
+    assert card == model_card(read_retriever_config(path))  # type: ignore[arg-type]
+    assert '.from_pretrained("sentence-transformers/all-MiniLM-L6-v2"' in card
+
+
+def test_a_tuned_minilm_is_stored_under_the_name_that_a_hub_has(portable: Callable[..., Path], tmp_path: Path) -> None:
+    checkpoint = portable("bi-encoder", "lora")
+    config = json.loads((checkpoint / "retriever.json").read_text())
+    (checkpoint / "retriever.json").write_text(json.dumps(config | {"backbone": "all-MiniLM-L6-v2"}))
+    store_checkpoint(checkpoint, tmp_path / "kept")
+    settings = json.loads((tmp_path / "kept" / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert json.loads((tmp_path / "kept" / "retriever.json").read_text())["backbone"] == "all-MiniLM-L6-v2"
+
+
+CARD = """
+import sys
+import iaa_retrieval
+import torch
+from transformers import AutoModel
+print("RESULT", *AutoModel.from_pretrained(sys.argv[1]).eval()(torch.tensor([[101, 2300, 102]]))[0].flatten().tolist())
+"""
+
+
+def test_transformers_alone_loads_a_committed_checkpoint_where_the_hub_has_minilm(tmp_path: Path) -> None:
+    """The hub is a cache that holds the packaged MiniLM under its hub id."""
+    snapshot = tmp_path / "models--sentence-transformers--all-MiniLM-L6-v2" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text("0" * 40)
+    for name in ("config.json", "model.safetensors"):
+        (snapshot / name).symlink_to(Path(resolve_backbone("all-MiniLM-L6-v2")) / name)
+    path = next(path for path in COMMITTED if path.parts[-3:] == ("beir-scifact", "retrieval", "iaa-l-0.5"))
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", CARD, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = next(line for line in done.stdout.splitlines() if line.startswith("RESULT")).split()[1:]
+    ours = load_bi_encoder(str(path), precision="fp32", device="cpu").encoder
+    with torch.no_grad():
+        expected = ours(torch.tensor([[101, 2300, 102]]))[0].flatten().numpy()
+    np.testing.assert_allclose(np.array(found, dtype=np.float32), expected, atol=1e-5)
