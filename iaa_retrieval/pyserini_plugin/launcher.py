@@ -18,7 +18,11 @@ from pathlib import Path
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_file
+from iaa_retrieval.pyserini_plugin.hit_counts import counted_hits, report_hits
+from iaa_retrieval.pyserini_plugin.index_directories import open_lucene_index
 from iaa_retrieval.pyserini_plugin.java import prepare_java
+from iaa_retrieval.pyserini_plugin.jvm import allow_long_queries, java_reason
+from iaa_retrieval.pyserini_plugin.lucene_analysis import all_languages, follow_index
 from iaa_retrieval.pyserini_plugin.search_encoder import (
     load_query_encoder,
     registered,
@@ -54,9 +58,10 @@ def launch_search(kind: str, words: list[str]) -> None:
     sections = _sections(kind, words)
     run, dense, sparse = sections["run"], sections.get("dense"), sections.get("sparse")
     if dense is not None:
-        require_index(dense, "index")
+        require_index(dense, "faiss")
     if sparse is not None:
-        require_index(sparse, "segments_*")
+        require_index(sparse, "lucene")
+        follow_index(sparse, hybrid=kind == "hybrid")
     with tempfile.TemporaryDirectory(prefix="topics-") as folder:
         _materialise_topics(run, Path(folder))
         encoder = None
@@ -66,8 +71,24 @@ def launch_search(kind: str, words: list[str]) -> None:
         if kind == "faiss" and encoder is not None and not (run.has("--batch-size") or run.has("--threads")):
             run.set("--batch-size", str(BATCH_SIZE))  # stock Pyserini would encode one query at a time
             run.set("--threads", str(os.cpu_count() or 1))
-        with _whole_output(run), registered(encoder):
-            _run_stock(kind, join_hybrid(sections) if kind == "hybrid" else run.words)
+        with _whole_output(run), registered(encoder), counted_hits() as counts:
+            if sparse is not None:
+                allow_long_queries()
+            with all_languages():
+                _run_stock(kind, join_hybrid(sections) if kind == "hybrid" else run.words)
+    removed = 1 if run.has("--remove-query") else 0
+    report_hits(kind, counts, documents=_document_count(dense or sparse), removed=removed)
+
+
+def _document_count(arguments: StockArguments | None) -> int | None:
+    """How many documents there are to find in ``--index``, None for a prebuilt index."""
+    index = (arguments.get("--index") if arguments is not None else None) or ""
+    if not Path(index).is_dir():
+        return None
+    if (Path(index) / "docid").is_file():
+        with open(Path(index) / "docid", "rb") as stream:
+            return sum(1 for _ in stream)
+    return int(open_lucene_index(index).num_docs)
 
 
 def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
@@ -94,15 +115,19 @@ def _run_stock(kind: str, words: list[str]) -> None:
         if stop.code not in (None, 0):
             raise
     except KeyError as error:
+        if "--encoded-queries" not in " ".join(words):
+            raise IaaRetrievalError(f"Pyserini's {kind} search does not know {error} (--debug shows where)") from error
         raise IaaRetrievalError(
             f"Pyserini's {kind} search found nothing for {error}; is that query among the encoded queries?"
         ) from error
     except Exception as error:  # anything that stock code or the JVM raises
+        from jnius import JavaException
+
         lines = str(error).strip().splitlines()
-        reason = f": {lines[0]}" if lines else ""
-        raise IaaRetrievalError(
-            f"Pyserini's {kind} search failed with {type(error).__name__}{reason} (--debug shows where)"
-        ) from error
+        reason = f" with {type(error).__name__}" + (f": {lines[0]}" if lines else "")
+        if isinstance(error, JavaException):
+            reason = f": {java_reason(str(error))}"
+        raise IaaRetrievalError(f"Pyserini's {kind} search failed{reason} (--debug shows where)") from error
     finally:
         sys.argv = before
 

@@ -15,20 +15,29 @@ from iaa_retrieval.models.retriever_config import (
     read_retriever_config,
     require_same_encoder,
 )
+from iaa_retrieval.pyserini_plugin.index_directories import require_faiss_index, require_lucene_index
+from iaa_retrieval.pyserini_plugin.java import require_java_can_open
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 
 if TYPE_CHECKING:
     from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder
 
 
-def require_index(arguments: StockArguments, marker: str) -> None:
-    """Refuse an ``--index`` that is neither a directory with ``marker`` files nor a prebuilt index."""
+def require_index(arguments: StockArguments, kind: str) -> None:
+    """Refuse an ``--index`` that is neither a directory with an index of this kind nor a prebuilt index.
+
+    Args:
+        kind: ``faiss`` or ``lucene``.
+    """
     index = arguments.get("--index")
     if index is None:
         raise UsageError("--index is needed: a directory or the name of a prebuilt index")
     if Path(index).exists():
-        if not any(Path(index).glob(marker)):
-            raise IaaRetrievalError(f"--index {index} holds no file {marker}; it is no index for this search")
+        if kind == "faiss":
+            require_faiss_index(index, binary=(arguments.get("--searcher") or "").lower() == "bpr")
+        else:
+            require_lucene_index(index)
+            require_java_can_open(index)
         return
     from pyserini import prebuilt_index_info as prebuilt
 

@@ -1,0 +1,87 @@
+"""Which kind of index a directory holds, and opening a Lucene index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.pyserini_plugin.java import prepare_java, require_java_can_open
+from iaa_retrieval.pyserini_plugin.jvm import java_errors
+
+_MAKE_LUCENE = "make one with: python -m iaa_retrieval.index"
+_MAKE_FAISS = "make one with: python -m iaa_retrieval.encode ... output --embeddings DIR --to-faiss ..."
+
+
+def require_lucene_index(directory: str) -> None:
+    """Refuse a path that is no directory with a Lucene index.
+
+    Raises:
+        IaaRetrievalError: the message says what is there instead.
+    """
+    path = Path(directory)
+    if not path.is_dir() or not any(path.glob("segments_*")):
+        raise IaaRetrievalError(f"{_found_instead(path, 'segments_*')}; a Lucene index is needed, {_MAKE_LUCENE}")
+
+
+def require_faiss_index(directory: str, *, binary: bool = False) -> None:
+    """Refuse a path that is no Faiss directory as Pyserini reads it: an index, and the documents' ids line by line.
+
+    Args:
+        directory: the directory.
+        binary: it is an index of bits, for which Faiss has another reader; then only the files are looked for.
+
+    Raises:
+        IaaRetrievalError: the message says what is there instead.
+    """
+    path = Path(directory)
+    if not (path / "index").is_file():
+        raise IaaRetrievalError(f"{_found_instead(path, 'index')}; a Faiss index is needed, {_MAKE_FAISS}")
+    if not (path / "docid").is_file():
+        raise IaaRetrievalError(
+            f"{directory} lacks the file docid, in which the ids of its documents stand; {_MAKE_FAISS}"
+        )
+    if binary:
+        return
+    import faiss
+
+    try:
+        vectors = faiss.read_index(str(path / "index"), faiss.IO_FLAG_MMAP).ntotal
+    except RuntimeError as error:
+        raise IaaRetrievalError(f"{path / 'index'} is no index that Faiss can read: {_last_part(error)}") from error
+    with open(path / "docid", "rb") as stream:
+        ids = sum(1 for _ in stream)
+    if ids != vectors:
+        raise IaaRetrievalError(f"{directory} is damaged: its index holds {vectors} vectors, its docid {ids} ids")
+
+
+def open_lucene_index(directory: str) -> Any:
+    """A LuceneSearcher of a directory that holds a Lucene index.
+
+    Raises:
+        IaaRetrievalError: no Java, or Lucene cannot read it (damaged, or of a newer Lucene).
+    """
+    prepare_java()
+    require_java_can_open(directory)
+    from pyserini.search.lucene import LuceneSearcher
+
+    with java_errors(f"open the index {directory}"):
+        return LuceneSearcher(directory)
+
+
+def _found_instead(path: Path, marker: str) -> str:
+    if not path.is_dir():
+        return f"{path} is a file" if path.exists() else f"{path}: no such directory"
+    known = (
+        ("segments_*", "it is a Lucene index"),
+        ("index", "it is a Faiss index"),
+        ("embeddings.jsonl", "it holds embeddings.jsonl, as encode writes it without --to-faiss"),
+        ("embedding.pkl", "it holds encoded queries"),
+    )
+    kinds = [kind for name, kind in known if name != marker and any(path.glob(name))]
+    return f"{path} holds no file {marker}" + (f": {kinds[0]}" if kinds else "")
+
+
+def _last_part(error: RuntimeError) -> str:
+    """Faiss puts the signature of a C++ function in front of what it says."""
+    return str(error).strip().splitlines()[-1].rpartition("failed: ")[2][-300:]
