@@ -21,7 +21,7 @@ from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, atomic_file, begin_work, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
-from iaa_retrieval.inference.faiss_index import new_index, write_index
+from iaa_retrieval.inference.faiss_index import require_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
 from iaa_retrieval.inference.tokens import tokenize_texts, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
@@ -87,7 +87,7 @@ def encode_corpus(
     output = Path(output)
     require_empty(output)
     if encoding.to_faiss:
-        new_index(encoder.dimension, encoding.index_factory)  # an unknown one is better noticed now than at the end
+        require_index(encoder.dimension, encoding.index_factory, documents)
     work = output.absolute().with_name(f".{output.name}.encoding")
     _open_work(work, encoder, encoding, resume)
     resumed = empty = total = 0

@@ -16,7 +16,8 @@ _WHY_NONE = {
     "hybrid": "; are the indexes those of the collection that the queries are about?",
 }
 _WHY_FEW = {
-    "faiss": "; this index is searched in part, one that is encoded with --index-factory Flat is searched whole",
+    "faiss": "; this index is searched in part (a graph in a larger one with --ef-search), an index of "
+    "`encode ... --index-factory Flat` is searched whole",
     "lucene": "; Lucene finds the documents that share a term with the query, stop words aside",
     "hybrid": "; each part gave what it found, at most the --hits of fusion",
 }

@@ -21,7 +21,7 @@ def require_lucene_index(directory: str) -> None:
     """
     path = Path(directory)
     if not path.is_dir() or not any(path.glob("segments_*")):
-        raise IaaRetrievalError(f"{_found_instead(path, 'segments_*')}; a Lucene index is needed, {_MAKE_LUCENE}")
+        raise IaaRetrievalError(f"{path}: no such Lucene index ({_found_instead(path, 'segments_*')}); {_MAKE_LUCENE}")
 
 
 def require_faiss_index(directory: str, *, binary: bool = False) -> None:
@@ -36,7 +36,7 @@ def require_faiss_index(directory: str, *, binary: bool = False) -> None:
     """
     path = Path(directory)
     if not (path / "index").is_file():
-        raise IaaRetrievalError(f"{_found_instead(path, 'index')}; a Faiss index is needed, {_MAKE_FAISS}")
+        raise IaaRetrievalError(f"{path}: no such Faiss index ({_found_instead(path, 'index')}); {_MAKE_FAISS}")
     if not (path / "docid").is_file():
         raise IaaRetrievalError(
             f"{directory} lacks the file docid, in which the ids of its documents stand; {_MAKE_FAISS}"
@@ -55,6 +55,50 @@ def require_faiss_index(directory: str, *, binary: bool = False) -> None:
         raise IaaRetrievalError(f"{directory} is damaged: its index holds {vectors} vectors, its docid {ids} ids")
 
 
+def require_dimension(index: str, queries: str, dimension: int, pca_model: str | None) -> None:
+    """Refuse queries whose vectors have not as many numbers as those of a Faiss directory.
+
+    Args:
+        index: the directory.
+        queries: what makes the queries' vectors, for the message.
+        dimension: of the queries' vectors.
+        pca_model: a file with a transform of Faiss that the search applies to them, if any.
+
+    Raises:
+        IaaRetrievalError: the dimensions do not fit, or the file is no transform.
+    """
+    import faiss
+
+    wanted = faiss.read_index(str(Path(index) / "index"), faiss.IO_FLAG_MMAP).d
+    if pca_model is not None:
+        try:
+            transform = faiss.read_VectorTransform(pca_model)
+        except RuntimeError as error:
+            raise IaaRetrievalError(f"--pca-model {pca_model} is no transform that Faiss can read") from error
+        if transform.d_in != dimension:
+            raise IaaRetrievalError(
+                f"--pca-model {pca_model} takes vectors of {transform.d_in} numbers, but {queries} makes {dimension}; use "
+                "the model that was fitted to these vectors"
+            )
+        queries, dimension = f"--pca-model {pca_model}", transform.d_out
+    if dimension != wanted:
+        raise IaaRetrievalError(
+            f"--index {index} holds vectors of {wanted} numbers, but {queries} makes {dimension}; encode the corpus with "
+            "the encoder of the queries"
+        )
+
+
+def dimension_of_encoded(queries: str) -> int | None:
+    """How many numbers the vectors in a directory of encoded queries have, None where that is not to be seen."""
+    path = Path(queries) / "embedding.pkl"
+    if not path.is_file():
+        return None
+    import pandas
+
+    embeddings = pandas.read_pickle(path)["embedding"]
+    return len(embeddings[0]) if len(embeddings) else None
+
+
 def open_lucene_index(directory: str) -> Any:
     """A LuceneSearcher of a directory that holds a Lucene index.
 
@@ -70,16 +114,17 @@ def open_lucene_index(directory: str) -> Any:
 
 
 def _found_instead(path: Path, marker: str) -> str:
+    """Why ``path`` is no index of which files are called ``marker``."""
     if not path.is_dir():
-        return f"{path} is a file" if path.exists() else f"{path}: no such directory"
+        return "it is a file" if path.exists() else "there is nothing"
     known = (
         ("segments_*", "it is a Lucene index"),
         ("index", "it is a Faiss index"),
         ("embeddings.jsonl", "it holds embeddings.jsonl, as encode writes it without --to-faiss"),
         ("embedding.pkl", "it holds encoded queries"),
     )
-    kinds = [kind for name, kind in known if name != marker and any(path.glob(name))]
-    return f"{path} holds no file {marker}" + (f": {kinds[0]}" if kinds else "")
+    kinds = [f"; {kind}" for name, kind in known if name != marker and any(path.glob(name))]
+    return f"the directory holds no file {marker}{''.join(kinds[:1])}"
 
 
 def _last_part(error: RuntimeError) -> str:

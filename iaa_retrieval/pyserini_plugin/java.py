@@ -114,13 +114,13 @@ def require_java_can_open(path: str | Path) -> None:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
         raise IaaRetrievalError(
-            f"{ascii(name)}: Java cannot open this name, which is not {sys.getfilesystemencoding()}; rename it, or set "
+            f"{name!a}: Java cannot open this name, which is not {sys.getfilesystemencoding()}; rename it, or set "
             "LC_ALL to the locale that the name was written in"
         ) from error
     if not name.isascii() and _has_utf8_names() and not _locale_is_utf8(""):
         raise IaaRetrievalError(
-            f"{name}: Java cannot open this name in the locale {os.environ.get('LC_ALL') or os.environ.get('LANG')}; set "
-            "LC_ALL to the UTF-8 locale of this machine (`locale -a` lists them)"
+            f"{name}: Java cannot open this name in a locale that is not UTF-8; set LC_ALL to one that is (`locale -a` "
+            "lists those of this machine)"
         )
 
 

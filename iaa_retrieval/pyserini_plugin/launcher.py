@@ -33,6 +33,14 @@ from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments, join_h
 
 BATCH_SIZE = 128
 
+IGNORED_BY_HYBRID = {
+    "dense": ("--pca-model", "--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
+    "sparse": (
+        *("--rm3", "--rocchio", "--qld", "--bm25qs", "--fields", "--dismax", "--stopwords", "--prcl", "--dense"),
+        *("--pretokenized", "--tokenizer", "--hits", "--remove-query", "--remove-duplicates", "--max-passage"),
+    ),
+}
+
 logger = logging.getLogger(__name__)
 
 
@@ -62,6 +70,8 @@ def launch_search(kind: str, words: list[str]) -> None:
     if sparse is not None:
         require_index(sparse, "lucene")
         follow_index(sparse, hybrid=kind == "hybrid")
+    if kind == "hybrid":
+        _warn_of_ignored(sections)
     with tempfile.TemporaryDirectory(prefix="topics-") as folder:
         _materialise_topics(run, Path(folder))
         encoder = None
@@ -103,6 +113,13 @@ def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
     if not sections["run"].has("--output"):
         raise UsageError("--output is needed in the part `run`: the run to write")
     return sections
+
+
+def _warn_of_ignored(sections: dict[str, StockArguments]) -> None:
+    """Say which options the stock hybrid search takes and does nothing with; a search without them was not asked for."""
+    ignored = [name for part, names in IGNORED_BY_HYBRID.items() for name in names if sections[part].has(name)]
+    if ignored:
+        logger.warning("Pyserini's hybrid search ignores %s", ", ".join(ignored))
 
 
 def _run_stock(kind: str, words: list[str]) -> None:

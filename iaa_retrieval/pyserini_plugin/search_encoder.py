@@ -15,7 +15,12 @@ from iaa_retrieval.models.retriever_config import (
     read_retriever_config,
     require_same_encoder,
 )
-from iaa_retrieval.pyserini_plugin.index_directories import require_faiss_index, require_lucene_index
+from iaa_retrieval.pyserini_plugin.index_directories import (
+    dimension_of_encoded,
+    require_dimension,
+    require_faiss_index,
+    require_lucene_index,
+)
 from iaa_retrieval.pyserini_plugin.java import require_java_can_open
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 
@@ -91,6 +96,7 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
 def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder | None) -> None:
     """Refuse a Faiss index of another encoder or dimension than the queries'; both sides are named."""
     index, encoded = arguments.get("--index") or "", arguments.get("--encoded-queries")
+    pca_model = arguments.get("--pca-model")
     if not Path(index).is_dir():
         return
     made_by = read_retriever_config(index)
@@ -99,15 +105,10 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
         if made_by is not None:
             index_name = _described(f"--index {index}", made_by)
             require_same_encoder(index_name, made_by.fingerprint, name, encoder.fingerprint)
-        import faiss
-
-        dimension = faiss.read_index(str(Path(index) / "index"), faiss.IO_FLAG_MMAP).d
-        if dimension != encoder.bi_encoder.dimension:
-            raise IaaRetrievalError(
-                f"--index {index} holds vectors of {dimension} numbers, but {name} makes "
-                f"{encoder.bi_encoder.dimension}; encode the corpus with the encoder of the queries"
-            )
+        require_dimension(index, name, encoder.bi_encoder.dimension, pca_model)
         return
+    if encoded is not None and (dimension := dimension_of_encoded(encoded)) is not None:
+        require_dimension(index, f"--encoded-queries {encoded}", dimension, pca_model)
     queries = read_retriever_config(encoded) if encoded is not None else None
     if made_by is not None and queries is not None:
         name = f"--encoded-queries {encoded}"
