@@ -82,6 +82,11 @@ def new_index(dimension: int, factory: str) -> Any:
                 f"--index-factory {factory}: its quantizer makes {1 << lists.aq.tot_bits} lists; "
                 f"write IVF{1 << lists.aq.tot_bits}"
             )
+        elif lists is not None and _least_vectors(lists) > layer.nlist:
+            raise UsageError(
+                f"--index-factory {factory}: {layer.nlist} lists are too few for the quantizer that is to choose among "
+                f"them, which is made of at least {_least_vectors(lists)}"
+            )
     if index.is_trained:
         _try_out(dimension, factory)
     return index
@@ -165,13 +170,14 @@ def _least_vectors(index: Any) -> int:
     import faiss
 
     least = [1]
-    for layer in _layers(index):
+    for layer in _document_layers(index):
         if layer.is_trained:
             continue
         if isinstance(layer, faiss.IndexIVF):
             least.append(layer.nlist)
         if isinstance(layer, faiss.IndexPreTransform):
-            least += [_axes(layer.chain.at(number)) for number in range(layer.chain.size())]
+            chain: Any = layer.chain
+            least += [_axes(chain.at(number)) for number in range(chain.size())]
         if hasattr(layer, "pq"):
             least.append(1 << layer.pq.nbits)
         # Residual quantisers cluster along the principal axes of a vector, or of a part of it.

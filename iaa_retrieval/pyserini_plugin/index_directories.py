@@ -77,14 +77,14 @@ def require_dimension(index: str, queries: str, dimension: int, pca_model: str |
             raise IaaRetrievalError(f"--pca-model {pca_model} is no transform that Faiss can read") from error
         if transform.d_in != dimension:
             raise IaaRetrievalError(
-                f"--pca-model {pca_model} takes vectors of {transform.d_in} numbers, but {queries} makes {dimension}; use "
-                "the model that was fitted to these vectors"
+                f"--pca-model {pca_model} takes vectors of {transform.d_in} numbers, but {queries} makes {dimension}; "
+                "use the model that was fitted to these vectors"
             )
         queries, dimension = f"--pca-model {pca_model}", transform.d_out
     if dimension != wanted:
         raise IaaRetrievalError(
-            f"--index {index} holds vectors of {wanted} numbers, but {queries} makes {dimension}; encode the corpus with "
-            "the encoder of the queries"
+            f"--index {index} holds vectors of {wanted} numbers, but {queries} makes {dimension}; encode the corpus "
+            "with the encoder of the queries"
         )
 
 

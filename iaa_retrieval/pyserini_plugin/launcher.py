@@ -34,7 +34,7 @@ from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments, join_h
 BATCH_SIZE = 128
 
 IGNORED_BY_HYBRID = {
-    "dense": ("--pca-model", "--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
+    "dense": ("--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
     "sparse": (
         *("--rm3", "--rocchio", "--qld", "--bm25qs", "--fields", "--dismax", "--stopwords", "--prcl", "--dense"),
         *("--pretokenized", "--tokenizer", "--hits", "--remove-query", "--remove-duplicates", "--max-passage"),
@@ -116,7 +116,13 @@ def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
 
 
 def _warn_of_ignored(sections: dict[str, StockArguments]) -> None:
-    """Say which options the stock hybrid search takes and does nothing with; a search without them was not asked for."""
+    """Say which options the stock hybrid search takes and does nothing with.
+
+    Raises:
+        UsageError: it cannot search without what is ignored.
+    """
+    if sections["dense"].has("--pca-model"):
+        raise UsageError("Pyserini's hybrid search ignores --pca-model; leave it out, or use search faiss")
     ignored = [name for part, names in IGNORED_BY_HYBRID.items() for name in names if sections[part].has(name)]
     if ignored:
         logger.warning("Pyserini's hybrid search ignores %s", ", ".join(ignored))
