@@ -25,21 +25,34 @@ from iaa_retrieval.cli import Verb
     show_default=True,
     help="Indexing threads.",
 )
-def main(collection: str, output: Path, threads: int) -> None:
+@click.option(
+    "--language",
+    metavar="CODE",
+    default="en",
+    show_default=True,
+    help="Language of the text, as Pyserini abbreviates it (de, zh, ...); searches of the index follow it.",
+)
+@click.option("--pretokenized", is_flag=True, help="The text is tokens between spaces: no stemming, no stop words.")
+@click.option("--skip-bad", is_flag=True, help="Leave out documents that Lucene cannot take, instead of failing.")
+def main(collection: str, output: Path, threads: int, language: str, pretokenized: bool, skip_bad: bool) -> None:
     """Index the documents of a collection (title and text) for BM25 with Pyserini's own indexer.
 
     \b
     Examples:
       python -m iaa_retrieval.index --collection beir/scifact --output indexes/scifact
       python -m iaa_retrieval.index --collection corpus.jsonl --output indexes/mine
+      python -m iaa_retrieval.index --collection chinese.jsonl --language zh --output indexes/chinese
 
     Search it with `python -m iaa_retrieval.search lucene --bm25 --index INDEX ...`. The index keeps the raw
     documents, so `rerank --index INDEX` can read their text.
     """
+    from iaa_retrieval.pyserini_plugin.lucene_analysis import Analysis
     from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 
-    report = build_index(IndexOptions(collection, output, threads))
-    left_out = f" ({report.empty_documents} empty left out)" if report.empty_documents else ""
+    report = build_index(IndexOptions(collection, output, threads, Analysis(language, pretokenized), skip_bad))
+    missing = [(report.empty_documents, "empty"), (report.skipped_documents, "bad")]
+    left_out = ", ".join(f"{count} {what}" for count, what in missing if count)
+    left_out = f" ({left_out} left out)" if left_out else ""
     click.echo(f"Indexed {report.documents} documents{left_out} in {report.output}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
@@ -116,16 +115,11 @@ def _from_collection(spec: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
 
 def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
     """Texts from the stored documents of a Lucene index (made with ``--storeRaw`` or ``--storeContents``)."""
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
-
-    if not any(Path(directory).glob("segments_*")):
-        raise IaaRetrievalError(f"{directory}: no such Lucene index; make one with python -m iaa_retrieval.index")
-    prepare_java()
-    from pyserini.search.lucene import LuceneSearcher
-
+    from iaa_retrieval.pyserini_plugin.index_directories import open_lucene_index, require_lucene_index
     from iaa_retrieval.pyserini_plugin.rerankers import stored_text
 
-    searcher = LuceneSearcher(directory)
+    require_lucene_index(directory)
+    searcher = open_lucene_index(directory)
 
     def texts(ids: Sequence[str]) -> dict[str, str]:
         found = {}
@@ -133,7 +127,13 @@ def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
             document = searcher.doc(doc_id)
             if document is None:
                 raise IaaRetrievalError(f"document {doc_id} of the run is not in the index {directory}")
-            found[doc_id] = stored_text(document.raw(), document.contents(), doc_id)
+            raw, contents = document.raw(), document.contents()
+            if raw is None and contents is None:
+                raise IaaRetrievalError(
+                    f"--index {directory} stores no text of its documents (such as {doc_id}); give --collection, or an "
+                    "index made with: python -m iaa_retrieval.index"
+                )
+            found[doc_id] = stored_text(raw, contents, doc_id)
         return found
 
     return texts

@@ -61,16 +61,28 @@ def test_damaged_data_is_named_by_line_and_leaves_nothing(corpus: Path, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == [corpus.name]
 
 
-def test_a_failing_indexer_is_shown_and_leaves_nothing(
+def test_a_failing_indexer_gives_its_reason_in_one_line_and_keeps_its_log(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    log = (
+        "12:00 INFO  [main] index.IndexCollection - started\njava.lang.RuntimeException: it broke\n"
+        "\tat io.A.b(A.java:1)\nCaused by: java.lang.OutOfMemoryError: Java heap space\n\tat io.C.d(C.java:2)\n"
+        "12:01 INFO  [main] x.Y - done\n"
+    )
+
     def fail(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, 3, "some log", "OutOfMemoryError")
+        return subprocess.CompletedProcess(command, 3, log, "")
 
     monkeypatch.setattr(lucene_index.subprocess, "run", fail)
-    with pytest.raises(IaaRetrievalError, match=r"(?s)exit code 3.*OutOfMemoryError"):
-        build_index(IndexOptions(str(corpus), tmp_path / "index"))
-    assert [path.name for path in tmp_path.iterdir()] == [corpus.name]
+    result = index("--collection", corpus, "--output", tmp_path / "index")
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: Pyserini's indexer failed (exit code 3): java.lang.OutOfMemoryError: Java heap space; give "
+        "Java more memory with the environment variable JAVA_TOOL_OPTIONS, such as -Xmx8g; its whole log is "
+        f"{tmp_path}/index.indexer.log\n"
+    )
+    assert (tmp_path / "index.indexer.log").read_text() == log
+    assert sorted(path.name for path in tmp_path.iterdir()) == [corpus.name, "index.indexer.log"]
 
 
 def test_lost_documents_are_an_error(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +90,58 @@ def test_lost_documents_are_an_error(corpus: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(IaaRetrievalError, match="indexed 3 of the 4 documents"):
         build_index(IndexOptions(str(corpus), tmp_path / "index"))
     assert not (tmp_path / "index").exists()
+
+
+BLANK = {"control": "\x01\x02\x1f", "spaces": " \t"}
+NOT_BLANK = {
+    "no-break": "\xa0\u3000",
+    "next-line": "\x85",
+    "nul": "\x00a",
+    "marks": "\ufeff\ufffe\uffff\u2028",
+    "dots": "...",
+}
+
+
+def test_documents_of_control_characters_are_counted_as_lucene_counts_them(tmp_path: Path) -> None:
+    documents = {"a": "red apple", **BLANK, **NOT_BLANK, "token": "x" * 40_000, "long": "word " * 4_100_000}
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in documents.items()))
+    report = build_index(IndexOptions(str(corpus), tmp_path / "index", threads=2))
+    # The last one is longer than the JSON reader of Anserini takes by itself.
+    assert (report.documents, report.empty_documents) == (len(documents) - len(BLANK), len(BLANK))
+
+
+def test_a_document_that_lucene_cannot_take_is_named_or_left_out(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with corpus.open("a") as stream:
+        stream.write(json.dumps({"id": "é" * 16_384, "contents": "pear"}) + "\n")
+    result = index("--collection", corpus, "--output", tmp_path / "index")
+    assert result.exit_code == 1
+    assert result.output.startswith(
+        f"Error: document 6, {'é' * 40}..., has an id of 32768 bytes, and Lucene takes 32766;"
+    )
+    assert "--skip-bad" in result.output and result.output.count("\n") == 1
+    assert not (tmp_path / "index").exists()
+    result = index("--collection", corpus, "--output", tmp_path / "index", "--skip-bad")
+    assert result.exit_code == 0, result.output
+    assert f"Indexed 4 documents (1 empty, 1 bad left out) in {tmp_path / 'index'}\n" in result.output
+    assert [record.getMessage()[:34] for record in caplog.records] == ["1 of 6 documents left out, which L"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--language", "xx"), "--language xx: Pyserini has no analyser of that name, only en, ar,"),
+        (("--language", "zh", "--pretokenized"), "not as --language zh; choose one"),
+    ],
+)
+def test_an_analysis_that_anserini_would_take_for_english_is_refused(
+    corpus: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = index("--collection", corpus, "--output", tmp_path / "index", *options)
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 SCIFACT = """

@@ -22,7 +22,7 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, write_json
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
 from iaa_retrieval.inference.cuts import Cuts, document_cuts
-from iaa_retrieval.inference.faiss_index import new_index, write_index
+from iaa_retrieval.inference.faiss_index import require_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
 from iaa_retrieval.inference.tokens import tokenize_texts, with_lead, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
@@ -95,7 +95,7 @@ def encode_corpus(
     output = Path(output)
     require_empty(output, overwrite=overwrite)
     if encoding.to_faiss:
-        new_index(encoder.dimension, encoding.index_factory)  # an unknown one is better noticed now than at the end
+        require_index(encoder.dimension, encoding.index_factory, documents)
     work = output.absolute().with_name(f".{output.name}.encoding")
     settings = _settings(encoder, encoding)
     with work_in_progress(work, settings, resume=resume, overwrite=overwrite):

@@ -8,35 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config, require_same_encoder
+from iaa_retrieval.pyserini_plugin.index_directories import require_dimension
 
 if TYPE_CHECKING:
     from iaa_retrieval.models.bi_encoder import BiEncoder
 
 
-def require_fitting_index(index: str | Path, encoder: BiEncoder, *, index_name: str, encoder_name: str) -> None:
+def require_fitting_index(
+    index: str | Path, encoder: BiEncoder, *, index_name: str, encoder_name: str, pca_model: str | None = None
+) -> None:
     """Refuse a Faiss directory whose vectors another encoder made, or that have another dimension.
 
     The lengths, prompts and prefixes of queries and documents may differ: they are not the same texts.
 
     Args:
         index_name, encoder_name: how to name either side in the error.
+        pca_model: a file with a transform of Faiss that the search applies to the queries' vectors, if any.
     """
     made_by = read_retriever_config(index)
     name = described(encoder_name, encoder.config)
     if made_by is not None:
         require_same_class(index_name, made_by.encoder_class, encoder_name, encoder.config.encoder_class)
         require_same_encoder(described(index_name, made_by), made_by.fingerprint, name, encoder.fingerprint)
-    file = Path(index) / "index"
-    if not file.is_file():
-        return
-    import faiss
-
-    dimension = faiss.read_index(str(file), faiss.IO_FLAG_MMAP).d
-    if dimension != encoder.dimension:
-        raise IaaRetrievalError(
-            f"{index_name} holds vectors of {dimension} numbers, but {name} makes {encoder.dimension}; encode the "
-            "corpus with the encoder of the queries"
-        )
+    if (Path(index) / "index").is_file():
+        require_dimension(index, name, encoder.dimension, pca_model, index_name=index_name)
 
 
 def require_same_class(left: str, left_class: str, right: str, right_class: str) -> None:

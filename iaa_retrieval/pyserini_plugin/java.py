@@ -9,10 +9,12 @@ starts.
 from __future__ import annotations
 
 import importlib.util
+import locale
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import glob
@@ -27,6 +29,8 @@ SYSTEM_FOLDERS = (
     "/Library/Java/JavaVirtualMachines/*/Contents/Home",
     "~/.sdkman/candidates/java/*",
 )
+# Locales in which a file may have any name; the first is part of every newer C library.
+UTF8_LOCALES = ("C.UTF-8", "C.utf8", "en_US.UTF-8", "en_US.utf8")
 # A directory that surely exists and holds no Anserini jar: Pyserini then leaves the JVM's options alone.
 _DIRECTORY_WITHOUT_JAR = Path(__file__).resolve().parent
 
@@ -94,8 +98,30 @@ def prepare_java() -> JavaRuntime:
         del os.environ["ANSERINI_CLASSPATH"]  # a parent process used another runtime
     # Pyserini makes an OpenAI client when it is imported, and newer clients refuse an empty key.
     os.environ["OPENAI_API_KEY"] = os.environ.get("OPENAI_API_KEY") or "unused"
+    _choose_locale()
     _set_jvm_options(runtime)
     return runtime
+
+
+def require_java_can_open(path: str | Path) -> None:
+    """Refuse a path that Java could not open, after :func:`prepare_java`.
+
+    Raises:
+        IaaRetrievalError: its name is not in the encoding of the locale.
+    """
+    name = os.path.abspath(path)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise IaaRetrievalError(
+            f"{name!a}: Java cannot open this name, which is not {sys.getfilesystemencoding()}; rename it, or set "
+            "LC_ALL to the locale that the name was written in"
+        ) from error
+    if not name.isascii() and _has_utf8_names() and not _locale_is_utf8(""):
+        raise IaaRetrievalError(
+            f"{name}: Java cannot open this name in a locale that is not UTF-8; set LC_ALL to one that is (`locale -a` "
+            "lists those of this machine)"
+        )
 
 
 def anserini_jar() -> Path:
@@ -158,6 +184,37 @@ def _ask(executable: Path, *options: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout + answer.stderr
+
+
+def _choose_locale() -> None:
+    """Let Java name files as this process does.
+
+    Python reads names as UTF-8 even where the locale is C or not installed; Java, which asks the locale (and cannot
+    be told otherwise by an option), would refuse every name that is not ASCII.
+    """
+    if not _has_utf8_names() or _locale_is_utf8(""):
+        return
+    for name in UTF8_LOCALES:
+        if _locale_is_utf8(name):
+            os.environ["LC_ALL"] = name
+            return
+
+
+def _has_utf8_names() -> bool:
+    """Whether this process reads names as UTF-8 while Java asks the locale, which on macOS it does not."""
+    return os.name == "posix" and sys.platform != "darwin" and sys.getfilesystemencoding() == "utf-8"
+
+
+def _locale_is_utf8(name: str) -> bool:
+    """Whether a locale (empty: the environment's) is installed in all its parts, as Java wants it, and is UTF-8."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, name)
+        return locale.nl_langinfo(locale.CODESET).upper() == "UTF-8"
+    except locale.Error:
+        return False
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def _set_jvm_options(runtime: JavaRuntime) -> None:

@@ -13,12 +13,16 @@ import runpy
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.files import atomic_file
+from iaa_retrieval.files import atomic_file, is_stream
+from iaa_retrieval.pyserini_plugin.hit_counts import counted_hits, report_hits
+from iaa_retrieval.pyserini_plugin.index_directories import open_lucene_index
 from iaa_retrieval.pyserini_plugin.java import prepare_java
+from iaa_retrieval.pyserini_plugin.jvm import allow_long_queries, java_reason
+from iaa_retrieval.pyserini_plugin.lucene_analysis import all_languages, follow_index
 from iaa_retrieval.pyserini_plugin.search_encoder import (
     load_query_encoder,
     registered,
@@ -28,6 +32,14 @@ from iaa_retrieval.pyserini_plugin.search_encoder import (
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments, join_hybrid, split_hybrid
 
 BATCH_SIZE = 128
+
+IGNORED_BY_HYBRID = {
+    "dense": ("--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
+    "sparse": (
+        *("--rm3", "--rocchio", "--qld", "--bm25qs", "--fields", "--dismax", "--stopwords", "--prcl", "--dense"),
+        *("--pretokenized", "--tokenizer", "--hits", "--remove-query", "--remove-duplicates", "--max-passage"),
+    ),
+}
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +66,12 @@ def launch_search(kind: str, words: list[str]) -> None:
     sections = _sections(kind, words)
     run, dense, sparse = sections["run"], sections.get("dense"), sections.get("sparse")
     if dense is not None:
-        require_index(dense, "index")
+        require_index(dense, "faiss")
     if sparse is not None:
-        require_index(sparse, "segments_*")
+        require_index(sparse, "lucene")
+        follow_index(sparse, hybrid=kind == "hybrid")
+    if kind == "hybrid":
+        _warn_of_ignored(sections)
     with tempfile.TemporaryDirectory(prefix="topics-") as folder:
         _materialise_topics(run, Path(folder))
         encoder = None
@@ -67,10 +82,26 @@ def launch_search(kind: str, words: list[str]) -> None:
             run.set("--batch-size", str(BATCH_SIZE))  # stock Pyserini would encode one query at a time
             run.set("--threads", str(os.cpu_count() or 1))
         cuts = encoder.count_cuts("--max-length sets another length") if encoder is not None else None
-        with _whole_output(run), registered(dense, encoder):
-            _run_stock(kind, join_hybrid(sections) if kind == "hybrid" else run.words)
+        with _whole_output(run), registered(dense, encoder), counted_hits() as counts:
+            if sparse is not None:
+                allow_long_queries()
+            with all_languages():
+                _run_stock(kind, join_hybrid(sections) if kind == "hybrid" else run.words)
         if cuts is not None:
             cuts.warn()
+    removed = 1 if run.has("--remove-query") else 0
+    report_hits(kind, counts, documents=_document_count(dense or sparse), removed=removed)
+
+
+def _document_count(arguments: StockArguments | None) -> int | None:
+    """How many documents there are to find in ``--index``, None for a prebuilt index."""
+    index = (arguments.get("--index") if arguments is not None else None) or ""
+    if not Path(index).is_dir():
+        return None
+    if (Path(index) / "docid").is_file():
+        with open(Path(index) / "docid", "rb") as stream:
+            return sum(1 for _ in stream)
+    return int(open_lucene_index(index).num_docs)
 
 
 def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
@@ -87,6 +118,19 @@ def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
     return sections
 
 
+def _warn_of_ignored(sections: dict[str, StockArguments]) -> None:
+    """Say which options the stock hybrid search takes and does nothing with.
+
+    Raises:
+        UsageError: it cannot search without what is ignored.
+    """
+    if sections["dense"].has("--pca-model"):
+        raise UsageError("Pyserini's hybrid search ignores --pca-model; leave it out, or use search faiss")
+    ignored = [name for part, names in IGNORED_BY_HYBRID.items() for name in names if sections[part].has(name)]
+    if ignored:
+        logger.warning("Pyserini's hybrid search ignores %s", ", ".join(ignored))
+
+
 def _run_stock(kind: str, words: list[str]) -> None:
     """The stock module as ``__main__``; whatever it raises is one line, an exit code stays as it is."""
     before = sys.argv
@@ -97,15 +141,19 @@ def _run_stock(kind: str, words: list[str]) -> None:
         if stop.code not in (None, 0):
             raise
     except KeyError as error:
+        if "--encoded-queries" not in " ".join(words):
+            raise IaaRetrievalError(f"Pyserini's {kind} search does not know {error} (--debug shows where)") from error
         raise IaaRetrievalError(
             f"Pyserini's {kind} search found nothing for {error}; is that query among the encoded queries?"
         ) from error
     except Exception as error:  # anything that stock code or the JVM raises
+        from jnius import JavaException
+
         lines = str(error).strip().splitlines()
-        reason = f": {lines[0]}" if lines else ""
-        raise IaaRetrievalError(
-            f"Pyserini's {kind} search failed with {type(error).__name__}{reason} (--debug shows where)"
-        ) from error
+        reason = f" with {type(error).__name__}" + (f": {lines[0]}" if lines else "")
+        if isinstance(error, JavaException):
+            reason = f": {java_reason(str(error))}"
+        raise IaaRetrievalError(f"Pyserini's {kind} search failed{reason} (--debug shows where)") from error
     finally:
         sys.argv = before
 
@@ -150,7 +198,9 @@ def _whole_output(arguments: StockArguments) -> Iterator[None]:
         partial = Path(stream.name)
         partial.unlink()  # so that its presence tells whether stock Pyserini wrote anything
         arguments.set("--output", str(partial))
-        yield
+        # A run that goes to standard output must stay a run: what Pyserini prints goes elsewhere.
+        with redirect_stdout(sys.stderr) if is_stream(output) else nullcontext():
+            yield
         if not partial.exists():
             raise IaaRetrievalError(f"the search wrote no run for {output}; see what Pyserini printed above")
     logger.info("Wrote %s", output)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from iaa_retrieval.cli import progress
@@ -18,25 +20,56 @@ from iaa_retrieval.collections.collection import load_collection
 from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, require_empty
-from iaa_retrieval.pyserini_plugin.java import prepare_java
+from iaa_retrieval.pyserini_plugin.java import prepare_java, require_java_can_open
+from iaa_retrieval.pyserini_plugin.jvm import java_reason
+from iaa_retrieval.pyserini_plugin.lucene_analysis import Analysis, write_analysis
+
+# Lucene keeps an id as one term, and takes no longer ones.
+LONGEST_ID = 32_766
+# What Java's trim() takes away; Anserini leaves a document out when nothing else is there.
+_BLANK = "".join(map(chr, range(0x21)))
+_LOG = "indexer.log"
+
+logger = logging.getLogger("iaa_retrieval")
 
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """What to index: a collection as :func:`load_collection` takes it, into a new directory."""
+    """What to index: a collection as :func:`load_collection` takes it, into a new directory.
+
+    Attributes:
+        analysis: how the text is cut into terms; searches of the index follow it.
+        skip_bad: leave out documents that Lucene cannot take, with a warning, instead of failing.
+    """
 
     collection: str
     output: Path
     threads: int = 1
+    analysis: Analysis = field(default_factory=Analysis)
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What was indexed; Lucene leaves out documents that are entirely empty."""
+    """What was indexed; Lucene leaves out documents that are entirely empty, ``skip_bad`` those it cannot take."""
 
     output: Path
     documents: int
     empty_documents: int
+    skipped_documents: int = 0
+
+
+@dataclass
+class _Written:
+    """How many documents were read, and how many of these are empty or were skipped."""
+
+    read: int = 0
+    empty: int = 0
+    skipped: int = 0
+
+    @property
+    def indexable(self) -> int:
+        return self.read - self.empty - self.skipped
 
 
 def build_index(options: IndexOptions) -> IndexReport:
@@ -46,57 +79,106 @@ def build_index(options: IndexOptions) -> IndexReport:
     written once to a temporary directory (``TMPDIR``), and the index appears whole or not at all.
 
     Raises:
-        UsageError: fewer than one thread, or an unknown collection.
-        IaaRetrievalError: the output is not empty, no Java, damaged data, or the indexer failed or lost
-            documents.
+        UsageError: fewer than one thread, an unknown language or an unknown collection.
+        IaaRetrievalError: the output is not empty, no Java, damaged data, a document that Lucene cannot take, or the
+            indexer failed or lost documents; its log is kept beside the output then.
     """
     if options.threads < 1:
         raise UsageError(f"--threads {options.threads}: at least 1 is needed")
+    options.analysis.check()
     require_empty(options.output)
     prepare_java()
     with tempfile.TemporaryDirectory(prefix="lucene-input-") as folder:
+        for path in (options.output, folder):
+            require_java_can_open(path)
+        source, log = Path(folder) / "documents", Path(folder) / _LOG
+        source.mkdir()
         collection = load_collection(options.collection)
         documents = progress(collection.documents(), desc="writing documents", unit="doc")
-        written, empty = _write_pyserini_jsonl(documents, Path(folder), options.threads)
-        if written == empty:
+        written = _write_pyserini_jsonl(documents, source, options.threads, options.skip_bad)
+        if written.indexable == 0:
             raise IaaRetrievalError(f"collection {options.collection} holds no document with text")
         with atomic_directory(options.output) as index:
-            indexed = _run_indexer(Path(folder), index, options.threads)
-            if indexed != written - empty:
-                raise IaaRetrievalError(
-                    f"Lucene indexed {indexed} of the {written - empty} documents of {options.collection}"
-                )
-    return IndexReport(options.output, indexed, empty)
+            try:
+                indexed = _run_indexer(source, index, options.threads, options.analysis, log)
+                if indexed != written.indexable:
+                    reason = f": {java_reason(log.read_text(encoding='utf-8'))}" if log.is_file() else ""
+                    raise IaaRetrievalError(
+                        f"Lucene indexed {indexed} of the {written.indexable} documents of {options.collection}{reason}"
+                    )
+            except IaaRetrievalError as error:
+                raise IaaRetrievalError(f"{error}{_keep_log(log, options.output)}") from error
+            write_analysis(index, options.analysis)
+    return IndexReport(options.output, indexed, written.empty, written.skipped)
 
 
-def _write_pyserini_jsonl(documents: Iterable[Document], folder: Path, files: int) -> tuple[int, int]:
-    """Write ``{"id", "contents"}`` lines; returns how many documents there are and how many are empty.
+def _write_pyserini_jsonl(documents: Iterable[Document], folder: Path, files: int, skip_bad: bool) -> _Written:
+    """Write ``{"id", "contents"}`` lines, all documents that Lucene can take.
 
     The documents go to ``files`` files in turn, because the indexer gives each of its threads a file.
+
+    Raises:
+        IaaRetrievalError: a document that Lucene cannot take, unless ``skip_bad``.
     """
-    written = empty = 0
+    written = _Written()
+    first_bad = ""
     with ExitStack() as stack:
         names = [folder / f"documents-{number}.jsonl" for number in range(files)]
-        streams = [stack.enter_context(open(name, "w", encoding="utf-8")) for name in names]
+        streams = [stack.enter_context(open(name, "w", encoding="utf-8", errors="replace")) for name in names]
         for document in documents:
-            line = json.dumps({"id": document.doc_id, "contents": document.contents}, ensure_ascii=False)
-            streams[written % files].write(line + "\n")
-            written += 1
-            empty += not document.contents.strip()
-    return written, empty
+            length = len(document.doc_id.encode("utf-8", errors="replace"))
+            if length > LONGEST_ID:
+                bad = f"document {written.read + 1}, {document.doc_id[:40]}..., has an id of {length} bytes"
+                if not skip_bad:
+                    raise IaaRetrievalError(
+                        f"{bad}, and Lucene takes {LONGEST_ID}; shorten it, or leave such documents out with --skip-bad"
+                    )
+                first_bad = first_bad or bad
+                written.skipped += 1
+            else:
+                line = json.dumps({"id": document.doc_id, "contents": document.contents}, ensure_ascii=False)
+                streams[written.read % files].write(line + "\n")
+                written.empty += not document.contents.strip(_BLANK)
+            written.read += 1
+    if written.skipped:
+        logger.warning(
+            "%d of %d documents left out, which Lucene cannot take (%s; it takes %d)",
+            *(written.skipped, written.read, first_bad, LONGEST_ID),
+        )
+    return written
 
 
-def _run_indexer(source: Path, index: Path, threads: int) -> int:
-    """Run the stock indexer in a child process; the number of documents it says are in the index."""
+def _run_indexer(source: Path, index: Path, threads: int, analysis: Analysis, log: Path) -> int:
+    """Run Anserini's indexer in a child process; the number of documents it says are in the index.
+
+    What it printed goes to ``log``.
+    """
     command = [
-        sys.executable, "-m", "pyserini.index.lucene", "--collection", "JsonCollection",
-        "--generator", "DefaultLuceneDocumentGenerator", "--input", str(source), "--index", str(index),
-        "--threads", str(threads), "--storeRaw", "--storePositions", "--storeDocvectors",
+        sys.executable, "-m", "iaa_retrieval.pyserini_plugin.indexer", "-collection", "JsonCollection",
+        "-generator", "DefaultLuceneDocumentGenerator", "-input", str(source), "-index", str(index),
+        "-threads", str(threads), *analysis.indexer_options(), "-storeRaw", "-storePositions", "-storeDocvectors",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", env=environment, check=False
+    )
+    output = done.stdout + done.stderr
+    log.write_text(output, encoding="utf-8")
+    if done.returncode < 0:
+        raise IaaRetrievalError(
+            f"Pyserini's indexer was ended by signal {-done.returncode}, as happens when memory runs out"
+        )
     total = re.search(r"Total ([\d,]+) documents indexed", done.stdout)
     if done.returncode != 0 or total is None:
-        output = (done.stdout + done.stderr).strip()
-        raise IaaRetrievalError(f"Pyserini's indexer failed (exit code {done.returncode}):\n{output[-4000:]}")
+        raise IaaRetrievalError(f"Pyserini's indexer failed (exit code {done.returncode}): {java_reason(output)}")
     return int(total.group(1).replace(",", ""))
+
+
+def _keep_log(log: Path, output: Path) -> str:
+    """Move the indexer's log beside the output, and say so at the end of a message."""
+    kept = output.with_name(f"{output.name}.{_LOG}")
+    try:
+        shutil.copyfile(log, kept)
+    except OSError:
+        return ""  # the reason was given; that the log is lost must not hide it
+    return f"; its whole log is {kept}"

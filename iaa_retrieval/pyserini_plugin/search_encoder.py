@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.models.retriever_config import read_retriever_config, require_same_encoder
+from iaa_retrieval.pyserini_plugin.index_directories import (
+    dimension_of_encoded,
+    require_dimension,
+    require_faiss_index,
+    require_lucene_index,
+)
 from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class
+from iaa_retrieval.pyserini_plugin.java import require_java_can_open
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 from iaa_retrieval.pyserini_plugin.stock_classes import only_class
 
@@ -20,14 +27,21 @@ if TYPE_CHECKING:
 _CLASSES_WITH_LENGTH = ("openai-api", "qwen3")  # the classes to which Pyserini passes --max-length
 
 
-def require_index(arguments: StockArguments, marker: str) -> None:
-    """Refuse an ``--index`` that is neither a directory with ``marker`` files nor a prebuilt index."""
+def require_index(arguments: StockArguments, kind: str) -> None:
+    """Refuse an ``--index`` that is neither a directory with an index of this kind nor a prebuilt index.
+
+    Args:
+        kind: ``faiss`` or ``lucene``.
+    """
     index = arguments.get("--index")
     if index is None:
         raise UsageError("--index is needed: a directory or the name of a prebuilt index")
     if Path(index).exists():
-        if not any(Path(index).glob(marker)):
-            raise IaaRetrievalError(f"--index {index} holds no file {marker}; it is no index for this search")
+        if kind == "faiss":
+            require_faiss_index(index, binary=(arguments.get("--searcher") or "").lower() == "bpr")
+        else:
+            require_lucene_index(index)
+            require_java_can_open(index)
         return
     from pyserini import prebuilt_index_info as prebuilt
 
@@ -99,24 +113,27 @@ def _whole_number(arguments: StockArguments, option: str) -> int | None:
 def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder | None) -> None:
     """Refuse a Faiss index of another encoder or dimension than the queries'; both sides are named."""
     index, encoded = arguments.get("--index") or "", arguments.get("--encoded-queries")
+    pca_model = arguments.get("--pca-model")
     if not Path(index).is_dir():
         return
     index_name, encoder_name = f"--index {index}", f"--encoder {arguments.get('--encoder')}"
     if encoder is not None:
-        require_fitting_index(index, encoder.bi_encoder, index_name=index_name, encoder_name=encoder_name)
+        require_fitting_index(
+            index, encoder.bi_encoder, index_name=index_name, encoder_name=encoder_name, pca_model=pca_model
+        )
         return
     made_by = read_retriever_config(index)
-    if made_by is None:
-        return
     name = arguments.get("--encoder")
-    if name is not None:
+    if made_by is not None and name is not None:
         from iaa_retrieval.models.encoder_classes import stock_class_of
 
         needed = stock_class_of(name, arguments.get("--encoder-class"))
         require_same_class(index_name, made_by.encoder_class, encoder_name, needed or "")
         return
+    if encoded is not None and (dimension := dimension_of_encoded(encoded)) is not None:
+        require_dimension(index, f"--encoded-queries {encoded}", dimension, pca_model, index_name=index_name)
     queries = read_retriever_config(encoded) if encoded is not None else None
-    if queries is not None:
+    if made_by is not None and queries is not None:
         encoded_name = f"--encoded-queries {encoded}"
         require_same_class(index_name, made_by.encoder_class, encoded_name, queries.encoder_class)
         require_same_encoder(index_name, made_by.fingerprint, encoded_name, queries.fingerprint)
