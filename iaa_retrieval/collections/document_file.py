@@ -130,7 +130,8 @@ class _Oddities:
         """Look at one record; at its ids too unless the user said which field holds them."""
         if ids and len({str(record[name]) for name in ID_FIELDS if record.get(name) is not None}) > 1:
             self._add(f"two ids, of which the first of {', '.join(ID_FIELDS)} counts", place)
-        if "text" not in record and record.get("title") and record["title"] not in (record["contents"] or ""):
+        title = record.get("title")
+        if "text" not in record and isinstance(title, str) and title not in (record["contents"] or ""):
             self._add("a title that their contents lack and that is not read, as in Anserini", place)
 
     def warn(self) -> None:

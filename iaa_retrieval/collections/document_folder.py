@@ -17,8 +17,7 @@ _NO_DOCUMENTS = ("queries", "topics", "qrels")
 
 def is_beir_directory(folder: Path) -> bool:
     """Whether a folder is in BEIR layout, complete or not, instead of a folder of documents."""
-    names = ("corpus.jsonl", "corpus.jsonl.gz", "queries.jsonl", "queries.jsonl.gz")
-    return any((folder / name).is_file() for name in names) or (folder / "qrels").is_dir()
+    return _has_queries(folder) or any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
 
 
 def document_files(folder: Path) -> list[Path]:
@@ -32,7 +31,11 @@ def document_files(folder: Path) -> list[Path]:
     """
     documents: list[Path] = []
     others: list[Path] = []
-    for path in sorted(_visible_files(folder)):
+    files = sorted(_visible_files(folder))
+    for below in dict.fromkeys(path.parent for path in files):
+        if below != folder and _has_queries(below):
+            raise UsageError(f"{folder}: its sub-folder {below.relative_to(folder)} is in BEIR layout; name that one")
+    for path in files:
         is_other = path.name.lower().startswith(_NO_DOCUMENTS) or not looks_like_documents(path)
         (others if is_other else documents).append(path)
     if not documents:
@@ -48,7 +51,7 @@ def document_files(folder: Path) -> list[Path]:
 
 def warn_of_files_beside_corpus(folder: Path, corpus: Path) -> None:
     """A folder with a ``corpus.jsonl`` but no queries and no judgments may be meant as a folder of documents."""
-    if (folder / "qrels").is_dir() or any(folder.glob("queries.jsonl*")):
+    if _has_queries(folder):
         return
     others = [path for path in sorted(_visible_files(folder)) if path != corpus and _is_jsonl(path)]
     if others:
@@ -56,6 +59,12 @@ def warn_of_files_beside_corpus(folder: Path, corpus: Path) -> None:
             f"{folder}: only {corpus.name} is read, because a folder that has one is in BEIR layout; files beside it "
             f"that are not read: {len(others)} ({_names(folder, others)})"
         )
+
+
+def _has_queries(folder: Path) -> bool:
+    """Whether there are queries or judgments as in BEIR layout."""
+    names = ("queries.jsonl", "queries.jsonl.gz")
+    return (folder / "qrels").is_dir() or any((folder / name).is_file() for name in names)
 
 
 def _is_jsonl(path: Path) -> bool:
@@ -68,18 +77,20 @@ def _names(folder: Path, files: list[Path]) -> str:
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
+    """All files of a tree but hidden ones and those in hidden folders."""
+
     def refuse(error: OSError) -> None:
         raise IaaRetrievalError(f"cannot read {error.filename}: {error.strerror}") from error
 
+    top = os.path.realpath(folder)
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
         here = Path(place)
         real = os.path.realpath(place)
-        if real in seen:  # two links to one folder, or a link to a folder above
+        # Two links to one folder, or a link to one above.
+        if real in seen or (real != top and top.startswith(os.path.join(real, ""))):
             folders.clear()
             continue
         seen.add(real)
-        if here != folder and ((here / "qrels").is_dir() or any(here.glob("queries.jsonl*"))):
-            raise UsageError(f"{folder}: its sub-folder {here.relative_to(folder)} is in BEIR layout; name that one")
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (here / name for name in files if not name.startswith("."))

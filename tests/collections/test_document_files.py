@@ -152,9 +152,10 @@ def test_a_title_that_contents_lack_is_not_read_and_a_warning_says_so(
     path = tmp_path / "d.jsonl"
     path.write_text(
         '{"id": "1", "title": "T", "contents": "T\\nbody"}\n{"id": "2", "title": "Lost", "contents": "body"}\n'
+        '{"id": "3", "title": [1], "contents": "x"}\n{"id": "4", "title": "y", "contents": null}\n'
     )
-    assert read(path) == {"1": "T\nbody", "2": "body"}
-    warning = f"documents with a title that their contents lack and that is not read, as in Anserini: 1 (e.g. {path}:2)"
+    assert read(path) == {"1": "T\nbody", "2": "body", "3": "x", "4": ""}
+    warning = f"documents with a title that their contents lack and that is not read, as in Anserini: 2 (e.g. {path}:2)"
     assert caplog.messages == [warning]
 
 
@@ -210,6 +211,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     os.symlink(tmp_path / "elsewhere", folder / "linked")
     os.symlink(tmp_path / "elsewhere", folder / "linked-again")
     os.symlink(folder, folder / "loop")
+    os.symlink(tmp_path, folder / "above")
     assert list(read(folder)) == ["d0", "d1"]
     os.symlink(tmp_path / "gone.jsonl", folder / "part-2.jsonl")
     assert "part-2.jsonl" in refusal(folder) and "No such file" in refusal(folder)
