@@ -232,9 +232,7 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
     type=click.Choice([*OUR_CLASSES, *STOCK_CLASSES]),
     help="Pyserini's class; ours are read from the checkpoint, the others run stock Pyserini.",
 )
-@click.option(
-    "--fields", multiple=True, help="Fields to encode.  [default: text; without input --fields: title text]"
-)
+@click.option("--fields", multiple=True, help="Fields to encode.  [default: text; without input --fields: title text]")
 @click.option("--multimodal", is_flag=True, help="Stock Pyserini only.")
 @click.option(
     "--batch-size",

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from iaa_retrieval.collections.records import NAMES_READ, looks_like_documents
+from iaa_retrieval.collections.lines import strip_gz
+from iaa_retrieval.collections.records import NAMES_READ, looks_like_documents, looks_like_json
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.notices import warn_once
 
@@ -38,6 +39,10 @@ def document_files(folder: Path) -> list[Path]:
     for path in files:
         is_other = path.name.lower().startswith(_NO_DOCUMENTS) or not looks_like_documents(path)
         (others if is_other else documents).append(path)
+    tables = {path for path in documents if strip_gz(path) == ".txt" and not looks_like_json(path)}
+    if len(tables) < len(documents):  # beside other documents they are somebody's notes
+        documents = [path for path in documents if path not in tables]
+        others = sorted([*others, *tables])
     if not documents:
         found = f" ({_names(folder, others)})" if others else ""
         raise IaaRetrievalError(
@@ -93,4 +98,6 @@ def _visible_files(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (here / name for name in files if not name.startswith("."))
+        for path in (here / name for name in files if not name.startswith(".")):
+            if path.is_file() or not path.exists():  # a broken link is missed when it is read; a pipe would never end
+                yield path
