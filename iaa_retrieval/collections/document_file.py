@@ -114,9 +114,13 @@ def document_id(record: Record, place: str, docid_field: str | None = None) -> s
 
 def _to_document(record: Record, place: str, docid_field: str | None) -> Document:
     text = text_field(record, TEXT_FIELDS, place)
-    # Pyserini's ``contents`` has the title in it already.
-    title = optional_text(record, "title", place) if "text" in record else ""
+    title = "" if _is_whole(record) else optional_text(record, "title", place)
     return Document(document_id(record, place, docid_field), title, text)
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether the text comes from Pyserini's ``contents``, which has the title in it already."""
+    return record.get("text") is None and ("text" not in record or record.get("contents") is not None)
 
 
 class _Oddities:
@@ -130,7 +134,8 @@ class _Oddities:
         """Look at one record; at its ids too unless the user said which field holds them."""
         if ids and len({str(record[name]) for name in ID_FIELDS if record.get(name) is not None}) > 1:
             self._add(f"two ids, of which the first of {', '.join(ID_FIELDS)} counts", place)
-        if "text" not in record and record.get("title") and record["title"] not in (record["contents"] or ""):
+        title = record.get("title")
+        if _is_whole(record) and isinstance(title, str) and title not in (record["contents"] or ""):
             self._add("a title that their contents lack and that is not read, as in Anserini", place)
 
     def warn(self) -> None:

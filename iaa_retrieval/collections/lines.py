@@ -60,7 +60,7 @@ def read_text(path: str | Path) -> str:
 @contextmanager
 def open_binary(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, uncompressed where its name ends in ``.gz``."""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
+    with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb") as stream:
         yield cast(IO[bytes], stream)
 
 
@@ -122,10 +122,13 @@ def clean_text(text: str) -> str:
 
 
 def text_field(record: Mapping[str, Any], names: tuple[str, ...], place: str) -> str:
-    """The record's text, under the first of ``names`` that it has."""
-    for name in names:
-        if name in record:
+    """The record's text, under the first of ``names`` that is not null; empty where all that it has are null."""
+    found = [name for name in names if name in record]
+    for name in found:
+        if record[name] is not None:
             return optional_text(record, name, place)
+    if found:
+        return ""
     raise IaaRetrievalError(f"{place} has no text (looked for {', '.join(names)})")
 
 
@@ -142,4 +145,4 @@ def optional_text(record: Mapping[str, Any], name: str, place: str) -> str:
 def strip_gz(path: str | Path) -> str:
     """The suffix of a file name without ``.gz``, such as ``.jsonl``."""
     path = Path(path)
-    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()

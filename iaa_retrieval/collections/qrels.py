@@ -147,18 +147,16 @@ def _add_line(qrels: Qrels, place: str, line: str, columns: _Columns) -> None:
 def _add_record(qrels: Qrels, place: str, line: str) -> None:
     record = parse_record(line, place)
     fields = {_plain(name): name for name in reversed(record)}
-    query_id, doc_id = (
-        require_id(record, tuple(fields[name] for name in known if name in fields) or _shown(known), place)
-        for known in (_QUERY_NAMES, _DOCUMENT_NAMES)
-    )
+
+    def names(known: tuple[str, ...], usual: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(fields[name] for name in known if name in fields) or usual
+
+    query_id = require_id(record, names(_QUERY_NAMES, ("query-id", "query_id", "qid")), place)
+    doc_id = require_id(record, names(_DOCUMENT_NAMES, ("corpus-id", "corpus_id", "docid")), place)
     grade = next((record[fields[name]] for name in _GRADE_NAMES if name in fields), None)
     if grade is None or isinstance(grade, (bool, list, dict)):
         raise IaaRetrievalError(f"{place} has no grade (looked for {', '.join(_GRADE_NAMES[:3])} ...)")
     _add(qrels, place, query_id, doc_id, str(grade))
-
-
-def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
-    return ("query-id", "query_id", "qid") if names is _QUERY_NAMES else ("corpus-id", "corpus_id", "docid")
 
 
 def _add(qrels: Qrels, place: str, query_id: str, doc_id: str, written: str) -> None:

@@ -108,7 +108,6 @@ def _json_records(path: Path) -> Iterator[tuple[str, Record]]:
     if first is None:
         return
     if _is_whole(path, first[1]):
-        lines.close()  # type: ignore[attr-defined]
         yield from _json_values(path)
         return
     for place, line in chain([first], lines):

@@ -12,7 +12,7 @@ from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError
 
 _BEGINNING = re.compile(r"<(\?xml|!--|!doctype|/?[a-z][^<>\t]*>)", re.IGNORECASE)
-_RECORD = re.compile(r"<(top|topic)\b([^<>]*)>(.*?)(?=</\1\s*>|<\1\b[^<>]*>|\Z)", re.DOTALL | re.IGNORECASE)
+_RECORD = re.compile(r"<(top|topic)(\s[^<>]*)?>(.*?)(?=</\1\s*>|<\1[\s>]|\Z)", re.DOTALL | re.IGNORECASE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _LITERAL = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-f]+|[a-z]\w*);", re.IGNORECASE)  # with its semicolon: AT&T has none
@@ -46,7 +46,7 @@ def read_trec_topics(path: Path) -> Iterator[tuple[str, Query]]:
     if not records:
         raise IaaRetrievalError(f"{path} holds no queries: no <top> or <topic> record")
     for position, match in enumerate(records, start=1):
-        tag, attributes, body = match[1].lower(), match[2], match[3]
+        tag, attributes, body = match[1].lower(), match[2] or "", match[3]
         place = f"{path}, topic {position}"
         where = f"(line {text.count(chr(10), 0, match.start()) + 1})"
         number = _NUMBER_ATTRIBUTE.search(attributes)

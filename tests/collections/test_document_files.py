@@ -20,14 +20,16 @@ from iaa_retrieval.inference.corpus_reader import Corpus
 RECORDS: list[dict[str, Any]] = [
     {"_id": "a", "title": "Water ", "text": " is wet"},
     {"id": 7, "contents": "one line\nand another"},
-    {"docid": "c", "title": None, "text": "nul \0, bell \a and caf\u00e9 "},
+    {"_id": None, "docid": "c", "contents": None, "title": None, "text": "nul \0, bell \a and caf\u00e9 "},
     {"id": "d", "title": "only a title", "text": None},
+    {"id": "e", "text": None, "title": "of the contents", "contents": "of the contents\nand more"},
 ]
 CONTENTS = {
     "a": "Water   is wet",
     "7": "one line\nand another",
     "c": "nul \0, bell \a and caf\u00e9",
     "d": "only a title",
+    "e": "of the contents\nand more",
 }
 LINES = "".join(json.dumps(record) + "\n" for record in RECORDS)
 
@@ -72,6 +74,7 @@ FORMS = {
     "bom.jsonl": "\ufeff" + LINES.replace("\n", "\r\n\r\n"),
     "array.json": json.dumps(RECORDS),
     "array.jsonl": json.dumps(RECORDS),
+    "LINES.JSONL": LINES,
     "indented.json": json.dumps(RECORDS, indent=2),
     "bom.json": "\ufeff\n" + json.dumps(RECORDS, indent=2),
     "objects.json": "\n".join(json.dumps(record, indent=1) for record in RECORDS),
@@ -81,7 +84,7 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("compress", [False, True])
 def test_every_form_of_json_is_read_the_same(name: str, compress: bool, tmp_path: Path) -> None:
-    path = tmp_path / (f"{name}.gz" if compress else name)
+    path = tmp_path / (f"{name}.{'GZ' if name.isupper() else 'gz'}" if compress else name)
     path.write_bytes(gzip.compress(FORMS[name].encode()) if compress else FORMS[name].encode())
     assert read(path) == CONTENTS
 
@@ -152,9 +155,10 @@ def test_a_title_that_contents_lack_is_not_read_and_a_warning_says_so(
     path = tmp_path / "d.jsonl"
     path.write_text(
         '{"id": "1", "title": "T", "contents": "T\\nbody"}\n{"id": "2", "title": "Lost", "contents": "body"}\n'
+        '{"id": "3", "title": [1], "contents": "x"}\n{"id": "4", "title": "y", "contents": null}\n'
     )
-    assert read(path) == {"1": "T\nbody", "2": "body"}
-    warning = f"documents with a title that their contents lack and that is not read, as in Anserini: 1 (e.g. {path}:2)"
+    assert read(path) == {"1": "T\nbody", "2": "body", "3": "x", "4": ""}
+    warning = f"documents with a title that their contents lack and that is not read, as in Anserini: 2 (e.g. {path}:2)"
     assert caplog.messages == [warning]
 
 
@@ -177,11 +181,12 @@ def test_what_is_no_document_is_passed_over_with_one_warning(tmp_path: Path, cap
     (tmp_path / "part-00000").write_text(document(0))  # of a cluster job
     (tmp_path / "part-1.jsonl").write_text(document(1))
     (tmp_path / "part-2.jsonl").write_text("")
+    os.mkfifo(tmp_path / "pipe.jsonl")
     others = {
         "README.txt": b"10 documents\n", "README.md": b"# Documents\n", "_SUCCESS": b"", "image.png": b"\x89PNG\r\n\0",
         "queries.dev.tsv": b"q1\tair\n", "topics.jsonl": b'{"id": "q1", "text": "air"}\n', "qrels.tsv": b"q1 0 d1 1\n",
         "settings.json": b'{"language": "en"}', "run.log": b'{"level": "info"}\n', "broken.gz": b"\x1f\x8b\x08broken",
-        "latin.txt": b"caf\xe9 au lait\n", "notebook.ipynb": b'{\n"cells": []}',
+        "statistics.txt": b"documents\t10\n", "latin.txt": b"caf\xe9 au lait\n", "notebook.ipynb": b'{\n"cells": []}',
     }  # fmt: skip
     for name, data in others.items():
         (tmp_path / name).write_bytes(data)
@@ -210,6 +215,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     os.symlink(tmp_path / "elsewhere", folder / "linked")
     os.symlink(tmp_path / "elsewhere", folder / "linked-again")
     os.symlink(folder, folder / "loop")
+    os.symlink(tmp_path, folder / "above")
     assert list(read(folder)) == ["d0", "d1"]
     os.symlink(tmp_path / "gone.jsonl", folder / "part-2.jsonl")
     assert "part-2.jsonl" in refusal(folder) and "No such file" in refusal(folder)

@@ -91,6 +91,20 @@ def test_a_collection_is_title_and_text(tmp_path: Path):
         Corpus(str(directory), ["url", "text"])
 
 
+def test_a_collection_has_ids_and_fields_of_its_own(tmp_path: Path):
+    directory = write_collection(tmp_path / "collection")
+    for options, name in (({"docid_field": "key"}, "--docid-field"), ({"delimiter": "##"}, "--delimiter")):
+        with pytest.raises(UsageError, match=f"{name} is for files of documents, and .* is a collection"):
+            Corpus(str(directory), **options)
+
+
+def test_the_id_of_another_field_leaves_title_and_text_as_they_are(tmp_path: Path):
+    path = write(tmp_path / "corpus.jsonl", {"id": "no", "key": "yes", "title": " one", "text": "two\nthree "})
+    assert read(path, docid_field="key") == [("yes", ("one", "two\nthree"))]
+    with pytest.raises(IaaRetrievalError, match=r"corpus.jsonl:1 has no id \(looked for name\)"):
+        read(path, docid_field="name")
+
+
 GOOD = {"id": "a", "contents": "water"}
 
 
