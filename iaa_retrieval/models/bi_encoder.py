@@ -153,7 +153,14 @@ def load_bi_encoder(
     passage_encoder = None
     if config is None:
         settings = settings_of(name_or_path, encoder_class) if settings is None else settings
-        if encoder_class not in (None, "auto"):  # as in Pyserini, where these say it all
+        if encoder_class not in (None, "auto"):
+            if pooling not in (None, settings.pooling) or normalize not in (None, settings.normalize):
+                LOG.warning(
+                    "%s: the encoder class %s says how it pools and normalises, as in Pyserini; other options on that "
+                    "have no effect",
+                    name_or_path,
+                    encoder_class,
+                )
             pooling = normalize = None
         encoder, tokenizer, config = _load_plain(name_or_path, settings, pooling, normalize)
         for role in ("query", "document"):

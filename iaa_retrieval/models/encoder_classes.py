@@ -89,12 +89,26 @@ def settings_of(name: str, encoder_class: str | None = None) -> TextSettings:
             "and search faiss"
         )
     if encoder_class is not None:
-        return OUR_CLASSES[encoder_class]
+        if encoder_class not in OUR_CLASSES:
+            raise UsageError(f"unknown encoder class {encoder_class!r}; one of {', '.join(OUR_CLASSES)}")
+        return replace(OUR_CLASSES[encoder_class], remarks=_left_out_prompts(name, encoder_class))
     settings = read_text_settings(name)
     named = _class_in(name)
     if named is None or settings.from_metadata:
         return settings
     return replace(OUR_CLASSES[named], remarks=settings.remarks)
+
+
+def _left_out_prompts(name: str, encoder_class: str) -> tuple[str, ...]:
+    try:
+        settings = read_text_settings(name)
+    except IaaRetrievalError:  # what the files say does not count
+        return ()
+    prompts = {"queries": settings.query_prompt, "documents": settings.document_prompt}
+    present = " and ".join(f"{prompt!r} for {texts}" for texts, prompt in prompts.items() if prompt)
+    if not present:
+        return ()
+    return (f"{name} has prompts ({present}), which the encoder class {encoder_class} that was asked for leaves out",)
 
 
 def _class_in(name: str) -> str | None:

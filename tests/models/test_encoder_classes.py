@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub import put_on_hub, use_hub
@@ -57,7 +59,7 @@ def test_a_directory_is_never_guessed_from_its_name(tiny_backbone: Callable[...,
 
 
 def test_a_class_of_ours_has_pyserinis_settings_whatever_the_files_say(
-    tiny_backbone: Callable[..., Path], hub: Path, tmp_path: Path
+    tiny_backbone: Callable[..., Path], hub: Path, caplog: Any
 ):
     for name in ("facebook/contriever", "sentence-transformers/some-model"):
         put_on_hub(hub, name, tiny_backbone("bert"))
@@ -65,7 +67,11 @@ def test_a_class_of_ours_has_pyserinis_settings_whatever_the_files_say(
     assert (contriever.pooling, contriever.normalize) == ("mean", False)
     sentence = load_bi_encoder("sentence-transformers/some-model").config
     assert (sentence.pooling, sentence.normalize) == ("mean", True)
-    named = load_bi_encoder("all-MiniLM-L6-v2", encoder_class="contriever", pooling="cls", normalize=True).config
+    with caplog.at_level(logging.WARNING, logger="iaa_retrieval"):
+        load_bi_encoder("all-MiniLM-L6-v2", encoder_class="contriever", pooling="mean")
+        assert not caplog.records
+        named = load_bi_encoder("all-MiniLM-L6-v2", encoder_class="contriever", pooling="cls", normalize=True).config
+    assert len(caplog.records) == 1 and "have no effect" in caplog.text
     assert (named.pooling, named.normalize) == ("mean", False)
     assert (named.query_max_length, named.document_max_length) == (512, 256)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,18 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.exporting.merged import write_network
+from iaa_retrieval.exporting.readme import readme
+from iaa_retrieval.exporting.sentence_transformers_directory import write_sentence_transformers
+from iaa_retrieval.exporting.source import load_source
+from iaa_retrieval.exporting.stock_pyserini import stock_commands
+from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
+from iaa_retrieval.inference.corpus_reader import CorpusDocument
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.training.model_card import model_card
 
 TEXTS = ["Water and AIR", "the boy read a good book by the water", " ".join(["people need air"] * 30)]
 
@@ -172,19 +180,59 @@ def test_a_retriever_json_without_prompts_is_read(tmp_path: Path):
     assert (config.query_lead, config.document_lead, config.encoder_class) == ("find ", "", "")
 
 
-def test_a_checkpoint_keeps_its_recorded_prompts_and_lengths(written: Callable[..., Path], tmp_path: Path):
-    from iaa_retrieval.errors import UsageError
-    from iaa_retrieval.exporting.merged import write_network
-    from iaa_retrieval.exporting.source import load_source
-
+@pytest.fixture
+def checkpoint(written: Callable[..., Path], tmp_path: Path) -> tuple[Path, SentenceTransformer]:
+    """A checkpoint with prompts, and sentence-transformers on the directory with the same weights and prompts."""
     directory = written(prompts={"query": "find: ", "document": "read:"})
-    checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
-    write_network(load_source(str(directory)), checkpoint)
-    require_the_same_vectors = load_bi_encoder(str(checkpoint), precision="fp32", query_prefix="find:")
-    theirs = SentenceTransformer(str(directory), device="cpu")
-    np.testing.assert_allclose(encode_queries(require_the_same_vectors, TEXTS), theirs.encode_query(TEXTS), atol=1e-5)
+    (tmp_path / "checkpoint").mkdir()
+    write_network(load_source(str(directory)), tmp_path / "checkpoint")
+    config = read_retriever_config(tmp_path / "checkpoint")
+    assert config is not None
+    replace(config, method="full").save(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint", SentenceTransformer(str(directory), device="cpu")
+
+
+def test_a_checkpoint_keeps_its_recorded_prompts(checkpoint: tuple[Path, SentenceTransformer]):
+    path, theirs = checkpoint
+    for options in ({}, {"query_prefix": "find:"}):  # the prefix that says the same is no contradiction
+        ours = load_bi_encoder(str(path), precision="fp32", **options)
+        np.testing.assert_allclose(encode_queries(ours, TEXTS), theirs.encode_query(TEXTS), atol=1e-5)
+        np.testing.assert_allclose(encode_passages(ours, TEXTS), theirs.encode_document(TEXTS), atol=1e-5)
     for prefix in ("", "other"):
         with pytest.raises(UsageError, match="query prefix"):
-            load_bi_encoder(str(checkpoint), query_prefix=prefix)
-    shutil.rmtree(checkpoint)
+            load_bi_encoder(str(path), query_prefix=prefix)
+
+
+def test_prompts_come_along_in_an_export(checkpoint: tuple[Path, SentenceTransformer], tmp_path: Path):
+    path, theirs = checkpoint
+    (tmp_path / "exported").mkdir()
+    source = load_source(str(path))
+    write_sentence_transformers(source, tmp_path / "exported")
+    exported = SentenceTransformer(str(tmp_path / "exported"), device="cpu")
+    np.testing.assert_allclose(exported.encode_query(TEXTS), theirs.encode_query(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(exported.encode_document(TEXTS), theirs.encode_document(TEXTS), atol=1e-5)
+    page = readme(source, "sentence-transformers", "exported", merged=True)
+    assert "| put before the text | 'find: ' (queries), 'read:' (passages) |" in page
+    assert "without" in stock_commands(source, "exported")  # a prefix of stock Pyserini ends in a space
+    assert "'read:' (passages)" in model_card(source.config)
+
+
+def test_a_prompt_stands_before_the_title(checkpoint: tuple[Path, SentenceTransformer], tmp_path: Path):
+    path, theirs = checkpoint
+    documents = [CorpusDocument("d", ("the good book", "land and water"))]
+    expected = theirs.encode_document("the good book land and water")
+    for name in (tmp_path / "model", path):  # the plain encoder, and the checkpoint
+        encoder = load_bi_encoder(str(name), precision="fp32", device="cpu")
+        output = tmp_path / f"{name.name}-vectors"
+        encoding = CorpusEncoding(fields=("title", "text"), encode_title=True, to_faiss=False)
+        encode_corpus(encoder, documents, output, encoding)
+        vector = json.loads((output / "embeddings.jsonl").read_text())["vector"]
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+
+
+def test_an_explicit_class_leaves_the_prompts_out_and_says_so(written: Callable[..., Path], caplog: Any):
+    directory = written(prompts={"query": "find: "})
+    with caplog.at_level(logging.WARNING, logger="iaa_retrieval"):
+        config = load_bi_encoder(str(directory), encoder_class="auto").config
+    assert (config.query_lead, config.pooling) == ("", "cls")
+    assert "'find: ' for queries" in caplog.text and "class auto" in caplog.text
