@@ -78,7 +78,9 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             metavar="ID-or-DIR",
             help="ir_datasets id, directory in BEIR layout, or 'embedded'.",
         ),
-        click.option("--split", help="Training split of the collection.  [default: the id's own, or train]"),
+        click.option(
+            "--split", help="Training split of the collection.  [default: that of its name, else the one called train]"
+        ),
         click.option(
             "--backbone",
             default="all-MiniLM-L6-v2",
@@ -210,7 +212,9 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             help="Hold the activations of so many texts at once (gradient caching): memory for time.  [default: all]",
         ),
         click.option("--warmup", type=float, default=0.1, show_default=True, help="Share of the steps to warm up."),
-        click.option("--weight-decay", type=float, default=0.01, show_default=True, help="AdamW weight decay."),
+        click.option(
+            "--weight-decay", type=float, default=0.01, show_default=True, help="AdamW weight decay, of all but biases."
+        ),
         click.option(
             "--dropout",
             type=float,

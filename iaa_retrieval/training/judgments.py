@@ -112,14 +112,16 @@ def make_examples(
     if processes > 1 and count < processes * batch_size:
         fitting = f"--batch-size {count // processes} or" if count >= processes else "other data or"
         raise UsageError(
-            f"{count} training examples are too few for {processes} processes with --batch-size {batch_size}, which "
+            f"too few training examples ({count}) for {processes} processes with --batch-size {batch_size}, which "
             f"take {processes * batch_size} in a step; use {fitting} fewer processes"
         )
     if count < batch_size:
-        LOG.warning("%d training examples are fewer than --batch-size %d: each step takes all", count, batch_size)
+        LOG.warning(
+            "the training examples (%d) are fewer than --batch-size %d: each step takes all of them", count, batch_size
+        )
     if options.kind == "bi-encoder" and processes * min(count, batch_size) == 1 and not examples.has_negatives:
         raise UsageError(
             "a bi-encoder learns by comparing a query's positive with other documents, and a step would have none: "
-            f"there are {count} training examples, --batch-size is {batch_size} and no --negatives are given"
+            f"of training examples there are {count}, --batch-size is {batch_size} and no --negatives are given"
         )
     return examples

@@ -146,10 +146,10 @@ def test_two_processes_draw_anew_in_each_epoch_and_resume_to_the_same_bits(
     [
         (
             10,
-            "10 training examples are too few for 2 processes with --batch-size 8, which take 16 in a step; "
+            r"too few training examples \(10\) for 2 processes with --batch-size 8, which take 16 in a step; "
             "use --batch-size 5 or fewer processes",
         ),
-        (1, "1 training examples are too few for 2 processes .* use other data or fewer processes"),
+        (1, r"too few training examples \(1\) for 2 processes .* use other data or fewer processes"),
     ],
 )
 def test_too_few_examples_for_all_processes_are_said_before_training(
@@ -165,10 +165,10 @@ def test_too_few_examples_in_one_process_are_all_taken_and_said(
 ) -> None:
     result = train_retriever(toy_options(train_queries=5, batch_size=8, epochs=2.0))
     assert read_json(result.output / "retriever.json")["training"]["steps"] == 2
-    assert "5 training examples are fewer than --batch-size 8: each step takes all" in caplog.text
+    assert "the training examples (5) are fewer than --batch-size 8: each step takes all of them" in caplog.text
 
 
 def test_a_step_in_which_nothing_is_compared_is_refused(toy_options: Options) -> None:
     alone = replace(toy_options(batch_size=1, backbone="/not/reached"), negatives=None)
-    with pytest.raises(UsageError, match="24 training examples, --batch-size is 1 and no --negatives are given"):
+    with pytest.raises(UsageError, match="there are 24, --batch-size is 1 and no --negatives are given"):
         train_retriever(alone)
