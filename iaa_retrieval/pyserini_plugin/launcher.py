@@ -42,6 +42,7 @@ IGNORED_BY_HYBRID = {
 }
 
 logger = logging.getLogger(__name__)
+WARNINGS = logging.getLogger("iaa_retrieval")
 
 
 def launch_search(kind: str, words: list[str]) -> None:
@@ -101,7 +102,10 @@ def _document_count(arguments: StockArguments | None) -> int | None:
     if (Path(index) / "docid").is_file():
         with open(Path(index) / "docid", "rb") as stream:
             return sum(1 for _ in stream)
-    return int(open_lucene_index(index).num_docs)
+    try:
+        return int(open_lucene_index(index).num_docs)
+    except IaaRetrievalError:  # the search is done, and a count must not undo it
+        return None
 
 
 def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
@@ -128,7 +132,7 @@ def _warn_of_ignored(sections: dict[str, StockArguments]) -> None:
         raise UsageError("Pyserini's hybrid search ignores --pca-model; leave it out, or use search faiss")
     ignored = [name for part, names in IGNORED_BY_HYBRID.items() for name in names if sections[part].has(name)]
     if ignored:
-        logger.warning("Pyserini's hybrid search ignores %s", ", ".join(ignored))
+        WARNINGS.warning("Pyserini's hybrid search ignores %s", ", ".join(ignored))
 
 
 def _run_stock(kind: str, words: list[str]) -> None:
