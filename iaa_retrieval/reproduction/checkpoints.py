@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ BYTES_PER_WEIGHT = 2  # fp16
 def store_checkpoint(trained: Path, target: Path) -> int:
     """Write the adapter of ``trained`` to ``target`` in fp16, without the backbone's tokenizer; its size in bytes.
 
-    Half the size costs less than the fourth decimal of a score. What was there before is replaced.
+    Half the size costs less than the fourth decimal of a score. A checkpoint that was there before is replaced.
 
     Raises:
         IaaRetrievalError: a fully tuned network, which is as large as the backbone.
@@ -36,8 +35,7 @@ def store_checkpoint(trained: Path, target: Path) -> int:
         raise IaaRetrievalError(
             f"{trained} was tuned from the directory {config.backbone}; name a backbone others have"
         )
-    shutil.rmtree(target, ignore_errors=True)
-    with atomic_directory(target) as directory:
+    with atomic_directory(target, overwrite=True) as directory:
         weights = load_file(trained / ADAPTER)
         save_file(
             {name: tensor.to(torch.float16).contiguous() for name, tensor in weights.items()},

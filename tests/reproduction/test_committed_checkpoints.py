@@ -74,7 +74,8 @@ def test_a_cross_encoder_with_its_head(portable: Callable[..., Path], tmp_path: 
 
 def test_it_replaces_an_older_one(portable: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "old").touch()
+    for name in ("old", "retriever.json"):
+        (tmp_path / "kept" / name).touch()
     store_checkpoint(portable("bi-encoder", "lora"), tmp_path / "kept")
     assert not (tmp_path / "kept" / "old").exists()
 
