@@ -36,7 +36,7 @@ precision_option = click.option(
     type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
-    help="auto is bf16 where the hardware has it, else fp32.",
+    help="auto is bf16 where the hardware multiplies it, else fp16 on a GPU and fp32 on a CPU.",
 )
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
 

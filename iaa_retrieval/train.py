@@ -86,7 +86,7 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             default="all-MiniLM-L6-v2",
             show_default=True,
             metavar="PATH-or-HUB-ID",
-            help="Pretrained encoder.",
+            help="Pretrained encoder, or a checkpoint that is a whole network (method full, or exported as merged).",
         ),
         click.option(
             "--method",
