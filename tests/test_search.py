@@ -363,3 +363,125 @@ def test_hybrid_without_a_part_says_which(tmp_path: Path) -> None:
     result = search("hybrid", "dense", "--index", "x", "run", "--topics", "y", "--output", tmp_path / "z")
     assert result.exit_code == 2
     assert "`sparse`" in result.output
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "iaa_retrieval"]
+
+
+@needs_java
+def test_queries_with_few_hits_or_none_are_counted_in_one_line(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    topics = tmp_path / "topics.tsv"
+    topics.write_text("1\twater\n2\tthe\n3\tzebra\n4\tthe boy read land and mother people\n")
+    for name, options in (("one", ()), ("batch", ("--batch-size", 4, "--threads", 2)), ("msmarco", ())):
+        caplog.clear()
+        more = ("--output-format", "msmarco") if name == "msmarco" else options
+        result = search(
+            "lucene", "--index", world.lucene, "--topics", topics, "--hits", 3, "--output", tmp_path / name, *more
+        )
+        assert result.exit_code == 0, result.output
+        assert [level for level, _ in messages(caplog)] == ["WARNING"]
+        assert messages(caplog)[0][1].startswith("2 of 4 queries have no hit and are not in the run (the first: 2)")
+    caplog.clear()
+    topics.write_text("1\twater\n2\tboy\n")
+    result = search("lucene", "--index", world.lucene, "--topics", topics, "--output", tmp_path / "few")
+    # There are four documents, whatever is asked for.
+    assert [level for level, _ in messages(caplog)] == ["INFO"]
+    assert messages(caplog)[0][1].startswith("1 of 2 queries have fewer than 4 hits;"), messages(caplog)
+
+
+@needs_java
+def test_an_index_that_is_searched_in_part_is_warned_of(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import faiss
+
+    index = tmp_path / "lists"
+    shutil.copytree(world.faiss, index)
+    vectors = faiss.read_index(str(index / "index")).reconstruct_n(0, 4)
+    lists = faiss.index_factory(vectors.shape[1], "IVF2,Flat", faiss.METRIC_INNER_PRODUCT)
+    lists.train(vectors)
+    lists.add(vectors)
+    faiss.write_index(lists, str(index / "index"))
+    common = ("--encoder", world.checkpoint, "--topics", world.topics, "--output", tmp_path / "run")
+    result = search("faiss", "--index", index, *common)
+    assert result.exit_code == 0, result.output
+    assert [level for level, _ in messages(caplog)] == ["WARNING"]
+    assert messages(caplog)[0][1].startswith("3 of 3 queries have fewer than 4 hits;"), messages(caplog)
+    caplog.clear()
+    assert search("faiss", "--index", world.faiss, *common).exit_code == 0
+    assert not messages(caplog)
+
+
+@needs_java
+def test_an_index_of_the_other_kind_is_named_as_such(world: World, tmp_path: Path) -> None:
+    common = ("--topics", world.topics, "--output", tmp_path / "run")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(world.faiss, damaged)
+    (damaged / "docid").write_text("d0\n")
+    torn = tmp_path / "torn"
+    shutil.copytree(world.lucene, torn)
+    next(torn.glob("segments_*")).write_bytes(b"torn")
+    for kind, index, told in (
+        ("lucene", world.faiss, "it is a Faiss index"),
+        ("faiss", world.lucene, "it is a Lucene index"),
+        ("faiss", world.queries, "it holds encoded queries"),
+        ("faiss", damaged, "its index holds 4 vectors, its docid 1 ids"),
+        ("lucene", torn, "Exception"),
+    ):
+        result = search(kind, "--index", index, "--encoder", world.checkpoint, *common)
+        assert result.exit_code == 1, result.output
+        error = result.output.splitlines()[-1]
+        assert str(index) in error and told in error, result.output
+        assert not (tmp_path / "run").exists()
+
+
+@needs_java
+def test_a_pca_model_brings_queries_to_the_dimension_of_the_index(world: World, tmp_path: Path) -> None:
+    import faiss
+
+    from iaa_retrieval.inference.text_encoder import encode_passages
+    from iaa_retrieval.models.bi_encoder import load_bi_encoder
+
+    encoder = load_bi_encoder(str(world.checkpoint), precision="fp32")
+    vectors = encode_passages(encoder, list(DOCUMENTS.values()))
+    transform = faiss.RandomRotationMatrix(32, 8)
+    transform.init(7)
+    faiss.write_VectorTransform(transform, str(tmp_path / "pca"))
+    index = tmp_path / "reduced"
+    shutil.copytree(world.faiss, index)
+    reduced = faiss.IndexFlatIP(8)
+    reduced.add(transform.apply(vectors))
+    faiss.write_index(reduced, str(index / "index"))
+    common = ("--topics", world.topics, "--output", tmp_path / "run.trec")
+    for queries in (("--encoder", world.checkpoint), ("--encoded-queries", world.queries)):
+        result = search("faiss", "--index", index, *queries, "--pca-model", tmp_path / "pca", *common)
+        assert result.exit_code == 0, result.output
+        assert all(len(hits) == 4 for hits in read_run(tmp_path / "run.trec").values())
+        for given, told in (
+            (world.faiss, "holds vectors of 32 numbers, but --pca-model"),
+            (index, "vectors of 8 numbers"),
+        ):
+            more = ("--pca-model", tmp_path / "pca") if given is world.faiss else ()
+            result = search("faiss", "--index", given, *queries, *more, *common)
+            assert result.exit_code == 1 and told in result.output, result.output
+
+
+@needs_java
+def test_hybrid_says_what_it_ignores_and_follows_the_language(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hybrid(*sparse: object) -> Result:
+        return search(
+            "hybrid", "dense", "--index", world.faiss, "--encoder", world.checkpoint,
+            "sparse", "--index", world.lucene, *sparse, "fusion", "run", "--topics", world.topics,
+            "--output", tmp_path / "run.trec",
+        )  # fmt: skip
+
+    assert hybrid("--rm3").exit_code == 0
+    assert messages(caplog)[0] == ("WARNING", "Pyserini's hybrid search ignores --rm3")
+    result = hybrid("--language", "zh")
+    assert result.exit_code == 2
+    assert "--language zh contradicts" in result.output

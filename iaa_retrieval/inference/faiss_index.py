@@ -77,11 +77,10 @@ def new_index(dimension: int, factory: str) -> Any:
         )
     for layer in layers:
         lists = faiss.downcast_index(layer.quantizer) if isinstance(layer, faiss.IndexIVF) else None
-        if isinstance(lists, faiss.AdditiveCoarseQuantizer) and layer.nlist != 1 << lists.aq.tot_bits:
-            raise UsageError(
-                f"--index-factory {factory}: its quantizer makes {1 << lists.aq.tot_bits} lists; "
-                f"write IVF{1 << lists.aq.tot_bits}"
-            )
+        if isinstance(lists, faiss.AdditiveCoarseQuantizer):
+            made = 1 << lists.aq.tot_bits
+            if layer.nlist != made:
+                raise UsageError(f"--index-factory {factory}: its quantizer makes {made} lists; write IVF{made}")
         elif lists is not None and _least_vectors(lists) > layer.nlist:
             raise UsageError(
                 f"--index-factory {factory}: {layer.nlist} lists are too few for the quantizer that is to choose among "

@@ -42,6 +42,7 @@ IGNORED_BY_HYBRID = {
 }
 
 logger = logging.getLogger(__name__)
+WARNINGS = logging.getLogger("iaa_retrieval")
 
 
 def launch_search(kind: str, words: list[str]) -> None:
@@ -125,7 +126,7 @@ def _warn_of_ignored(sections: dict[str, StockArguments]) -> None:
         raise UsageError("Pyserini's hybrid search ignores --pca-model; leave it out, or use search faiss")
     ignored = [name for part, names in IGNORED_BY_HYBRID.items() for name in names if sections[part].has(name)]
     if ignored:
-        logger.warning("Pyserini's hybrid search ignores %s", ", ".join(ignored))
+        WARNINGS.warning("Pyserini's hybrid search ignores %s", ", ".join(ignored))
 
 
 def _run_stock(kind: str, words: list[str]) -> None:

