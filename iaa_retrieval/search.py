@@ -9,11 +9,14 @@ from iaa_retrieval.cli import Verb
 INTRODUCTION = """\
 This is Pyserini's own `python -m pyserini.search.{kind}`; every option means what it means there. Added:
   --topics   also takes an ir_datasets id (beir/scifact/test), embedded:test, DIR:SPLIT, BEIR's queries.jsonl
-{encoder}  --output   appears only when the whole search succeeded
+{index}  --output   appears only when the whole search succeeded
 """
 ENCODER_LINES = """\
   --encoder  takes a checkpoint of ours (which says how it pools), a directory, a hub id, all-MiniLM-L6-v2
   --index    an index that another encoder made is refused
+"""
+LUCENE_LINES = """\
+  --language is that of an index that was made with `python -m iaa_retrieval.index`; another one is refused
 """
 
 
@@ -57,7 +60,8 @@ def main(kind: str, pyserini_arguments: list[str]) -> None:
     from iaa_retrieval.pyserini_plugin.launcher import launch_search
 
     if "--help" in pyserini_arguments or "-h" in pyserini_arguments:
-        click.echo(INTRODUCTION.format(kind=kind, encoder="" if kind == "lucene" else ENCODER_LINES))
+        lines = {"faiss": ENCODER_LINES, "lucene": LUCENE_LINES, "hybrid": ENCODER_LINES + LUCENE_LINES}
+        click.echo(INTRODUCTION.format(kind=kind, index=lines[kind]))
     launch_search(kind, pyserini_arguments)
 
 

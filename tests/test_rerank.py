@@ -139,6 +139,27 @@ def test_a_lucene_index_gives_the_scores_of_the_collection(world: World, tmp_pat
     assert "document nowhere of the run is not in the index" in message
 
 
+@pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
+def test_an_index_without_texts_is_told_from_a_document_without_one(world: World, tmp_path: Path):
+    from iaa_retrieval.pyserini_plugin.java import prepare_java
+
+    prepare_java()
+    from pyserini.pyclass import autoclass
+
+    source = tmp_path / "documents"
+    source.mkdir()
+    (source / "d.jsonl").write_text('{"id": "d0", "contents": "water"}\n')
+    words = ["-collection", "JsonCollection", "-generator", "DefaultLuceneDocumentGenerator"]
+    words += ["-input", str(source), "-index", str(tmp_path / "bare"), "-threads", "1"]
+    autoclass("io.anserini.index.IndexCollection").main(words)
+    run = tmp_path / "run.trec"
+    run.write_text("q1 Q0 d0 1 1.0 first\n")
+    code, message = call(world, tmp_path / "out.trec", "--index", tmp_path / "bare", "--run", run, texts=False)
+    assert code == 1
+    assert "bare stores no text of its documents (such as d0); give --collection" in message
+    assert "text_of" not in message
+
+
 def test_a_folder_that_is_no_index_is_one_line(world: World, tmp_path: Path):
     for folder in (tmp_path, tmp_path / "missing"):
         code, message = call(world, tmp_path / "out.trec", "--index", folder, texts=False)

@@ -99,7 +99,10 @@ def _document_count(arguments: StockArguments | None) -> int | None:
     if (Path(index) / "docid").is_file():
         with open(Path(index) / "docid", "rb") as stream:
             return sum(1 for _ in stream)
-    return int(open_lucene_index(index).num_docs)
+    try:
+        return int(open_lucene_index(index).num_docs)
+    except IaaRetrievalError:  # the search is done, and a count must not undo it
+        return None
 
 
 def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:

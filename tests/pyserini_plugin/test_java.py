@@ -167,7 +167,7 @@ def test_without_any_utf8_locale_one_line_names_the_variable(monkeypatch: pytest
     monkeypatch.setenv("LC_ALL", "C")
     java._choose_locale()
     java.require_java_can_open(tmp_path / "office")
-    with pytest.raises(IaaRetrievalError, match="Büro: Java cannot open this name .* set LC_ALL"):
+    with pytest.raises(IaaRetrievalError, match=r"Büro: Java cannot open this name .* set LC_ALL"):
         java.require_java_can_open(tmp_path / "Büro")
 
 
