@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 HYBRID_SECTIONS = ("dense", "sparse", "fusion", "run")
+# Options of Pyserini with which others begin; any other beginning of an option stands for it, as argparse has it.
+_WHOLE = frozenset(
+    ("--b", "--bm25", "--dismax", "--encoder", "--max-passage", "--output", "--prcl", "--rocchio", "--topics")
+)
 
 
 class StockArguments:
@@ -13,21 +17,30 @@ class StockArguments:
 
     def has(self, option: str) -> bool:
         """Whether ``option`` is there, with or without a value."""
-        return any(word == option or word.startswith(f"{option}=") for word in self.words)
+        return any(_stands_for(word.partition("=")[0], option) for word in self.words)
 
     def get(self, option: str) -> str | None:
         """The value of ``option``, None when it is absent or comes last without a value."""
         value = None
         for index, word in enumerate(self.words):
-            if word == option and index + 1 < len(self.words):
+            name, equals, rest = word.partition("=")
+            if not _stands_for(name, option):
+                continue
+            if equals:
+                value = rest
+            elif index + 1 < len(self.words):
                 value = self.words[index + 1]
-            elif word.startswith(f"{option}="):
-                value = word.partition("=")[2]
         return value
 
     def set(self, option: str, value: str) -> None:
         """Give ``option`` this value; being last, it wins over what was there."""
         self.words += [option, value]
+
+
+def _stands_for(word: str, option: str) -> bool:
+    return word == option or (
+        len(word) > 2 and word.startswith("--") and word not in _WHOLE and option.startswith(word)
+    )
 
 
 def split_hybrid(words: list[str]) -> dict[str, StockArguments]:

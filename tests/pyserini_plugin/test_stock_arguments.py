@@ -15,6 +15,14 @@ def test_an_option_without_its_value_is_left_to_stock() -> None:
     assert StockArguments(["--index"]).get("--index") is None
 
 
+def test_an_abbreviation_is_the_option_that_argparse_takes_it_for() -> None:
+    arguments = StockArguments(["--lang", "zh", "--out=run", "--encoder", "e", "--b", "0.4"])
+    assert arguments.get("--language") == "zh"
+    assert arguments.get("--output") == "run"
+    # Whole options, with which others begin.
+    assert not arguments.has("--encoder-class") and not arguments.has("--batch-size")
+
+
 def test_set_wins_over_what_was_there_and_keeps_the_rest() -> None:
     given = ["--fields", "title=1", "contents=2", "--output=a"]
     arguments = StockArguments(given)
