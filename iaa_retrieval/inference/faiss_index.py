@@ -58,8 +58,8 @@ def new_index(dimension: int, factory: str) -> Any:
         index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise UsageError(
-            f"--index-factory: Faiss does not know the index {factory!r} for {dimension} dimensions and inner products: "
-            f"{_reason(error)}"
+            f"--index-factory: Faiss does not know the index {factory!r} for {dimension} dimensions and inner "
+            f"products: {_reason(error)}"
         ) from error
     layers = list(_layers(index))
     if any(isinstance(layer, faiss.IndexIDMap) for layer in layers):
