@@ -174,3 +174,15 @@ def test_scifact_bm25_has_the_published_scores(irds_home: Path, tmp_path: Path) 
     # Pyserini's two-click reproduction, condition bm25-flat.
     assert sum(score["ndcg_cut_10"] for score in scores) / 300 == pytest.approx(0.6789, abs=5e-5)
     assert sum(score["recall_100"] for score in scores) / 300 == pytest.approx(0.9253, abs=5e-5)
+
+
+def test_a_pretokenized_index_is_searched_as_such(tmp_path: Path) -> None:
+    from iaa_retrieval.collections.types import Query
+    from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
+
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"id": "a", "contents": "##running the"}\n{"id": "b", "contents": "run"}\n')
+    result = index("--collection", corpus, "--output", tmp_path / "index", "--pretokenized")
+    assert result.exit_code == 0, result.output
+    run = bm25_run(tmp_path / "index", [Query("1", "##running"), Query("2", "the"), Query("3", "running")])
+    assert {query_id: list(hits) for query_id, hits in run.items()} == {"1": ["a"], "2": ["a"], "3": []}

@@ -37,7 +37,8 @@ def require_index(dimension: int, factory: str, documents: Iterable[object]) -> 
         documents: read only as far as needed, and not at all where they can be read but once.
 
     Raises:
-        UsageError: see :func:`new_index`; or the index must learn from more vectors than there are documents.
+        UsageError: see :func:`new_index`.
+        IaaRetrievalError: the index must learn from more vectors than there are documents.
     """
     needed = _least_vectors(new_index(dimension, factory))
     if needed > 1 and not isinstance(documents, Iterator):
@@ -57,8 +58,8 @@ def new_index(dimension: int, factory: str) -> Any:
         index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise UsageError(
-            f"--index-factory: Faiss does not know the index {factory!r} for inner products of {dimension} dimensions: "
-            f"{_reason(error)}"
+            f"--index-factory: Faiss does not know the index {factory!r} for {dimension} dimensions and inner "
+            f"products: {_reason(error)}"
         ) from error
     layers = list(_layers(index))
     if any(isinstance(layer, faiss.IndexIDMap) for layer in layers):
@@ -97,8 +98,8 @@ def write_index(windows: Windows, total: int, directory: Path, dimension: int, f
     Pyserini searches an inverted file or a graph with the effort that is stored in it, so it is set here.
 
     Raises:
-        UsageError: an index that :func:`new_index` refuses, or too few vectors to train it.
-        IaaRetrievalError: the index cannot be trained or written.
+        UsageError: an index that :func:`new_index` refuses.
+        IaaRetrievalError: too few vectors to train the index, or it cannot be trained or written.
     """
     import faiss
 
@@ -158,9 +159,9 @@ def _layers(index: Any) -> Iterator[Any]:
 
 def _require_vectors(count: int, needed: int, factory: str) -> None:
     if count < needed:
-        raise UsageError(
-            f"--index-factory {factory}: {count} vectors are too few, it is made of at least {needed}; choose a "
-            "smaller one, or Flat"
+        raise IaaRetrievalError(
+            f"--index-factory {factory}: {count} vectors are too few to train this index, which is made of at least "
+            f"{needed}; choose a smaller one, or Flat"
         )
 
 

@@ -98,7 +98,7 @@ def test_documents_that_a_graph_loses_are_counted(tmp_path: Path, caplog: pytest
     ],
 )
 def test_an_index_that_cannot_be_made_is_refused_before_anything_is_encoded(factory: str, reason: str):
-    with pytest.raises(UsageError, match=reason) as caught:
+    with pytest.raises(IaaRetrievalError, match=reason) as caught:
         require_index(DIMENSION, factory, list(range(40)))
     assert "--index-factory" in str(caught.value) and "\n" not in str(caught.value)
 
