@@ -64,9 +64,7 @@ def test_the_prefix_gets_in_by_the_name_that_the_attention_has(kind: type[Attent
 
 def test_an_attention_without_a_known_name_is_refused_by_its_own() -> None:
     attention = Unknown()
-    with pytest.raises(
-        IaaRetrievalError, match="a prefix cannot be put into Unknown: its arguments are hidden"
-    ):
+    with pytest.raises(IaaRetrievalError, match="a prefix cannot be put into Unknown: its arguments are hidden"):
         install_prefix(attention, "cache", HEADS, "default")
     assert not attention._modules and not attention._forward_pre_hooks
 
