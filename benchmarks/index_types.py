@@ -85,11 +85,11 @@ SECTION = Section(
     ),
     rounds=2,
     findings=(
-        "An index stores how hard a search looks, which Pyserini then follows: ours writes a sixteenth of an inverted "
-        "file's lists, and at least so many that any query can have Pyserini's 1,000 hits, where Faiss's own setting is "
-        "one list. A graph was measured with 256 candidates; since then it stores 1,000, for the same reason, which "
-        "finds more and is slower (`--ef-search` of `search faiss` changes it). SQ8 keeps nearly all of the recall in a "
-        "quarter of the size. The vectors are near-duplicates in tight groups, so recall on another corpus may differ "
-        "much."
+        "An index stores how hard a search looks, which Pyserini then follows: ours writes a sixteenth of an "
+        "inverted file's lists, and at least so many that any query can have Pyserini's 1,000 hits, where Faiss's "
+        "own setting is one list. A graph was measured with 256 candidates; since then it stores 1,000, for the same "
+        "reason, which finds more and is slower (`--ef-search` of `search faiss` changes it). SQ8 keeps nearly all "
+        "of the recall in a quarter of the size. The vectors are near-duplicates in tight groups, so recall on "
+        "another corpus may differ much."
     ),
 )
