@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import configparser
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pinned(file: str) -> dict[str, Version]:

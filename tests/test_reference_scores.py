@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from iaa_retrieval.models.precision import choose_precision
+
 
 def command(*words: object) -> str:
     done = subprocess.run(
@@ -38,8 +40,10 @@ def test_bm25(irds_home: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_untuned_minilm(irds_home: Path, tmp_path: Path) -> None:
-    """nDCG@10 0.6451 (256 tokens, mean pooling, unit length), in whichever precision is fast here."""
+def test_untuned_minilm_in_half_precision(irds_home: Path, tmp_path: Path) -> None:
+    """nDCG@10 0.6451 (256 tokens, mean pooling, unit length), also where ``auto`` is not fp32."""
+    if choose_precision() == "fp32":
+        pytest.skip("auto is fp32 on this machine, in which `make regression` scores this row (minutes)")
     index, run, scores = tmp_path / "index", tmp_path / "run.trec", tmp_path / "scores.json"
     command(
         "iaa_retrieval.encode", "input", "--corpus", "beir/scifact", "output", "--embeddings", index, "--to-faiss",

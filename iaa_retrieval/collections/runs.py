@@ -19,13 +19,14 @@ LARGEST_FLOAT32 = 3.4028234e38
 
 
 def rank(hits: Mapping[str, float]) -> list[tuple[str, float]]:
-    """A query's documents, best first, with their scores as trec_eval holds them: float32 numbers.
+    """A query's documents, best first, with their scores.
 
-    Higher score first; of equal scores, the greater document id (as a string) first. That is trec_eval's order, and
-    it compares in float32, so a run in memory, the file written from it and every tool that reads the file agree.
+    Higher score first; of equal scores, the greater document id (as a string) first. Scores are compared as float32
+    numbers. That is trec_eval's order exactly, so a run in memory, the file written from it and every tool that reads
+    the file agree.
     """
-    scored = zip(_as_float32(hits.values()), hits, strict=True)
-    return [(doc_id, score) for score, doc_id in sorted(scored, reverse=True)]
+    keys = zip(_as_float32(hits.values()), hits, strict=True)
+    return [(doc_id, hits[doc_id]) for _, doc_id in sorted(keys, reverse=True)]
 
 
 def read_run(path: str | Path) -> Run:
@@ -84,11 +85,12 @@ def _as_float32(scores: Iterable[float]) -> Sequence[float]:
 
 def _as_text(ranked: Sequence[tuple[str, float]]) -> list[str]:
     """The scores of a ranking as a run file holds them; whoever reads them finds the same order."""
-    rounded = [f"{score:.{SCORE_DECIMALS}f}" for _, score in ranked]
+    scores = [score for _, score in ranked]
+    rounded = [f"{score:.{SCORE_DECIMALS}f}" for score in scores]
     read_again = zip(_as_float32(map(float, rounded)), (doc_id for doc_id, _ in ranked), strict=True)
     if all(better > worse for better, worse in pairwise(read_again)):
         return rounded
-    return [f"{score:.{EXACT_DIGITS}g}" for _, score in ranked]
+    return [f"{score:.{EXACT_DIGITS}g}" for score in _as_float32(scores)]
 
 
 def _parse_score(text: str, place: str) -> float:

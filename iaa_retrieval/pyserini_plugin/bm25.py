@@ -42,8 +42,8 @@ def bm25_run(index: str | Path, queries: Sequence[Query], *, hits: int = 1000, t
         )
     run: Run = {}
     for query in queries:
-        # A document that is the query itself (as in ArguAna) is no answer to it.
-        scores = {hit.docid: float(hit.score) for hit in found[query.query_id] if hit.docid != query.query_id}
+        # A document that is the query itself (as in ArguAna) is no answer to it. The stock command writes six decimals.
+        scores = {hit.docid: round(float(hit.score), 6) for hit in found[query.query_id] if hit.docid != query.query_id}
         run[query.query_id] = dict(rank(scores))
     report_hits("lucene", HitCounts({query_id: len(of_query) for query_id, of_query in run.items()}))
     return run

@@ -32,8 +32,10 @@ def train(kind: str, folder: Path, output: Path, backbone: Path, *others: str) -
 
 
 @pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder"])
-def test_judgments_for_testing_are_not_trained_on_by_themselves(kind: str, folder: Path, tmp_path: Path) -> None:
-    result = train(kind, folder, tmp_path / "ckpt", Path("/not/reached"))
+def test_judgments_for_testing_are_not_trained_on_by_themselves(
+    kind: str, folder: Path, tmp_path: Path, tiny_backbone: Callable[[str], Path]
+) -> None:
+    result = train(kind, folder, tmp_path / "ckpt", tiny_backbone("bert"))
     assert result.exit_code == 2
     (line,) = [line for line in result.output.splitlines() if line.startswith("Error:")]
     assert line == f"Error: {folder} has no split called train; it has test, and --split test trains on that one"

@@ -157,7 +157,7 @@ def test_too_few_examples_for_all_processes_are_said_before_training(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun does
     with pytest.raises(UsageError, match=message):
-        train_retriever(toy_options(train_queries=queries, batch_size=8, backbone="/not/reached"))
+        train_retriever(toy_options(train_queries=queries, batch_size=8))
 
 
 def test_too_few_examples_in_one_process_are_all_taken_and_said(
@@ -169,6 +169,6 @@ def test_too_few_examples_in_one_process_are_all_taken_and_said(
 
 
 def test_a_step_in_which_nothing_is_compared_is_refused(toy_options: Options) -> None:
-    alone = replace(toy_options(batch_size=1, backbone="/not/reached"), negatives=None)
+    alone = replace(toy_options(batch_size=1), negatives=None)
     with pytest.raises(UsageError, match="there are 24, --batch-size is 1 and no --negatives are given"):
         train_retriever(alone)
