@@ -61,12 +61,9 @@ def read_text_settings(name: str) -> TextSettings:
     Raises:
         IaaRetrievalError: it says something that a bi-encoder here cannot follow.
     """
-    modules_file = metadata_file(name, "modules.json")
-    if modules_file is None:
+    modules = _modules(name)
+    if modules is None:
         return TextSettings()
-    modules = {
-        str(module["type"]).rsplit(".", 1)[-1]: str(module.get("path", "")) for module in read_json(modules_file)
-    }
     unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
     if unknown:
         raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a bi-encoder here does not have")
@@ -79,7 +76,7 @@ def read_text_settings(name: str) -> TextSettings:
     pooling = _read(name, f"{modules['Pooling']}/config.json")
     transformer = _transformer_settings(name, modules.get("Transformer", ""))
     _refuse_what_is_not_done(name, whole, transformer)
-    prompts = {str(key): str(text or "") for key, text in (whole.get("prompts") or {}).items()}
+    prompts = _prompts(name, whole)
     query_prompt, document_prompt = prompts.get("query", ""), prompts.get("document", "")
     if pooling.get("include_prompt") is False and (query_prompt or document_prompt):
         raise IaaRetrievalError(
@@ -96,9 +93,9 @@ def read_text_settings(name: str) -> TextSettings:
     return TextSettings(
         pooling=_pooling_of(pooling),
         normalize=normalize,
-        query_length=transformer.get("query_length"),
-        document_length=transformer.get("document_length"),
-        max_length=transformer.get("max_seq_length"),
+        query_length=_length(name, transformer, "query_length"),
+        document_length=_length(name, transformer, "document_length"),
+        max_length=_length(name, transformer, "max_seq_length"),
         query_prompt=query_prompt,
         document_prompt=document_prompt,
         remarks=tuple(remarks),
@@ -109,11 +106,8 @@ def read_text_settings(name: str) -> TextSettings:
 def load_text_tokenizer(name: str) -> Any:
     """The fast tokenizer of a plain encoder, which lowercases first where its metadata says so."""
     tokenizer = load_tokenizer(name)
-    modules_file = metadata_file(name, "modules.json")
-    if modules_file is None:
-        return tokenizer
-    paths = [str(m.get("path", "")) for m in read_json(modules_file) if str(m["type"]).endswith(".Transformer")]
-    if _transformer_settings(name, paths[0] if paths else "").get("do_lower_case"):
+    modules = _modules(name)
+    if modules is not None and _transformer_settings(name, modules.get("Transformer", "")).get("do_lower_case"):
         _lowercase_first(tokenizer)
     return tokenizer
 
@@ -133,6 +127,37 @@ def _read(name: str, relative: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise IaaRetrievalError(f"{path} does not hold a JSON object")
     return values
+
+
+def _modules(name: str) -> dict[str, str] | None:
+    """The folder of each module of sentence-transformers, by the name of its class; None without modules."""
+    path = metadata_file(name, "modules.json")
+    if path is None:
+        return None
+    values = read_json(path)
+    if not isinstance(values, list) or not all(isinstance(module, dict) and "type" in module for module in values):
+        raise IaaRetrievalError(f"{path} is no list of modules with a type each; copy the model again")
+    return {str(module["type"]).rsplit(".", 1)[-1]: str(module.get("path") or "") for module in values}
+
+
+def _prompts(name: str, whole: dict[str, Any]) -> dict[str, str]:
+    prompts = whole.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise IaaRetrievalError(
+            f"{name}: the prompts in config_sentence_transformers.json must be names with a text each, not {prompts!r}"
+        )
+    return {key: text or "" for key, text in prompts.items()}
+
+
+def _length(name: str, transformer: dict[str, Any], setting: str) -> int | None:
+    value = transformer.get(setting)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise IaaRetrievalError(
+            f"{name}: {setting} in its sentence-transformers files must be a whole number of tokens, not {value!r}"
+        )
+    return value
 
 
 def _transformer_settings(name: str, folder: str) -> dict[str, Any]:

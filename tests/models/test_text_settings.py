@@ -152,6 +152,28 @@ def test_what_cannot_be_followed_is_refused_by_name(
     assert named in str(error.value) and str(directory) in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "named"),
+    [
+        ("modules.json", '{"0": "Transformer"}', "modules.json is no list of modules"),
+        ("modules.json", '[{"idx": 0, "path": ""}]', "modules.json is no list of modules"),
+        ("config_sentence_transformers.json", '{"prompts": ["query: "]}', "prompts"),
+        ("config_sentence_transformers.json", '{"prompts": {"document": ["read: "]}}', "['read: ']"),
+        ("sentence_bert_config.json", '{"max_seq_length": "20"}', "max_seq_length"),
+        ("sentence_bert_config.json", '{"max_seq_length": 20.5}', "20.5"),
+        ("sentence_bert_config.json", '{"max_seq_length": -1}', "max_seq_length"),
+    ],
+)
+def test_settings_that_are_no_settings_are_refused_by_name(
+    written: Callable[..., Path], file: str, text: str, named: str
+):
+    directory = written()
+    (directory / file).write_text(text)
+    with pytest.raises(IaaRetrievalError) as error:
+        load_bi_encoder(str(directory))
+    assert named in str(error.value) and str(directory) in str(error.value) and "\n" not in str(error.value)
+
+
 def test_prompts_left_out_of_the_pooling_are_refused_and_harmless_without_prompts(written: Callable[..., Path]):
     require_the_same(written(include_prompt=False))
     changed = written(include_prompt=False, prompts={"query": "find: "})
