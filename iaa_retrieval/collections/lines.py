@@ -16,6 +16,10 @@ from iaa_retrieval.errors import IaaRetrievalError
 # Half of a UTF-16 pair, which a JSON escape can smuggle into a string although no text has it.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
+# Names in the header of a table with an id and a text per line, without case and punctuation.
+_ID_COLUMNS = ("id", "qid", "queryid", "topicid", "docid", "docno", "documentid", "pid", "passageid", "corpusid")
+_TEXT_COLUMNS = ("text", "query", "querytext", "question", "title", "contents", "passage", "document", "body")
+
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     """Yield ``(place, line)`` for every line that is not blank; ``place`` is ``file:line`` for messages.
@@ -37,6 +41,26 @@ def read_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise IaaRetrievalError(f"cannot read {path} (after line {number}): {reason}") from error
+
+
+def read_rows(path: str | Path) -> Iterator[tuple[str, str, str]]:
+    """Yield ``(place, id, text)`` for every line of a tab-separated table; a header line is passed over.
+
+    Raises:
+        IaaRetrievalError: as :func:`read_lines`, and for a line without two columns.
+    """
+    for number, (place, line) in enumerate(read_lines(path)):
+        columns = line.split("\t")
+        if len(columns) != 2:
+            raise IaaRetrievalError(f"{place}: expected 2 tab-separated columns (id, text), found {len(columns)}")
+        if number or not is_header(line):
+            yield place, columns[0], columns[1]
+
+
+def is_header(line: str) -> bool:
+    """Whether the first line of a tab-separated table names an id and a text, instead of having them."""
+    names = [re.sub(r"[\W_]", "", name).lower() for name in line.split("\t")]
+    return len(names) == 2 and names[0] in _ID_COLUMNS and names[1] in _TEXT_COLUMNS
 
 
 def read_text(path: str | Path) -> str:

@@ -1,13 +1,16 @@
-"""Relevance judgments: TREC's four columns, BEIR's three, and JSON lines."""
+"""Relevance judgments: TREC's four columns, BEIR's three, and JSON."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from iaa_retrieval.collections.lines import check_id, parse_record, read_lines, require_id
+from iaa_retrieval.collections.records import Record, json_values
 from iaa_retrieval.collections.types import Qrels
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_file
@@ -55,24 +58,35 @@ def read_qrels(source: str | Path) -> Qrels:
 def read_qrels_file(path: str | Path) -> Qrels:
     """Judgments from one file, gzipped or not, in the form that its first line shows.
 
-    TREC's four columns, BEIR's three (tab-separated; with or without a header) or a JSON object per line
-    (``{"query-id": ..., "corpus-id": ..., "score": ...}``). Grades are whole numbers, which may be written ``1.0``.
+    TREC's four columns, BEIR's three (tab-separated; with or without a header), a JSON object per line
+    (``{"query-id": ..., "corpus-id": ..., "score": ...}``) or an array of such objects, or one JSON object
+    (``{query: {document: grade}}``, as BEIR's and trec_eval's libraries hold them). Grades are whole numbers, which may
+    be written ``1.0``.
     """
     qrels: Qrels = {}
     lines = read_lines(path)
     first = next(lines, None)
     if first is None:
         raise IaaRetrievalError(f"{path} holds no judgments")
-    if first[1].lstrip().startswith("{"):
+    if first[1].lstrip().startswith("["):
+        for place, record in json_values(Path(path)):
+            _add_record(qrels, place, record)
+    elif _is_nested(first[1]):
+        _add_nested(qrels, Path(path))
+    elif first[1].lstrip().startswith("{"):
         for place, line in chain([first], lines):
-            _add_record(qrels, place, line)
-        return qrels
-    columns = _columns_of(*first)
-    for place, line in lines if _is_header(first[1], columns) else chain([first], lines):
-        _add_line(qrels, place, line, columns)
+            _add_record(qrels, place, parse_record(line, place))
+    else:
+        _add_columns(qrels, first, lines)
     if not qrels:
         raise IaaRetrievalError(f"{path} holds no judgments")
     return qrels
+
+
+def _add_columns(qrels: Qrels, first: tuple[str, str], lines: Iterator[tuple[str, str]]) -> None:
+    columns = _columns_of(*first)
+    for place, line in lines if _is_header(first[1], columns) else chain([first], lines):
+        _add_line(qrels, place, line, columns)
 
 
 def write_qrels(path: str | Path, qrels: Qrels) -> None:
@@ -144,8 +158,31 @@ def _add_line(qrels: Qrels, place: str, line: str, columns: _Columns) -> None:
     _add(qrels, place, values[columns.query], values[columns.document], values[columns.grade])
 
 
-def _add_record(qrels: Qrels, place: str, line: str) -> None:
-    record = parse_record(line, place)
+def _is_nested(first_line: str) -> bool:
+    """Whether a file that begins so is one object, with the judgments of each query in an object of its own."""
+    if not first_line.lstrip().startswith("{"):
+        return False
+    try:
+        values = json.loads(first_line)
+    except (ValueError, RecursionError):
+        # Over several lines, where the first name and what it holds may be on the next ones.
+        return re.fullmatch(r"\s*\{\s*(\"[^\"]*\"\s*:\s*(\{.*)?)?", first_line) is not None
+    return bool(values) and all(isinstance(value, dict) for value in values.values())
+
+
+def _add_nested(qrels: Qrels, path: Path) -> None:
+    for place, values in json_values(path):
+        for query_id, grades in values.items():
+            if not isinstance(grades, dict):
+                raise IaaRetrievalError(f"{place}: query {query_id!r} must hold documents with a grade each")
+            for doc_id, grade in grades.items():
+                where = f"{place}, query {query_id!r}"
+                if isinstance(grade, (bool, list, dict, type(None))):
+                    raise IaaRetrievalError(f"{where}: document {doc_id!r} has no grade")
+                _add(qrels, where, query_id, doc_id, str(grade))
+
+
+def _add_record(qrels: Qrels, place: str, record: Record) -> None:
     fields = {_plain(name): name for name in reversed(record)}
 
     def names(known: tuple[str, ...], usual: tuple[str, ...]) -> tuple[str, ...]:

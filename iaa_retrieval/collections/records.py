@@ -10,7 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from iaa_retrieval.collections.lines import open_binary, parse_record, read_lines, read_text, require_record, strip_gz
+from iaa_retrieval.collections.lines import (
+    is_header,
+    open_binary,
+    parse_record,
+    read_lines,
+    read_rows,
+    read_text,
+    require_record,
+    strip_gz,
+)
 from iaa_retrieval.errors import IaaRetrievalError
 
 JSON_SUFFIXES = (".jsonl", ".json")
@@ -31,6 +40,8 @@ Record = dict[str, Any]
 def read_records(path: Path) -> Iterator[tuple[str, Record]]:
     """Yield ``(place, record)`` for every document of one file; a tab-separated line has ``id`` and ``text``.
 
+    The header line of a tab-separated table is no document.
+
     JSON lines and tab-separated lines are streamed; a JSON array, or an object over several lines, is read whole.
 
     Raises:
@@ -39,20 +50,19 @@ def read_records(path: Path) -> Iterator[tuple[str, Record]]:
     if _is_json(path):
         yield from _json_records(path)
         return
-    for place, line in read_lines(path):
-        columns = line.split("\t")
-        if len(columns) != 2:
-            raise IaaRetrievalError(f"{place}: expected 2 tab-separated columns (id, text), found {len(columns)}")
-        yield place, {"id": columns[0], "text": columns[1]}
+    for place, doc_id, text in read_rows(path):
+        yield place, {"id": doc_id, "text": text}
 
 
 def count_records(path: Path) -> int:
     """How many documents a file holds."""
-    if _is_json(path):
-        first = next(read_lines(path), None)
-        if first is not None and _is_whole(path, first[1]):
-            return sum(1 for _ in read_records(path))
-    return sum(1 for _ in read_lines(path))
+    first = next(read_lines(path), None)
+    if first is None:
+        return 0
+    is_json = _is_json(path)
+    if is_json and _is_whole(path, first[1]):
+        return sum(1 for _ in read_records(path))
+    return sum(1 for _ in read_lines(path)) - (not is_json and is_header(first[1]))
 
 
 def has_known_name(path: Path) -> bool:
@@ -108,7 +118,7 @@ def _json_records(path: Path) -> Iterator[tuple[str, Record]]:
     if first is None:
         return
     if _is_whole(path, first[1]):
-        yield from _json_values(path)
+        yield from json_values(path)
         return
     for place, line in chain([first], lines):
         yield place, parse_record(line, place)
@@ -128,7 +138,7 @@ def _is_record(line: str) -> bool:
         return False
 
 
-def _json_values(path: Path) -> Iterator[tuple[str, Record]]:
+def json_values(path: Path) -> Iterator[tuple[str, Record]]:
     """The objects of a JSON array, or of a file of objects one after another."""
     text = read_text(path)
     line, counted = 1, 0

@@ -12,11 +12,13 @@ from iaa_retrieval.collections.lines import (
     clean_text,
     read_json_lines,
     read_lines,
+    read_rows,
     read_text,
     require_id,
     strip_gz,
     text_field,
 )
+from iaa_retrieval.collections.records import Record, read_records
 from iaa_retrieval.collections.trec_topics import looks_like_trec_topics, read_trec_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -29,9 +31,9 @@ _ID_FIELDS = ("_id", "id", "qid", "query_id")
 def read_topics_file(path: str | Path) -> list[Query]:
     """Queries from one file, gzipped or not.
 
-    ``.jsonl`` holds an id and a text per line and ``.json`` is Pyserini's ``{id: {"title": text}}``. In files of
-    other names the first line decides: TREC topics (``<top>`` records, whose title is taken, or the ``<topic>`` of
-    later tracks), JSON lines, or ``id<TAB>text``.
+    ``.jsonl`` holds an id and a text per line and ``.json`` is Pyserini's ``{id: {"title": text}}``, or an array
+    of records as in ``.jsonl``. In files of other names the first line decides: TREC topics (``<top>`` records, whose
+    title is taken, or the ``<topic>`` of later tracks), JSON lines, or ``id<TAB>text`` (a header line is passed over).
 
     Raises:
         IaaRetrievalError: a malformed line, a missing or repeated id, or no query at all.
@@ -77,15 +79,16 @@ def _read(path: Path) -> Iterator[tuple[str, Query]]:
 
 
 def _tsv(path: Path) -> Iterator[tuple[str, Query]]:
-    for place, line in read_lines(path):
-        columns = line.split("\t")
-        if len(columns) != 2:
-            raise IaaRetrievalError(f"{place}: expected 2 tab-separated columns (id, text), found {len(columns)}")
-        yield place, Query(check_id(columns[0], place), columns[1])
+    for place, query_id, text in read_rows(path):
+        yield place, Query(check_id(query_id, place), text)
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Query]]:
-    for place, record in read_json_lines(path):
+    return _records(read_json_lines(path))
+
+
+def _records(records: Iterable[tuple[str, Record]]) -> Iterator[tuple[str, Query]]:
+    for place, record in records:
         query_id = require_id(record, _ID_FIELDS, place)
         yield place, Query(query_id, text_field(record, ("text", "query", "title", "contents"), place))
 
@@ -99,6 +102,8 @@ def _json(path: Path) -> Iterator[tuple[str, Query]]:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             return _jsonl(path)
         raise IaaRetrievalError(f"{path} is not valid JSON: {error}") from error
+    if isinstance(topics, list) and topics:
+        return _records(read_records(path))
     if isinstance(topics, dict) and any(isinstance(topics.get(name), (str, int)) for name in _ID_FIELDS):
         return _jsonl(path)  # a single line
     return _pyserini(path, topics)

@@ -9,12 +9,13 @@ from iaa_retrieval.collections.lines import clean_text
 from iaa_retrieval.collections.topic_files import read_topics_file, write_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.notices import warn_once
 
 __all__ = ["read_topics", "write_topics"]
 
 
 def read_topics(spec: str | Path) -> list[Query]:
-    """Queries from a file, a collection or Pyserini.
+    """Queries from a file, a collection or Pyserini; one warning counts those without any text.
 
     Args:
         spec: a file (see :func:`.topic_files.read_topics_file`), a collection or its split (``SPEC:SPLIT``,
@@ -24,7 +25,17 @@ def read_topics(spec: str | Path) -> list[Query]:
         IaaRetrievalError: malformed data, named by file and line.
         UsageError: a name that none of these knows.
     """
-    spec = str(spec)
+    queries = _read(str(spec))
+    empty = [query.query_id for query in queries if not query.text.strip()]
+    if empty:
+        warn_once(
+            f"{spec}: {len(empty)} of {len(queries)} queries have no text (e.g. {empty[0]}); what is found for them, "
+            "if anything, means nothing"
+        )
+    return queries
+
+
+def _read(spec: str) -> list[Query]:
     if Path(spec).is_file():
         return read_topics_file(spec)
     if looks_like_path(spec) or is_collection(spec):

@@ -104,6 +104,13 @@ def test_tab_separated_lines_are_read_the_same(name: str, tmp_path: Path) -> Non
     assert read(tmp_path) == {"1": "one text", "2": "two \0 texts"}
 
 
+@pytest.mark.parametrize("header", ["id\ttext", "pid\tpassage", "doc_id\tcontents", "docno\ttext"])
+def test_the_header_of_a_table_is_no_document(header: str, tmp_path: Path) -> None:
+    (tmp_path / "d.tsv").write_text(f"{header}\n1\tone text\nid\ttext\n")
+    assert read(tmp_path / "d.tsv") == {"1": "one text", "id": "text"}
+    assert load_collection(str(tmp_path / "d.tsv")).document_count() == 2
+
+
 def test_a_collection_is_the_same_by_its_folder_and_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").write_text(LINES)
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "water"}\n')

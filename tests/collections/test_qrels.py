@@ -1,4 +1,5 @@
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,34 @@ def test_reads_what_common_tools_write(tmp_path: Path, text: str, compress: bool
     assert read_qrels(path) == QRELS
 
 
+@pytest.mark.parametrize("indent", [None, 0, 1, 4])
+@pytest.mark.parametrize("name", ["q.json", "q.qrels", "q.json.gz"])
+def test_reads_one_json_object_or_array(tmp_path: Path, name: str, indent: int | None) -> None:
+    records = [
+        {"query-id": q, "corpus-id": d, "score": grade} for q, found in QRELS.items() for d, grade in found.items()
+    ]
+    for value in (QRELS, records):
+        data = json.dumps(value, indent=indent).encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        assert read_qrels(tmp_path / name) == QRELS
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ('{"q1": {"d1": 0.5}}', "q.json:1, query 'q1': grade '0.5' is not a whole number"),
+    ('{"q1": {"d1": null}}', "q.json:1, query 'q1': document 'd1' has no grade"),
+    ('{"q1": {"d1": 1}}\n{"q1": {"d1": 2}}', "q.json:2, query 'q1': document 'd1' of query 'q1' has two grades"),
+    ('{\n"q1": {\n"d1": 1\n},\n"q2": 3}', "q.json:1: query 'q2' must hold documents with a grade each"),
+    ('{\n"q1": {\n"d1": 1,,\n}}', "q.json:3 is not valid JSON"),
+    ('[\n{"query-id": "q1", "score": 1}]', "q.json:2 has no id"),
+    ("[]", "holds no judgments"),
+    ("{}", "has no id"),
+])  # fmt: skip
+def test_bad_json_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "q.json").write_text(text)
+    with pytest.raises(IaaRetrievalError, match=message):
+        read_qrels(tmp_path / "q.json")
+
+
 def test_the_first_judgment_without_a_header_is_kept(tmp_path: Path) -> None:
     for first in ("q1\td1\t1", "q1\td1\t1.0", "query\tdoc\t1.0", "q1 d1 1.", "1 2 3", "1\t2\t-1"):
         (tmp_path / "q").write_text(f"{first}\nq9\td9\t1\n".replace("\t", "\t" if "\t" in first else " "))
@@ -80,7 +109,6 @@ def test_written_qrels_read_back(tmp_path: Path, name: str) -> None:
     ('{"query-id": "q1", "score": 1}', r"q:1 has no id \(looked for corpus-id, corpus_id, docid\)"),
     ('{"query-id": "q1", "corpus-id": "\\ud83d", "score": 1}', "q:1: id .* has a character that is not text"),
     ('{"query-id": "q1", "corpus-id": "d1", "score": 1}\nq1 0 d1 1', "q:2 is not valid JSON"),
-    ('{"q1": {"d1": 1}}', "q:1 has no id"),
     ("\n", "holds no judgments"),
     ("query-id\tcorpus-id\tscore\n", "holds no judgments"),
 ])  # fmt: skip

@@ -87,6 +87,30 @@ def test_tab_separated_topics_of_any_name(tmp_path: Path) -> None:
     assert read_topics(tmp_path / "q.tsv") == [("<urn:1>", "first")]
 
 
+@pytest.mark.parametrize("header", ["qid\tquery", "query_id\ttext", "Topic ID\tQuery", "_id\ttext"])
+def test_the_header_of_a_table_is_no_query(tmp_path: Path, header: str) -> None:
+    (tmp_path / "q.tsv").write_text(f"{header}\n1\twhat is wi-fi\nid\ttext\n")
+    assert read_topics(tmp_path / "q.tsv") == [("1", "what is wi-fi"), ("id", "text")]
+
+
+def test_an_array_of_queries_is_read_like_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "q.json").write_text('[{"_id": "1", "text": "what is wi-fi"},\n{"qid": 2, "query": "café au lait"}]')
+    assert read_topics(tmp_path / "q.json") == QUERIES
+    (tmp_path / "q.json").write_text('[{"_id": "1", "text": "what is wi-fi"},\n{"query": "café au lait"}]')
+    with pytest.raises(IaaRetrievalError, match=r"q\.json:2 has no id"):
+        read_topics(tmp_path / "q.json")
+
+
+def test_queries_without_text_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"_id": "1", "text": " "}\n{"_id": "2", "text": null}\n{"_id": "3", "text": "x"}\n')
+    for _ in range(2):
+        assert [query.query_id for query in read_topics(path)] == ["1", "2", "3"]
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        f"{path}: 2 of 3 queries have no text (e.g. 1)"
+    ]
+
+
 def test_half_an_emoji_in_a_query_becomes_a_replacement_character(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text('{"_id": "1", "text": "cut \\ud83d"}\n')
     (tmp_path / "q.json").write_text('{"1": {"title": "cut \\ud83d"}}')
