@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import click
 
 from iaa_retrieval.cli import Verb, device_option, precision_option
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+
+_Texts: TypeAlias = Callable[[Sequence[str]], Mapping[str, str]]
+_Check: TypeAlias = Callable[[Sequence[str]], None]
 
 BI_ENCODER_ONLY = ("encoder_class", "pooling", "l2_norm", "query_prefix", "document_prefix")
 
@@ -47,10 +51,10 @@ def rerank(options: RerankOptions) -> int:
         UsageError: both or none of collection and index.
         IaaRetrievalError: a query of the run is not among the topics, or a document not in the collection.
     """
-    from iaa_retrieval.collections.runs import read_run, write_run
+    from iaa_retrieval.collections.runs import rank, read_run, write_run
     from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
-    from iaa_retrieval.inference.reranking import rerank_run
+    from iaa_retrieval.inference.reranking import CHUNK_TEXTS, rerank_run
     from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
     from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
     from iaa_retrieval.models.retriever_config import read_retriever_config
@@ -64,7 +68,13 @@ def rerank(options: RerankOptions) -> int:
         raise IaaRetrievalError(
             f"{options.run} has query {unknown[0]}, which {options.topics} does not have ({len(unknown)} such queries)"
         )
-    texts_of = _from_collection(options.collection) if options.collection else _from_index(str(options.index))
+    if options.collection:
+        texts_of, require_all = _from_collection(options.collection, options.run)
+    else:
+        texts_of, require_all = _from_index(str(options.index))
+    top = [doc_id for scores in run.values() for doc_id, _ in rank(scores)[: options.hits]]
+    if len(top) > CHUNK_TEXTS:  # else the only look-up comes before anything is scored
+        require_all(list(dict.fromkeys(top)))
     config = read_retriever_config(options.encoder)
     # A plain encoder has no head to score pairs with, so anything but a cross-encoder re-ranks by similarity.
     model: BiEncoder | CrossEncoder
@@ -106,27 +116,42 @@ def rerank(options: RerankOptions) -> int:
     return len(reranked)
 
 
-def _from_collection(spec: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
+def _from_collection(spec: str, run: str) -> tuple[_Texts, _Check]:
+    """What gives the texts of documents of ``run``, and what refuses ids that the collection lacks."""
     from iaa_retrieval.collections.collection import load_collection
 
     collection = load_collection(spec)
-    return lambda ids: {doc_id: document.contents for doc_id, document in collection.get_documents(ids).items()}
+
+    def texts(ids: Sequence[str]) -> dict[str, str]:
+        found = collection.find_documents(ids)
+        collection.require_documents(ids, found, run)
+        return {doc_id: document.contents for doc_id, document in found.items()}
+
+    def check(ids: Sequence[str]) -> None:
+        missing = set(collection.missing_documents(ids))
+        collection.require_documents(ids, set(ids) - missing, run)
+
+    return texts, check
 
 
-def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
-    """Texts from the stored documents of a Lucene index (made with ``--storeRaw`` or ``--storeContents``)."""
+def _from_index(directory: str) -> tuple[_Texts, _Check]:
+    """The same with the stored documents of a Lucene index (made with ``--storeRaw`` or ``--storeContents``)."""
     from iaa_retrieval.pyserini_plugin.index_directories import open_lucene_index, require_lucene_index
     from iaa_retrieval.pyserini_plugin.rerankers import stored_text
 
     require_lucene_index(directory)
     searcher = open_lucene_index(directory)
 
+    def stored(doc_id: str) -> Any:
+        document = searcher.doc(doc_id)
+        if document is None:
+            raise IaaRetrievalError(f"document {doc_id} of the run is not in the index {directory}")
+        return document
+
     def texts(ids: Sequence[str]) -> dict[str, str]:
         found = {}
         for doc_id in ids:
-            document = searcher.doc(doc_id)
-            if document is None:
-                raise IaaRetrievalError(f"document {doc_id} of the run is not in the index {directory}")
+            document = stored(doc_id)
             raw, contents = document.raw(), document.contents()
             if raw is None and contents is None:
                 raise IaaRetrievalError(
@@ -136,7 +161,11 @@ def _from_index(directory: str) -> Callable[[Sequence[str]], Mapping[str, str]]:
             found[doc_id] = stored_text(raw, contents, doc_id)
         return found
 
-    return texts
+    def check(ids: Sequence[str]) -> None:
+        for doc_id in ids:
+            stored(doc_id)
+
+    return texts, check
 
 
 @click.command(cls=Verb, context_settings={"help_option_names": ["-h", "--help"]})

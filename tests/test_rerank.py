@@ -171,11 +171,26 @@ def test_unknown_documents_and_queries_are_named(world: World, tmp_path: Path):
     output, other = tmp_path / "out.trec", tmp_path / "other.trec"
     other.write_text("q1 Q0 d1 1 2.0 first\nq1 Q0 nowhere 2 1.0 first\n")
     code, message = call(world, output, "--run", other)
-    assert code == 1 and "document 'nowhere' is not in collection" in message
+    assert code == 1 and f"{other}: document 'nowhere' is not in collection" in message
     other.write_text("q1 Q0 d1 1 2.0 first\nq9 Q0 d1 1 1.0 first\n")
     code, message = call(world, output, "--run", other)
     assert code == 1 and f"{other} has query q9, which {world.collection} does not have (1 such queries)" in message
     assert not output.exists()
+
+
+def test_a_document_that_is_not_there_is_missed_before_anything_is_scored(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = tmp_path / "run.trec"
+    run.write_text("q1 Q0 d1 1 2.0 first\nq2 Q0 d2 1 2.0 first\nq3 Q0 nowhere 1 1.0 first\n")
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("scored before all documents were looked for")
+
+    monkeypatch.setattr(reranking, "CHUNK_TEXTS", 1)  # each query's documents are looked up in their turn
+    monkeypatch.setattr(reranking, "score_pairs", never)
+    code, message = call(world, tmp_path / "out.trec", "--run", run)
+    assert code == 1 and f"{run}: document 'nowhere' is not in collection {world.collection}" in message
 
 
 @pytest.mark.parametrize("both", (True, False))

@@ -63,8 +63,11 @@ class Collection(ABC):
         self.require_documents(wanted, found)
         return found
 
-    def require_documents(self, wanted: Sequence[str], found: Container[str]) -> None:
+    def require_documents(self, wanted: Sequence[str], found: Container[str], named_by: str = "") -> None:
         """Refuse ids that :meth:`find_documents` did not find.
+
+        Args:
+            named_by: the file that names them, for the message.
 
         Raises:
             IaaRetrievalError: names the first one.
@@ -72,7 +75,18 @@ class Collection(ABC):
         missing = [doc_id for doc_id in wanted if doc_id not in found]
         if missing:
             others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise IaaRetrievalError(f"document {missing[0]!r}{others} is not in collection {self.name}")
+            file = f"{named_by}: " if named_by else ""
+            raise IaaRetrievalError(f"{file}document {missing[0]!r}{others} is not in collection {self.name}")
+
+    def missing_documents(self, ids: Iterable[str]) -> list[str]:
+        """Those of ``ids`` that the collection does not have; no text is kept. Here in one streaming pass."""
+        missing = dict.fromkeys(ids)
+        if missing:
+            for document in self.documents():
+                missing.pop(document.doc_id, None)
+                if not missing:
+                    break
+        return list(missing)
 
     def find_documents(self, ids: Iterable[str]) -> dict[str, Document]:
         """Those of the documents that the collection has, in the order of ``ids``.

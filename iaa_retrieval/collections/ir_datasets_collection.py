@@ -15,6 +15,8 @@ from iaa_retrieval.collections.lines import check_characters, clean_text
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
+_LOOKED_UP = 10_000  # documents whose texts are held at a time where only their ids matter
+
 
 class IrDatasetsCollection(Collection):
     """One ir_datasets id.
@@ -66,6 +68,15 @@ class IrDatasetsCollection(Collection):
         with _one_line_errors(self.name, "look up documents of"):
             records = self._dataset.docs_store().get_many(wanted)
         return {doc_id: self._to_document(records[doc_id]) for doc_id in wanted if doc_id in records}
+
+    def missing_documents(self, ids: Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys(ids))
+        missing: list[str] = []
+        for start in range(0, len(wanted), _LOOKED_UP):
+            part = wanted[start : start + _LOOKED_UP]
+            found = self.find_documents(part)
+            missing += [doc_id for doc_id in part if doc_id not in found]
+        return missing
 
     def _to_document(self, record: Any) -> Document:
         doc_id = check_characters(record.doc_id, self.name)

@@ -54,8 +54,12 @@ class TrainingData:
         return digest.hexdigest()
 
 
-def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[str, Sequence[str]]) -> TrainingData:
+def load_training_data(
+    collection: Collection, qrels: Qrels, negatives: Mapping[str, Sequence[str]], negatives_run: str = ""
+) -> TrainingData:
     """Gather the texts that training on ``qrels`` with ``negatives`` needs.
+
+    ``negatives_run`` is the file that these come from, for messages.
 
     Judged queries and relevant documents without a text are left out, and one warning for each says how many.
 
@@ -78,7 +82,7 @@ def load_training_data(collection: Collection, qrels: Qrels, negatives: Mapping[
     judged = {doc_id for grades in relevant.values() for doc_id in grades}
     mined = {doc_id for ids in chosen.values() for doc_id in ids}
     found = collection.find_documents(sorted(judged | mined))
-    collection.require_documents(sorted(mined), found)
+    collection.require_documents(sorted(mined), found, negatives_run)
     relevant = with_their_documents(collection, relevant, found, TRAINING)
     passages = {doc_id: document.contents for doc_id, document in found.items()}
     empty = {doc_id for doc_id, text in passages.items() if not text}

@@ -83,7 +83,7 @@ def mine_training_data(
             f"{options.negatives_run} gives no negative for any training query; is it a run of these queries?"
         )
     if options.teacher is None:
-        return load_training_data(collection, qrels, negatives)
+        return load_training_data(collection, qrels, negatives, str(options.negatives_run))
     teacher = run if options.negatives is None else read_run(options.teacher)
     scored = {q: [d for d in ids if d in teacher.get(q, ())] for q, ids in negatives.items()}
     LOG.info(
@@ -93,7 +93,7 @@ def mine_training_data(
         sum(any(grade > 0 and d in teacher.get(q, ()) for d, grade in grades.items()) for q, grades in qrels.items()),
         len(qrels),
     )
-    return replace(load_training_data(collection, qrels, scored), teacher=teacher)
+    return replace(load_training_data(collection, qrels, scored, str(options.negatives_run)), teacher=teacher)
 
 
 def make_examples(

@@ -36,7 +36,8 @@ def training_collection(spec: str, split: str | None) -> Collection:
                 f"{split_spec(spec)[0]} has no split called train; it has {', '.join(available)}, and "
                 f"--split {available[-1]} trains on that one"
             )
-        # Without any split, the collection itself says what is missing when its judgments are read.
+        if own_name is None:  # the collection itself says what is missing when its judgments are read
+            return collection
         collection = load_collection(spec, own_name)
     purpose = _purpose(collection, spec)
     if purpose != "training":

@@ -37,6 +37,7 @@ def test_documents_by_id() -> None:
     assert found["4983"] == next(collection.documents())
     with pytest.raises(IaaRetrievalError, match="document 'nope' is not in collection beir/scifact"):
         collection.get_documents(["4983", "nope"])
+    assert collection.missing_documents(["no", "4983", "nope", "31715818", "no"]) == ["no", "nope"]
 
 
 def test_judgments_need_a_split() -> None:

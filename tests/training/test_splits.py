@@ -69,6 +69,14 @@ def test_a_collection_without_judgments_says_so_itself(with_splits: Callable[...
         training_collection(str(directory), None).qrels()
 
 
+def test_of_documents_alone_nothing_is_said_but_that_they_have_no_judgments(
+    with_splits: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(UsageError, match=r"holds documents only; name a collection with judgments"):
+        training_collection(str(with_splits() / "corpus.jsonl"), None).qrels()
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("how", ["option", "name"])
 @pytest.mark.parametrize(
     ("name", "said"),

@@ -69,6 +69,13 @@ def test_data_that_cannot_be_trained_on(qrels: Qrels, negatives: dict[str, list[
         load_training_data(InMemory(), qrels, negatives)
 
 
+def test_a_negative_that_the_collection_lacks_is_named_with_the_run_that_has_it() -> None:
+    with pytest.raises(
+        IaaRetrievalError, match=r"^bm25\.trec: document 'y' \(and 1 more\) is not in collection memory$"
+    ):
+        load_training_data(InMemory(), {"1": {"a": 1}}, {"1": ["y", "b", "z"]}, "bm25.trec")
+
+
 def test_judgments_of_what_the_collection_lacks_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     qrels = {"1": {"a": 1, "y": 1, "zero": 0}, "2": {"z": 1}, "3": {"b": 1}, "9": {"c": 1}}
     data = load_training_data(InMemory(), qrels, {"1": ["d"], "2": ["e"]})
