@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -363,7 +364,10 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
         }
         why = f"the encoder class {stock_class} of {model['encoder']}" if stock_class else "this encoder"
         _run_stock_pyserini(
-            [name for name, given in ours.items() if given], why, None if model["encoder_class"] else stock_class
+            [name for name, given in ours.items() if given],
+            why,
+            None if model["encoder_class"] else stock_class,
+            None if model["multimodal"] else source,
         )
         _record_stock_class(target["embeddings"], model["encoder"], stock_class or model["encoder_class"] or "")
         return
@@ -405,13 +409,14 @@ def _device_and_precision(model: dict[str, Any]) -> dict[str, str]:
     return {"device": model["device"] if on_gpu else "cpu", "precision": precision}
 
 
-def _run_stock_pyserini(ours: list[str], why: str, guessed_class: str | None) -> None:
+def _run_stock_pyserini(ours: list[str], why: str, guessed_class: str | None, source: dict[str, Any] | None) -> None:
     """Encoder classes of other architectures are Pyserini's own business.
 
     Args:
         ours: options that it lacks.
         why: what asks for it.
         guessed_class: the class that it shall guess from the encoder's name; None leaves that to it.
+        source: the input section, whose documents it shall read as other encoders do; None leaves that to it.
     """
     import runpy
 
@@ -423,17 +428,30 @@ def _run_stock_pyserini(ours: list[str], why: str, guessed_class: str | None) ->
     from pyserini.encode import document_encoder_class_map
 
     from iaa_retrieval.pyserini_plugin.stock_classes import only_class
+    from iaa_retrieval.pyserini_plugin.stock_corpus import corpus_for_stock, with_corpus
 
     # `iaa-retrieval encode` has the verb before the first section.
     first = min(sys.argv.index(section) for section in ("input", "output", "encoder"))
-    sys.argv = [sys.argv[0], *(word for word in sys.argv[first:] if word != "--debug")]
-    try:
-        with only_class(document_encoder_class_map, guessed_class):
-            runpy.run_module("pyserini.encode", run_name="__main__", alter_sys=True)
-    except UsageError:
-        raise
-    except Exception as error:
-        raise IaaRetrievalError(f"stock pyserini.encode failed: {error}") from error
+    words = [word for word in sys.argv[first:] if word != "--debug"]
+    with ExitStack() as held:
+        if source is not None:
+            delimiter = source["delimiter"].replace("\\n", "\n")
+            read = corpus_for_stock(
+                source["corpus"], source["fields"], docid_field=source["docid_field"], delimiter=delimiter
+            )
+            path = held.enter_context(read)
+            words = words if path == source["corpus"] else with_corpus(words, path)
+        sys.argv = [sys.argv[0], *words]
+        try:
+            with only_class(document_encoder_class_map, guessed_class):
+                runpy.run_module("pyserini.encode", run_name="__main__", alter_sys=True)
+        except UsageError:
+            raise
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            if isinstance(error, AssertionError) and not str(error):  # how Faiss says that a vector is too short
+                reason += "; it takes vectors to have 768 numbers, and --dimension says another length"
+            raise IaaRetrievalError(f"stock pyserini.encode failed: {reason}") from error
 
 
 def _record_stock_class(directory: str, encoder: str, encoder_class: str) -> None:
