@@ -21,7 +21,8 @@ _TRANSFORMER_FILES = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-_OTHER_DOCUMENT_PROMPTS = ("passage", "corpus")
+# What stands in the names of prompts that are meant for one role, such as "search_query" or "retrieval.passage".
+_PROMPT_WORDS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 @dataclass(frozen=True)
@@ -188,14 +189,18 @@ def _unused_prompts(name: str, prompts: dict[str, str], default: Any) -> list[st
     sentence-transformers finds "query" and "document" in every model (empty where the file has none), so neither
     the other names of a document prompt nor the default prompt ever count for encode_query and encode_document.
     """
-    named = [key for key in _OTHER_DOCUMENT_PROMPTS if prompts.get(key) and not prompts.get("document")]
+    wanted = [words for role, words in _PROMPT_WORDS.items() if not prompts.get(role)]
+    named = [key for key, text in prompts.items() if text and any(w in key.lower() for words in wanted for w in words)]
     if default and prompts.get(default) and not (prompts.get("query") or prompts.get("document")):
         named.append(str(default))
+    named = list(dict.fromkeys(named))
+    if not named:
+        return []
+    others = f" and {len(named) - 1} more" if len(named) > 1 else ""
     return [
-        f"{name} has a prompt {key!r} ({prompts[key]!r}), which is not used: as in sentence-transformers, only those "
-        "named 'query' and 'document' are; a prefix sets another (encode: --prefix, encode queries and search: "
-        "--query-prefix, train and rerank: --query-prefix and --document-prefix)"
-        for key in dict.fromkeys(named)
+        f"{name} has a prompt {named[0]!r} ({prompts[named[0]]!r}){others} that no text gets: as in "
+        "sentence-transformers, only those named 'query' and 'document' are used; a prefix sets another (encode: "
+        "--prefix, encode queries and search: --query-prefix, train and rerank: --query-prefix and --document-prefix)"
     ]
 
 

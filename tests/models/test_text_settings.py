@@ -122,6 +122,9 @@ def test_an_explicit_prefix_takes_the_place_of_the_prompt(written: Callable[...,
         ({"query": "find: ", "passage": "read: "}, None, "passage"),
         ({"corpus": "read: "}, None, "corpus"),
         ({"other": "read: "}, "other", "other"),
+        ({"search_document": "read: ", "search_query": "find: ", "classification": "sort: "}, None, "search_document"),
+        ({"retrieval.query": "read: "}, None, "retrieval.query"),
+        ({"document": "", "s2p_query": "read: ", "s2s_query": "same: "}, None, "s2p_query"),
     ],
 )
 def test_a_prompt_that_is_not_looked_up_is_named_once(
