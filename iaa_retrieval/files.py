@@ -35,6 +35,8 @@ def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
                 partial = folder / path.name
             else:
                 target = followed(path)
+                if target.is_dir():  # it could not be replaced when the work is done
+                    raise IaaRetrievalError(f"cannot write {path}: it is a directory; name a file")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial = _partial(target)
                 stack.callback(partial.unlink, missing_ok=True)
