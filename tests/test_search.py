@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -306,6 +307,27 @@ def test_a_failed_search_leaves_the_old_run(world: World, tmp_path: Path) -> Non
     assert "nobody encoded this" in result.output and "Traceback" not in result.output
     assert run.read_text() == "old\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.trec", "topics.tsv"]
+
+
+@needs_java
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "holds no file embedding.pkl"), (b"junk", "damaged"), (pickle.dumps([1]), "does not hold encoded queries")],
+)
+def test_what_are_no_encoded_queries_is_one_line(
+    content: bytes | None, reason: str, world: World, tmp_path: Path
+) -> None:
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    if content is not None:
+        (queries / "embedding.pkl").write_bytes(content)
+    result = search(
+        "faiss", "--index", world.faiss, "--encoded-queries", queries, "--topics", world.topics,
+        "--output", tmp_path / "run.trec",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert reason in result.output and "encode queries" in result.output and "Traceback" not in result.output
+    assert not (tmp_path / "run.trec").exists()
 
 
 @needs_java
