@@ -380,9 +380,9 @@ def test_hybrid_fuses_both(world: World, tmp_path: Path) -> None:
     assert set(read_run(tmp_path / "run.trec")) == set(QUERIES)
 
 
-@pytest.mark.parametrize("option", ["--hits 0", "--hits=-5", "--batch-size 0", "--threads 0"])
+@pytest.mark.parametrize("option", ["--hits 0", "--hits=-5", "--max-passage-hits 0"])
 @pytest.mark.parametrize("kind", ["faiss", "lucene"])
-def test_less_than_one_hit_or_thread_is_a_usage_error(kind: str, option: str, tmp_path: Path) -> None:
+def test_a_search_for_less_than_one_hit_is_a_usage_error(kind: str, option: str, tmp_path: Path) -> None:
     if find_java() is None:
         pytest.skip("no Java 21 or newer on this machine")
     result = search(kind, "--index", "x", "--topics", "y", "--output", tmp_path / "z", *option.split())

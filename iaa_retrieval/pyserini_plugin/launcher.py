@@ -33,8 +33,8 @@ from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments, join_h
 
 BATCH_SIZE = 128
 
-# With less than one of these, Pyserini fails in the middle, with an assertion or an exception of Java.
-COUNTS = ("--hits", "--batch-size", "--threads", "--max-passage-hits")
+# With less than one of these, Pyserini fails in the middle (an assertion, an exception of Java) or writes nothing.
+COUNTS = ("--hits", "--max-passage-hits")
 
 IGNORED_BY_HYBRID = {
     "dense": ("--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
@@ -127,7 +127,7 @@ def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
 
 
 def _require_counts(sections: dict[str, StockArguments]) -> None:
-    """Refuse less than one hit, query or thread; what is no number at all is left to stock Pyserini.
+    """Refuse a search for less than one hit; what is no number at all is left to stock Pyserini.
 
     Raises:
         UsageError: there is one.
