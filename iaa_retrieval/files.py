@@ -102,6 +102,11 @@ def is_stream(path: str | Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def is_standard_output(path: str | Path) -> bool:
+    """Whether a path is ``/dev/stdout`` or another name of it."""
+    return _descriptor(Path(path)) == 1
+
+
 def followed(path: Path) -> Path:
     """What a link points to, at its end; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
