@@ -16,7 +16,7 @@ from iaa_retrieval.collections.types import Qrels
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.evaluation.metrics import KNOWN_METRICS, Metric, evaluate, mean, parse_metrics
 from iaa_retrieval.evaluation.significance import TTest, holm, paired_t_test
-from iaa_retrieval.files import write_json
+from iaa_retrieval.files import is_standard_output, write_json
 
 DEFAULT_METRICS = "nDCG@10 R@100 MRR@10"
 
@@ -162,11 +162,13 @@ def main(
     for scores in result.scores:
         if note := _note(scores):
             click.echo(note, err=True)
+    # JSON that goes to standard output must stay JSON.
+    apart = json_path is not None and is_standard_output(json_path)
     if per_query:
-        click.echo(_table(_per_query_rows(result)) + "\n")
-    click.echo(_table(_mean_rows(result)))
+        click.echo(_table(_per_query_rows(result)) + "\n", err=apart)
+    click.echo(_table(_mean_rows(result)), err=apart)
     if result.comparisons:
-        click.echo("\n" + _table(_comparison_rows(result)))
+        click.echo("\n" + _table(_comparison_rows(result)), err=apart)
     if json_path is not None:
         write_json(json_path, _as_json(options, result, per_query))
 

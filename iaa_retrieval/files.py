@@ -35,6 +35,8 @@ def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
                 partial = folder / path.name
             else:
                 target = followed(path)
+                if target.is_dir():  # it could not be replaced when the work is done
+                    raise IaaRetrievalError(f"cannot write {path}: it is a directory; name a file")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial = _partial(target)
                 stack.callback(partial.unlink, missing_ok=True)
@@ -98,6 +100,11 @@ def is_stream(path: str | Path) -> bool:
     if _descriptor(path) is not None:
         return True
     return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def is_standard_output(path: str | Path) -> bool:
+    """Whether a path is ``/dev/stdout`` or another name of it."""
+    return _descriptor(Path(path)) == 1
 
 
 def followed(path: Path) -> Path:

@@ -51,6 +51,7 @@ def rerank(options: RerankOptions) -> int:
         UsageError: both or none of collection and index.
         IaaRetrievalError: a query of the run is not among the topics, or a document not in the collection.
     """
+    from iaa_retrieval.collections.lines import check_id
     from iaa_retrieval.collections.runs import rank, read_run, write_run
     from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
@@ -61,6 +62,7 @@ def rerank(options: RerankOptions) -> int:
 
     if (options.collection is None) == (options.index is None):
         raise UsageError("the documents' texts come from --collection or from --index; give one of them")
+    check_id(options.tag, "--tag")
     run = read_run(options.run)
     queries = {query.query_id: query.text for query in read_topics(options.topics)}
     unknown = [query_id for query_id in run if query_id not in queries]

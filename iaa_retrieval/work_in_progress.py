@@ -103,6 +103,10 @@ def _begin_or_continue(work: Path, settings: dict[str, Any], *, resume: bool) ->
     if work.is_dir() and any(entry.name != SETTINGS for entry in work.iterdir()):
         if not resume:
             raise UsageError(f"{work} holds interrupted work; --resume continues it, --overwrite discards it")
+        if not record.is_file():  # it was being discarded
+            raise UsageError(
+                f"{work} lacks {SETTINGS} and cannot be continued; --overwrite instead of --resume starts anew"
+            )
         begun = read_json(record)
         differing = sorted(name for name in {*settings, *begun} if settings.get(name) != begun.get(name))
         if differing:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,15 @@ def test_significance_and_json(evaluate) -> None:
         "per_query": {"MRR": {"q1": 1.0, "q2": 0.5, "q3": 0.0}},
     }  # fmt: skip
     assert written["significance"][0]["p_value_holm"] == pytest.approx(2 * (1 - (3 / 5) ** 0.5))
+
+
+def test_json_on_standard_output_stays_json(evaluate) -> None:
+    if not Path("/dev/stdout").exists():
+        pytest.skip("no /dev/stdout on this system")
+    command = [sys.executable, "-m", "iaa_retrieval.evaluate", "--qrels", "qrels", "--run", "first", "--per-query"]
+    done = subprocess.run([*command, "--json", "/dev/stdout"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["runs"][0]["run"] == "first"
+    assert "nDCG@10" in done.stderr
 
 
 def test_what_json_cannot_hold_is_null(evaluate) -> None:

@@ -215,3 +215,11 @@ def test_what_cannot_be_meant_is_a_usage_error(words: list[object], world: World
     code, message = call(world, tmp_path / "out.trec", *words)
     assert code == 2 and "Error:" in message
     assert not (tmp_path / "out.trec").exists()
+
+
+def test_a_tag_that_a_run_cannot_hold_is_refused_before_anything_is_scored(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reranking, "rerank_run", lambda *args, **options: pytest.fail("scored first"))
+    code, message = call(world, tmp_path / "out.trec", "--tag", "two words")
+    assert code == 1 and "--tag: 'two words'" in message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -309,6 +310,27 @@ def test_a_failed_search_leaves_the_old_run(world: World, tmp_path: Path) -> Non
 
 
 @needs_java
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "holds no file embedding.pkl"), (b"junk", "damaged"), (pickle.dumps([1]), "does not hold encoded queries")],
+)
+def test_what_are_no_encoded_queries_is_one_line(
+    content: bytes | None, reason: str, world: World, tmp_path: Path
+) -> None:
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    if content is not None:
+        (queries / "embedding.pkl").write_bytes(content)
+    result = search(
+        "faiss", "--index", world.faiss, "--encoded-queries", queries, "--topics", world.topics,
+        "--output", tmp_path / "run.trec",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert reason in result.output and "encode queries" in result.output and "Traceback" not in result.output
+    assert not (tmp_path / "run.trec").exists()
+
+
+@needs_java
 def test_stock_usage_errors_keep_their_exit_code(
     world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -356,6 +378,16 @@ def test_hybrid_fuses_both(world: World, tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert set(read_run(tmp_path / "run.trec")) == set(QUERIES)
+
+
+@pytest.mark.parametrize("option", ["--hits 0", "--hits=-5", "--max-passage-hits 0"])
+@pytest.mark.parametrize("kind", ["faiss", "lucene"])
+def test_a_search_for_less_than_one_hit_is_a_usage_error(kind: str, option: str, tmp_path: Path) -> None:
+    if find_java() is None:
+        pytest.skip("no Java 21 or newer on this machine")
+    result = search(kind, "--index", "x", "--topics", "y", "--output", tmp_path / "z", *option.split())
+    assert result.exit_code == 2
+    assert f"{option.replace('=', ' ')}: at least 1" in result.output
 
 
 def test_hybrid_without_a_part_says_which(tmp_path: Path) -> None:

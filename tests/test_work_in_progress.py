@@ -60,6 +60,16 @@ def test_what_ended_before_it_kept_anything_is_no_obstacle(tmp_path: Path) -> No
         pass
 
 
+def test_what_was_half_discarded_is_not_continued(tmp_path: Path) -> None:
+    work = keep(tmp_path / ".out.training", lr=0.1)
+    (work / "settings.json").unlink()
+    with (
+        pytest.raises(UsageError, match=r"lacks settings.json .*--overwrite instead of --resume"),
+        work_in_progress(work, {"lr": 0.1}, resume=True),
+    ):
+        pytest.fail("the block must not run")
+
+
 HOLD = """
 import sys
 from pathlib import Path

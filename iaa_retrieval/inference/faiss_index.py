@@ -71,6 +71,12 @@ def new_index(dimension: int, factory: str) -> Any:
             f"--index-factory {factory}: Faiss compares by Euclidean distance in such an index, whatever it is told, "
             "while scores are inner products; choose another"
         )
+    if any(layer.d < 1 for layer in layers):
+        raise UsageError(f"--index-factory {factory}: no dimension is left of a vector in such an index")
+    graphs = [layer.hnsw for layer in layers if isinstance(layer, faiss.IndexHNSW)]
+    # Of a graph with fewer links (the lowest level has twice as many), Faiss ends the process.
+    if any(faiss.vector_to_array(graph.cum_nneighbor_per_level).max() < 4 for graph in graphs):
+        raise UsageError(f"--index-factory {factory}: a graph has at least 2 links per document; choose HNSW32")
     if any(isinstance(layer, faiss.IndexNSG) for layer in layers):
         raise UsageError(
             f"--index-factory {factory}: Faiss builds an NSG graph of all vectors at once, and of few of them not at "
@@ -194,7 +200,8 @@ def _axes(transform: Any) -> int:
 
     transform = faiss.downcast_VectorTransform(transform)
     if isinstance(transform, faiss.OPQMatrix):
-        return 256  # it tries its rotation with a product quantiser of eight bits
+        # It tries its rotation with a product quantiser of eight bits, and ends the process for want of an axis.
+        return max(256, int(transform.d_out))
     return int(transform.d_out) if isinstance(transform, (faiss.PCAMatrix, faiss.ITQTransform)) else 1
 
 
@@ -219,6 +226,9 @@ def _set_search_effort(index: Any) -> None:
         lists = faiss.downcast_index(layer.quantizer)
         if isinstance(lists, faiss.IndexHNSW):
             lists.hnsw.efSearch = max(CANDIDATES, layer.nprobe)
+        for chooser in _document_layers(lists):
+            if isinstance(chooser, faiss.IndexIVF):
+                chooser.nprobe = chooser.nlist  # else it finds only some of the lists to look at
 
 
 def _lists_that_hold(count: int, inverted_file: Any) -> int:

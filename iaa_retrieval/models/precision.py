@@ -24,7 +24,7 @@ def choose_device(device: str = "auto") -> str:
 
 
 def choose_precision(precision: str = "auto", device: str = "cpu") -> str:
-    """Resolve ``auto`` to what is fast on ``device``: bf16 where the hardware multiplies it natively, else fp32.
+    """Resolve ``auto``: bf16 where ``device`` multiplies it natively, else fp16 on a GPU and fp32 on a CPU.
 
     Returns:
         ``fp32``, ``bf16`` or ``fp16``.

@@ -92,14 +92,32 @@ def require_dimension(
 
 
 def dimension_of_encoded(queries: str) -> int | None:
-    """How many numbers the vectors in a directory of encoded queries have, None where that is not to be seen."""
+    """How many numbers the vectors in a directory of encoded queries have, None for a name that is no path.
+
+    Raises:
+        IaaRetrievalError: the directory holds no encoded queries, or what holds them is damaged.
+    """
     path = Path(queries) / "embedding.pkl"
-    if not path.is_file():
+    if not Path(queries).exists():
         return None
+    if not path.is_file():
+        raise IaaRetrievalError(
+            f"--encoded-queries {queries}: no such encoded queries ({_found_instead(path.parent, path.name)}); "
+            "make them with: python -m iaa_retrieval.encode queries"
+        )
     import pandas
 
-    embeddings = pandas.read_pickle(path)["embedding"]
-    return len(embeddings[0]) if len(embeddings) else None
+    try:
+        embeddings = list(pandas.read_pickle(path)["embedding"])
+        dimensions = {len(embedding) for embedding in embeddings}
+    except Exception as error:  # a damaged pickle may raise anything
+        raise IaaRetrievalError(
+            f"{path} does not hold encoded queries, or is damaged ({type(error).__name__}); make it anew with: "
+            "python -m iaa_retrieval.encode queries"
+        ) from error
+    if len(dimensions) > 1:
+        raise IaaRetrievalError(f"{path} holds vectors of {min(dimensions)} and of {max(dimensions)} numbers")
+    return dimensions.pop() if dimensions else None
 
 
 def open_lucene_index(directory: str) -> Any:

@@ -33,6 +33,9 @@ from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments, join_h
 
 BATCH_SIZE = 128
 
+# With less than one of these, Pyserini fails in the middle (an assertion, an exception of Java) or writes nothing.
+COUNTS = ("--hits", "--max-passage-hits")
+
 IGNORED_BY_HYBRID = {
     "dense": ("--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
     "sparse": (
@@ -65,6 +68,7 @@ def launch_search(kind: str, words: list[str]) -> None:
         _run_stock(kind, words)
         return
     sections = _sections(kind, words)
+    _require_counts(sections)
     run, dense, sparse = sections["run"], sections.get("dense"), sections.get("sparse")
     if dense is not None:
         require_index(dense, "faiss")
@@ -120,6 +124,19 @@ def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
     if not sections["run"].has("--output"):
         raise UsageError("--output is needed in the part `run`: the run to write")
     return sections
+
+
+def _require_counts(sections: dict[str, StockArguments]) -> None:
+    """Refuse a search for less than one hit; what is no number at all is left to stock Pyserini.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for arguments in sections.values():
+        for option in COUNTS:
+            value = arguments.get(option) or ""
+            if value.removeprefix("-").isdecimal() and int(value) < 1:
+                raise UsageError(f"{option} {value}: at least 1 is needed")
 
 
 def _warn_of_ignored(sections: dict[str, StockArguments]) -> None:

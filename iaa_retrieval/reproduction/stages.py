@@ -89,6 +89,8 @@ class Stages:
             if record.get("key") == key and "made" in record and output.exists():
                 self.reused.append(name)
             else:
+                if record:  # the output is whole, so that nothing older is of use
+                    self._remove_what_was_put_aside(name)
                 record_file.unlink(missing_ok=True)
                 self._put_aside(name, key)
                 LOG.info("== %s", name)
@@ -117,16 +119,21 @@ class Stages:
         return output
 
     def _put_aside(self, name: str, key: str) -> None:
-        """Make room for an output; interrupted work for it stays where it is only when it was for the same one."""
+        """Make room for an output; interrupted work for it stays where it is only when it was for the same one.
+
+        What an earlier failure put aside stays, for it is the last that was whole.
+        """
         output = self.directory / name
         begun = self.directory / ".stages" / f"{name}.begun"
         same = begun.is_file() and begun.read_text(encoding="utf-8") == key
-        self._remove_what_was_put_aside(name)
+        aside = self._aside(name)
         for path in [output] if same else [output, *_work_for(output)]:
-            if path.exists():
-                older = self._aside(name)
-                older.mkdir(parents=True, exist_ok=True)
-                path.rename(older / path.name)
+            older = aside / path.name
+            if path.exists() and older.exists():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            elif path.exists():
+                aside.mkdir(parents=True, exist_ok=True)
+                path.rename(older)
         begun.parent.mkdir(parents=True, exist_ok=True)
         begun.write_text(key, encoding="utf-8")
 

@@ -46,7 +46,10 @@ def test_the_effort_of_a_search_is_stored(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "factory",
-    ["IVF16,Flat", "IVF1000_HNSW8,Flat", "PCA8,IVF64,Flat", "IVF16,SQ8,RFlat", "HNSW8", "L2norm,HNSW16,RFlat", "SQ8"],
+    [
+        *("IVF16,Flat", "IVF1000_HNSW8,Flat", "IVF64(IVF8,Flat),Flat", "PCA8,IVF64,Flat", "IVF16,SQ8,RFlat"),
+        *("HNSW8", "L2norm,HNSW16,RFlat", "SQ8"),
+    ],
 )
 def test_any_query_gets_as_many_hits_as_pyserini_asks_for(tmp_path: Path, factory: str):
     # Clustered, so that the lists differ in size and a graph has dense parts.
@@ -95,6 +98,10 @@ def test_documents_that_a_graph_loses_are_counted(tmp_path: Path, caplog: pytest
         ("IVF41,Flat", "40 vectors are too few"),
         ("PQ8", "at least 256"),
         ("PCA8,OPQ8,PQ8x4fs", "at least 256"),
+        ("OPQ4_300,PQ4x4fs", "at least 300"),
+        ("HNSW1,Flat", "choose HNSW32"),
+        ("IVF4_HNSW1,Flat", "choose HNSW32"),
+        ("PCA0,Flat", "no dimension is left"),
     ],
 )
 def test_an_index_that_cannot_be_made_is_refused_before_anything_is_encoded(factory: str, reason: str):

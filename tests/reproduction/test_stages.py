@@ -155,9 +155,14 @@ def test_what_was_there_is_kept_until_the_new_output_is_whole(tmp_path: Path, ma
     def fail(output: Path) -> None:
         raise IaaRetrievalError("no")
 
-    with pytest.raises(IaaRetrievalError):
-        Stages(tmp_path).run("a", {"value": 2}, fail)
-    assert (tmp_path / ".stages" / "a.before" / "a").read_text() == "a number 1"
+    def fail_in_the_middle(output: Path) -> None:
+        output.write_text("half")
+        fail(output)
+
+    for attempt in (fail_in_the_middle, fail_in_the_middle, fail):
+        with pytest.raises(IaaRetrievalError):
+            Stages(tmp_path).run("a", {"value": 2}, attempt)
+        assert (tmp_path / ".stages" / "a.before" / "a").read_text() == "a number 1"
     run_both(tmp_path, make)
     assert not (tmp_path / ".stages" / "a.before").exists()
 
