@@ -86,6 +86,9 @@ def require_empty(directory: str | Path, *, overwrite: bool = False) -> None:
         raise IaaRetrievalError(f"{directory} is the current directory; name one to make inside it")
     if directory.exists() and not directory.is_dir():
         raise IaaRetrievalError(f"{directory} is a file; name a directory that does not exist yet")
+    above = next(parent for parent in directory.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise IaaRetrievalError(f"{directory} would lie below {above}, which is a file; name another directory")
     if not directory.is_dir() or not any(directory.iterdir()):
         return
     if not overwrite:

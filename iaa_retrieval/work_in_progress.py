@@ -38,13 +38,23 @@ def work_in_progress(
             with other settings, which the message names.
         IaaRetrievalError: another process holds the directory.
     """
-    if resume and overwrite:
-        raise UsageError("--resume keeps interrupted work and --overwrite discards it; give one of them")
     with locked(work):
+        _require_choice(work, resume=resume, overwrite=overwrite)
         if overwrite and work.is_dir():
             shutil.rmtree(work)
-        _begin_or_continue(work, settings, resume=resume)
+        _begin_or_continue(work, settings)
         yield
+
+
+def require_free(work: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse early what :func:`work_in_progress` would refuse later, after a model is loaded and data are read.
+
+    Raises:
+        UsageError: there is earlier work and neither was said, or both.
+        IaaRetrievalError: another process holds the directory.
+    """
+    with locked(work):
+        _require_choice(work, resume=resume, overwrite=overwrite)
 
 
 @contextmanager
@@ -97,12 +107,21 @@ def _holder() -> str:
     return f"process {os.getpid()} on {platform.node() or 'this machine'} ({command})"
 
 
-def _begin_or_continue(work: Path, settings: dict[str, Any], *, resume: bool) -> None:
-    record = work / SETTINGS
+def _require_choice(work: Path, *, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise UsageError("--resume keeps interrupted work and --overwrite discards it; give one of them")
+    if _has_work(work) and not resume and not overwrite:
+        raise UsageError(f"{work} holds interrupted work; --resume continues it, --overwrite discards it")
+
+
+def _has_work(work: Path) -> bool:
     # A run that ended before it kept anything leaves nothing to continue.
-    if work.is_dir() and any(entry.name != SETTINGS for entry in work.iterdir()):
-        if not resume:
-            raise UsageError(f"{work} holds interrupted work; --resume continues it, --overwrite discards it")
+    return work.is_dir() and any(entry.name != SETTINGS for entry in work.iterdir())
+
+
+def _begin_or_continue(work: Path, settings: dict[str, Any]) -> None:
+    record = work / SETTINGS
+    if _has_work(work):
         if not record.is_file():  # it was being discarded
             raise UsageError(
                 f"{work} lacks {SETTINGS} and cannot be continued; --overwrite instead of --resume starts anew"

@@ -207,6 +207,12 @@ def test_what_cannot_be_an_output_directory_is_refused(tmp_path: Path, monkeypat
     require_empty(tmp_path / "missing")
 
 
+def test_a_directory_cannot_lie_below_a_file(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(IaaRetrievalError, match=r"out would lie below .*/file, which is a file; name another"):
+        require_empty(tmp_path / "file" / "folder" / "out")
+
+
 def test_json_comes_back(tmp_path: Path):
     write_json(tmp_path / "a.json", {"b": [1, "ü"]})
     assert read_json(tmp_path / "a.json") == {"b": [1, "ü"]}

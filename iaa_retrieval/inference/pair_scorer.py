@@ -12,6 +12,7 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import OnCut, PairTokens, tokenize_pairs, with_lead
 from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.precision import NOT_FINITE_ADVICE
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -64,7 +65,7 @@ def score_pairs(
         query, passage = pairs[int(np.flatnonzero(~np.isfinite(scores))[0])]
         raise IaaRetrievalError(
             f"{cross_encoder.source} gives a score that is not finite for query {query[:40]!r} and passage "
-            f"{passage[:40]!r}; try --precision fp32"
+            f"{passage[:40]!r}; {NOT_FINITE_ADVICE}"
         )
     return scores
 

@@ -13,6 +13,7 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import OnCut, tokenize_texts, with_lead
 from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.precision import NOT_FINITE_ADVICE
 
 DEFAULT_BATCH_SIZE = 32
 QUERY_BATCH_SIZE_ON_CPU = 8
@@ -119,5 +120,5 @@ def encode_token_ids(
     if not np.isfinite(vectors).all():
         position = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         text = names[position] if names else f"text number {position + 1}"
-        raise IaaRetrievalError(f"{encoder.source} gives a vector that is not finite for {text}; try --precision fp32")
+        raise IaaRetrievalError(f"{encoder.source} gives a vector that is not finite for {text}; {NOT_FINITE_ADVICE}")
     return vectors

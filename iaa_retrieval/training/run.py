@@ -23,7 +23,7 @@ from iaa_retrieval.training.trainer import finite_entries, last_checkpoint, requ
 from iaa_retrieval.training.tuned_model import new_tuned_model
 from iaa_retrieval.tuning.peft_configs import new_peft_config
 from iaa_retrieval.versions import library_versions
-from iaa_retrieval.work_in_progress import work_in_progress
+from iaa_retrieval.work_in_progress import require_free, work_in_progress
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,11 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     output = Path(options.output)
     require_empty(output, overwrite=options.overwrite)
     work = output.absolute().with_name(f".{output.name}.training")
+    processes = launched_processes()
+    if processes == 1:  # of several, another may have begun the work already
+        require_free(work, resume=options.resume, overwrite=options.overwrite)
     if options.peft_config is not None:
         new_peft_config(options.peft_config)  # refuses what cannot be meant before anything is loaded
-    processes = launched_processes()
     if processes > 1 and options.device.startswith("cuda:"):
         raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
     device = choose_device(options.device)

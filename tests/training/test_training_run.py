@@ -186,6 +186,17 @@ def test_a_second_run_on_the_same_output_leaves_the_first_alone(toy_options: Opt
     assert train_retriever(options).output.is_dir()
 
 
+def test_interrupted_work_is_refused_before_anything_is_loaded(
+    toy_options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = toy_options()
+    work = Path(options.output).with_name(f".{Path(options.output).name}.training")
+    (work / "runs").mkdir(parents=True)
+    monkeypatch.setattr("iaa_retrieval.training.run.new_tuned_model", lambda *_: pytest.fail("the backbone was loaded"))
+    with pytest.raises(UsageError, match="holds interrupted work; --resume continues it, --overwrite discards it"):
+        train_retriever(options)
+
+
 def test_a_half_written_trainer_checkpoint_does_not_count(tmp_path: Path) -> None:
     for step, complete in ((3, True), (10, True), (20, False)):
         (tmp_path / f"checkpoint-{step}").mkdir()
