@@ -468,6 +468,7 @@ def test_several_fields_may_follow_one_option(fields: list[str], corpus: Path, t
     succeed(["--corpus", corpus, *fields], ["--embeddings", tmp_path / "index"], plain(tiny_backbone("bert")))
 
 
+@needs_java
 @pytest.mark.parametrize("program", (["encode.py"], ["iaa-retrieval", "encode"]))
 def test_classes_of_other_architectures_run_stock_pyserini(
     program: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -475,7 +476,6 @@ def test_classes_of_other_architectures_run_stock_pyserini(
     import runpy
 
     seen: list[list[str]] = []
-    monkeypatch.setattr("iaa_retrieval.pyserini_plugin.java.prepare_java", lambda: None)
     monkeypatch.setattr(runpy, "run_module", lambda name, **_: seen.append([name, *sys.argv[1:]]))
     arguments = [
         *("input", "--corpus", "x", "--fields", "title", "text", "output", "--embeddings", str(tmp_path / "y")),
