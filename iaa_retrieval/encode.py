@@ -335,7 +335,9 @@ def encoder_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @device_option
 def queries_section(topics: str, encoder: str, output: str, **values: Any) -> tuple[str, dict[str, Any]]:
     """Encode queries into OUTPUT/embedding.pkl."""
-    values["pooling"] = {"eos": "last"}.get(values["pooling"], values["pooling"])
+    from iaa_retrieval.models.encoder_classes import pooling_named
+
+    values["pooling"] = pooling_named(values["pooling"])
     count = encode_topics(topics, encoder, output, **values)
     click.echo(f"{output}: {count} queries")
     return "queries", {}
@@ -352,7 +354,7 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
     if missing:
         raise UsageError(f"section {' and '.join(missing)} is missing; see --help")
     source, target, model = given["input"], given["output"], given["encoder"]
-    from iaa_retrieval.models.encoder_classes import stock_class_of
+    from iaa_retrieval.models.encoder_classes import pooling_named, stock_class_of
 
     stock_class = stock_class_of(model["encoder"], model["encoder_class"])
     if stock_class is not None or model["multimodal"] or model["use_openai"]:
@@ -384,7 +386,7 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
         index_factory=target["index_factory"],
         encoder_class=model["encoder_class"],
         encoder_fields=model["fields"] or None,
-        pooling={"eos": "last"}.get(model["pooling"], model["pooling"]),
+        pooling=pooling_named(model["pooling"]),
         l2_norm=model["l2_norm"],
         prefix=model["prefix"],
         max_length=model["max_length"],

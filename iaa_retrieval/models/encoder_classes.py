@@ -43,6 +43,11 @@ STOCK_CLASSES = (
 )
 
 
+def pooling_named(name: str | None) -> str | None:
+    """What a pooling is called here that Pyserini's options may call otherwise."""
+    return "last" if name == "eos" else name
+
+
 def stock_class_of(name: str, encoder_class: str | None = None) -> str | None:
     """The class of stock Pyserini that an encoder needs; None where our encoder does it.
 

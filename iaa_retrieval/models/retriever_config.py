@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.files import read_json, write_json
+from iaa_retrieval.files import OURS, read_json, write_json
 
-FILE_NAME = "retriever.json"
+FILE_NAME = OURS
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,15 @@ def require_faiss_index(directory: str, *, binary: bool = False) -> None:
         vectors = faiss.read_index(str(path / "index"), faiss.IO_FLAG_MMAP).ntotal
     except RuntimeError as error:
         raise IaaRetrievalError(f"{path / 'index'} is no index that Faiss can read: {_last_part(error)}") from error
-    with open(path / "docid", "rb") as stream:
-        ids = sum(1 for _ in stream)
+    ids = count_ids(path)
     if ids != vectors:
         raise IaaRetrievalError(f"{directory} is damaged: its index holds {vectors} vectors, its docid {ids} ids")
+
+
+def count_ids(directory: Path) -> int:
+    """How many documents a Faiss directory names."""
+    with open(directory / "docid", "rb") as stream:
+        return sum(1 for _ in stream)
 
 
 def require_dimension(

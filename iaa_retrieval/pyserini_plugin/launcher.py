@@ -19,7 +19,7 @@ from pathlib import Path
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_file, is_stream
 from iaa_retrieval.pyserini_plugin.hit_counts import counted_hits, report_hits
-from iaa_retrieval.pyserini_plugin.index_directories import open_lucene_index
+from iaa_retrieval.pyserini_plugin.index_directories import count_ids, open_lucene_index
 from iaa_retrieval.pyserini_plugin.java import prepare_java
 from iaa_retrieval.pyserini_plugin.jvm import allow_long_queries, java_reason
 from iaa_retrieval.pyserini_plugin.lucene_analysis import all_languages, follow_index
@@ -104,8 +104,7 @@ def _document_count(arguments: StockArguments | None) -> int | None:
     if not Path(index).is_dir():
         return None
     if (Path(index) / "docid").is_file():
-        with open(Path(index) / "docid", "rb") as stream:
-            return sum(1 for _ in stream)
+        return count_ids(Path(index))
     try:
         return int(open_lucene_index(index).num_docs)
     except IaaRetrievalError:  # the search is done, and a count must not undo it

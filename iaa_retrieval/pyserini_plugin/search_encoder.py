@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.models.encoder_classes import pooling_named
 from iaa_retrieval.models.retriever_config import read_retriever_config, require_same_encoder
 from iaa_retrieval.pyserini_plugin.index_directories import (
     dimension_of_encoded,
@@ -88,11 +89,10 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
         raise UsageError(f"--tokenizer contradicts --encoder {name}, which has its own; leave it out")
     from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder
 
-    pooling = arguments.get("--pooling")
     encoder = IaaQueryEncoder(
         name,
         device=arguments.get("--device") or "cpu",
-        pooling={"eos": "last"}.get(pooling, pooling) if pooling else None,
+        pooling=pooling_named(arguments.get("--pooling") or None),
         l2_norm=True if arguments.has("--l2-norm") else None,
         prefix=arguments.get("--query-prefix"),
         max_length=_whole_number(arguments, "--max-length"),

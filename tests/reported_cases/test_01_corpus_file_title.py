@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 @pytest.fixture
-def beir(data_dir: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(data_dir / "reported-cases" / "common" / "beir", tmp_path / "beir"))
+def beir(reported_cases: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(reported_cases / "common" / "beir", tmp_path / "beir"))
 
 
 def encode(corpus: Path, output: Path, backbone: Path, *fields: str, encoded: tuple[str, ...] = ()) -> str:

@@ -22,10 +22,8 @@ pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 @pytest.fixture
-def case(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    source = data_dir / "reported-cases" / "04-long-query"
-    if not source.is_dir():
-        pytest.skip(f"no reported cases in {data_dir}")
+def case(reported_cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    source = reported_cases / "04-long-query"
     shutil.copytree(source, tmp_path / "case", copy_function=shutil.copyfile)
     monkeypatch.chdir(tmp_path / "case")
     return tmp_path / "case"

@@ -19,11 +19,11 @@ pytestmark = [
 ]
 
 
-def test_a_query_of_any_length_is_searched_with_the_same_scores_both_ways(data_dir: Path, tmp_path: Path) -> None:
+def test_a_query_of_any_length_is_searched_with_the_same_scores_both_ways(reported_cases: Path, tmp_path: Path) -> None:
     from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 
-    shutil.copytree(data_dir / "reported-cases" / "common" / "beir", tmp_path / "beir")
-    shutil.copy(data_dir / "reported-cases" / "06-too-many-clauses" / "queries.tsv", tmp_path)
+    shutil.copytree(reported_cases / "common" / "beir", tmp_path / "beir")
+    shutil.copy(reported_cases / "06-too-many-clauses" / "queries.tsv", tmp_path)
     topics, lucene = tmp_path / "queries.tsv", tmp_path / "lucene"
     made = CliRunner().invoke(
         index.main, ["--collection", str(tmp_path / "beir"), "--output", str(lucene), "--threads", "1"]

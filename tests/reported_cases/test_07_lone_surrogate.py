@@ -23,8 +23,8 @@ needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer
 
 
 @pytest.fixture
-def case(data_dir: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(data_dir / "reported-cases" / "07-lone-surrogate", tmp_path / "case"))
+def case(reported_cases: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(reported_cases / "07-lone-surrogate", tmp_path / "case"))
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def beir(kind: str, data_dir: Path, tmp_path: Path) -> Path:
-    directory = Path(shutil.copytree(data_dir / "reported-cases" / "common" / "beir", tmp_path / "beir"))
+def beir(kind: str, reported_cases: Path, tmp_path: Path) -> Path:
+    directory = Path(shutil.copytree(reported_cases / "common" / "beir", tmp_path / "beir"))
     for split in ("train", "test"):
         with open(directory / "qrels" / f"{split}.tsv", "a") as stream:
             stream.write(DANGLING[kind])

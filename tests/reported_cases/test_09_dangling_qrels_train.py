@@ -17,10 +17,8 @@ DANGLING = {"doc": "q3\tw99z\t1\n", "query": "q99\tw05a\t1\n"}
 
 
 @pytest.fixture
-def folder(data_dir: Path, tmp_path: Path) -> Path:
-    common = data_dir / "reported-cases" / "common" / "beir"
-    if not common.is_dir():
-        pytest.skip(f"no {common}")
+def folder(reported_cases: Path, tmp_path: Path) -> Path:
+    common = reported_cases / "common" / "beir"
     return Path(shutil.copytree(common, tmp_path / "collection", copy_function=shutil.copyfile))
 
 

@@ -18,11 +18,9 @@ from iaa_retrieval.models.backbone import resolve_backbone
 
 
 @pytest.fixture(scope="module")
-def case(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def case(reported_cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the case's folder, with the models that its script makes."""
-    folder = data_dir / "reported-cases" / "13-t5-encoder"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}")
+    folder = reported_cases / "13-t5-encoder"
     copy = tmp_path_factory.mktemp("case") / "13"
     shutil.copytree(folder, copy, copy_function=shutil.copyfile)
     done = subprocess.run([sys.executable, "make_models.py"], cwd=copy, capture_output=True, text=True, check=False)

@@ -21,11 +21,11 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def case(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def case(reported_cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The case's files, indexed as English, as Chinese and as Japanese."""
     folder = tmp_path_factory.mktemp("language")
     for name in ("docs.jsonl", "queries.tsv"):
-        shutil.copy(data_dir / "reported-cases" / "15-language" / name, folder)
+        shutil.copy(reported_cases / "15-language" / name, folder)
     for language in ("en", "zh", "ja"):
         made = CliRunner().invoke(
             index.main,

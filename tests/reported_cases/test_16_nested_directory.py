@@ -21,10 +21,10 @@ needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer
 
 
 @pytest.fixture
-def folders(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folders(reported_cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with ``nested`` and ``mixed`` that the case's script makes."""
-    shutil.copytree(data_dir / "reported-cases" / "common", tmp_path / "common")
-    case = Path(shutil.copytree(data_dir / "reported-cases" / "16-nested-directory", tmp_path / "case"))
+    shutil.copytree(reported_cases / "common", tmp_path / "common")
+    case = Path(shutil.copytree(reported_cases / "16-nested-directory", tmp_path / "case"))
     monkeypatch.chdir(case)
     runpy.run_path("make.py")
     return case / "out"

@@ -39,10 +39,10 @@ for name in sys.argv[2:]:
     [({"LC_ALL": "C"}, ["index"]), ({"LC_ALL": "", "LANG": "xx_XX.UTF-8"}, ["index", "search"])],
 )
 def test_java_opens_names_that_the_locale_cannot_spell(
-    data_dir: Path, tmp_path: Path, locale: dict[str, str], verbs: list[str]
+    reported_cases: Path, tmp_path: Path, locale: dict[str, str], verbs: list[str]
 ) -> None:
     folder = tmp_path / "Büro 文書"
-    shutil.copytree(data_dir / "reported-cases" / "common" / "beir", folder)
+    shutil.copytree(reported_cases / "common" / "beir", folder)
     (folder / "tmp").mkdir()
     environment = {name: value for name, value in os.environ.items() if name not in ("LC_CTYPE", "PYTHONUTF8")}
     done = subprocess.run(

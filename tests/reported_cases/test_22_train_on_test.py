@@ -14,10 +14,8 @@ from iaa_retrieval.train import main
 
 
 @pytest.fixture
-def folder(data_dir: Path, tmp_path: Path) -> Path:
-    common = data_dir / "reported-cases" / "common" / "beir"
-    if not common.is_dir():
-        pytest.skip(f"no {common}")
+def folder(reported_cases: Path, tmp_path: Path) -> Path:
+    common = reported_cases / "common" / "beir"
     directory = tmp_path / "d"
     (directory / "qrels").mkdir(parents=True)
     for path in (*common.glob("*.jsonl"), common / "qrels" / "test.tsv"):
