@@ -1,8 +1,8 @@
-"""The range of every dependency in setup.cfg is between versions that the tests passed with."""
+"""The range of every dependency in pyproject.toml is between versions that the tests passed with."""
 
 from __future__ import annotations
 
-import configparser
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,9 @@ def pinned(file: str) -> dict[str, Version]:
 
 
 def requirements() -> list[Requirement]:
-    setup = configparser.ConfigParser()
-    setup.read(REPOSITORY / "setup.cfg", encoding="utf-8")
-    groups = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
-    return [Requirement(line) for group in groups for line in group.split("\n") if line.strip()]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    return [Requirement(line) for group in groups for line in group]
 
 
 @pytest.mark.parametrize("requirement", [r for r in requirements() if r.specifier], ids=str)
