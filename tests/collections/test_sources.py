@@ -113,7 +113,7 @@ def test_ours_are_asked_in_this_order() -> None:
 
 def test_a_registered_source_is_read_by_its_name(database: str) -> None:
     assert not is_collection(database)
-    with pytest.raises(UsageError, match="unknown collection 'sqlite': not a file, a directory or an ir_datasets id$"):
+    with pytest.raises(UsageError, match=r"unknown collection 'sqlite': not a file, a directory or an ir_datasets id$"):
         load_collection(database)
     register_source(SOURCE)
     assert is_collection(database) and is_collection(f"{database}:train")
