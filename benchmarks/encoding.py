@@ -12,7 +12,7 @@ from benchmarks.section import Ratio, Round, Section, Value
 
 def measure(directory: Path) -> Round:
     """Encode with each of the four, one after the other."""
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     # Pyserini parses paths that contain "beir" otherwise, so the file is called neither that nor after the collection.
     corpus = scifact.corpus_file(directory)

@@ -32,7 +32,7 @@ def measure(method: str, budget: str) -> dict[str, Any]:
     """Steps of training a bi-encoder, then encoding with it and with the bare backbone by turns; in this process."""
     import torch
 
-    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
     from iaa_retrieval.inference.text_encoder import encode_passages
     from iaa_retrieval.models.bi_encoder import load_bi_encoder

@@ -16,7 +16,7 @@ DIMENSIONS = {"iaa-l": {"r": 10, "ar": 10}, "adapter": {"r": 13}, "lora": {"r": 
 
 def measure(directory: Path) -> Round:
     """Encode with the bare backbone and with each method, by turns; the first documents warm each up."""
-    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.inference.text_encoder import encode_token_ids
     from iaa_retrieval.inference.tokens import tokenize_texts
 

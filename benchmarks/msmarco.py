@@ -13,7 +13,7 @@ def directory() -> Path:
 
 def pairs() -> list[tuple[str, str]]:
     """(query, passage) texts of the 43 queries' first 100 passages."""
-    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.collections.runs import read_run
     from iaa_retrieval.collections.topics import read_topics
 

@@ -16,7 +16,7 @@ QUERIES, WARM_UP, HITS = 50, 5, 100
 
 def measure(directory: Path) -> Round:
     """Milliseconds of each part, and of encoding and search together, at the 50th and 95th percentile."""
-    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder  # isort: skip
     from pyserini.search.faiss import FaissSearcher

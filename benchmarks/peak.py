@@ -29,7 +29,7 @@ def measure(directory: Path) -> Round:
     import torch
 
     from iaa_retrieval.cli import keep_freed_memory
-    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
     from iaa_retrieval.inference.text_encoder import encode_token_ids
     from iaa_retrieval.inference.tokens import tokenize_texts

@@ -12,7 +12,7 @@ COLLECTION, TOPICS = "beir/scifact", "beir/scifact/test"
 
 def corpus_file(directory: Path) -> Path:
     """The corpus as Pyserini's JSONL, with the fields title and text; made where it is not there yet."""
-    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.collections.loading import load_collection
 
     path = directory / "corpus" / "documents.jsonl"
     if not path.is_file():

@@ -17,7 +17,7 @@ def measure(directory: Path) -> Round:
     """Whole processes by turns, then the searchers alone in this process."""
     from iaa_retrieval.collections.runs import read_run
     from iaa_retrieval.collections.topics import read_topics
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     prepare_java()
     index = scifact.dense_index(directory)

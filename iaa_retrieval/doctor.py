@@ -109,7 +109,7 @@ def _precision() -> Iterator[Finding]:
 
 
 def _java() -> Finding:
-    from iaa_retrieval.pyserini_plugin.java import MINIMUM_VERSION, find_java
+    from iaa_retrieval.java import MINIMUM_VERSION, find_java
 
     try:
         runtime = find_java()
@@ -122,7 +122,7 @@ def _java() -> Finding:
 
 
 def _jvm() -> Finding:
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     try:
         prepare_java()

@@ -422,7 +422,7 @@ def _run_stock_pyserini(ours: list[str], why: str, guessed_class: str | None, so
     """
     import runpy
 
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     if ours:
         raise UsageError(f"{', '.join(ours)} is not known to stock Pyserini, which {why} runs")

@@ -15,7 +15,7 @@ from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.collections.types import Qrels
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.evaluation.metrics import KNOWN_METRICS, Metric, evaluate, mean, parse_metrics
-from iaa_retrieval.evaluation.significance import TTest, holm, paired_t_test
+from iaa_retrieval.evaluation.significance import TTest, paired_tests
 from iaa_retrieval.files import is_standard_output, write_json
 
 DEFAULT_METRICS = "nDCG@10 R@100 MRR@10"
@@ -100,10 +100,10 @@ def _compare(scores: Sequence[RunScores], metrics: Sequence[Metric]) -> tuple[Co
     comparisons = []
     for metric in metrics:
         baseline = first.per_query[metric.name]
-        tests = [paired_t_test(baseline, other.per_query[metric.name]) for other in others]
-        adjusted = holm([test.p_value for test in tests])
+        tests = paired_tests([(baseline, other.per_query[metric.name]) for other in others])
         comparisons += [
-            Comparison(other.run, metric.name, test, p) for other, test, p in zip(others, tests, adjusted, strict=True)
+            Comparison(other.run, metric.name, test, adjusted_p)
+            for other, (test, adjusted_p) in zip(others, tests, strict=True)
         ]
     return tuple(comparisons)
 

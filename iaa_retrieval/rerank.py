@@ -120,7 +120,7 @@ def rerank(options: RerankOptions) -> int:
 
 def _from_collection(spec: str, run: str) -> tuple[_Texts, _Check]:
     """What gives the texts of documents of ``run``, and what refuses ids that the collection lacks."""
-    from iaa_retrieval.collections.collection import load_collection
+    from iaa_retrieval.collections.loading import load_collection
 
     collection = load_collection(spec)
 

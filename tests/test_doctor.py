@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from iaa_retrieval import doctor
+from iaa_retrieval import doctor, java
 from iaa_retrieval.doctor import Finding, diagnose, main
-from iaa_retrieval.pyserini_plugin import java
 
 pytestmark = pytest.mark.usefixtures("same_environment")
 

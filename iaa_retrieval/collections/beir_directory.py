@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.base import Collection, Source
 from iaa_retrieval.collections.document_file import read_documents
-from iaa_retrieval.collections.document_folder import warn_of_files_beside_corpus
-from iaa_retrieval.collections.qrels import read_qrels_file
+from iaa_retrieval.collections.document_folder import is_beir_directory, warn_of_files_beside_corpus
+from iaa_retrieval.collections.qrels_files import read_qrels_file
 from iaa_retrieval.collections.records import count_records
 from iaa_retrieval.collections.topic_files import read_topics_file
 from iaa_retrieval.collections.types import Document, Qrels, Query
@@ -19,6 +19,8 @@ from iaa_retrieval.notices import warn_once
 
 class BeirDirectory(Collection):
     """A local collection; a split's queries are those that it judges, in the order of the queries file."""
+
+    warns_of_missing_queries = True
 
     def __init__(self, directory: Path, split: str | None) -> None:
         self._directory = directory
@@ -93,3 +95,16 @@ class BeirDirectory(Collection):
         if not self._qrels_files:
             return "it has no qrels/*.tsv or qrels/*.jsonl"
         return f"available: {', '.join(self.splits())}"
+
+
+class BeirDirectorySource(Source):
+    """The directories in BEIR layout on disk; their names are paths."""
+
+    name = "beir-directory"
+
+    def claims(self, spec: str) -> bool:
+        path = Path(spec).expanduser()
+        return path.is_dir() and is_beir_directory(path)
+
+    def open(self, spec: str, split: str | None) -> Collection:
+        return BeirDirectory(Path(spec).expanduser(), split)

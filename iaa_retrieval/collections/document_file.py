@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.base import Collection, Source
 from iaa_retrieval.collections.document_folder import document_files
 from iaa_retrieval.collections.lines import optional_text, require_id, text_field
 from iaa_retrieval.collections.records import (
@@ -62,6 +62,22 @@ class DocumentFiles(Collection):
     @cached_property
     def _count(self) -> int:
         return sum(map(count_records, self.files))
+
+
+class DocumentFilesSource(Source):
+    """The other files and folders on disk, whatever they hold; their names are paths."""
+
+    name = "document-files"
+
+    def claims(self, spec: str) -> bool:
+        path = Path(spec).expanduser()
+        return path.is_dir() or path.is_file()
+
+    def open(self, spec: str, split: str | None) -> Collection:
+        path = Path(spec).expanduser()
+        if split is not None:
+            raise UsageError(f"{path} holds documents only and has no split {split!r}")
+        return DocumentFiles(path)
 
 
 def read_documents(files: Sequence[Path], docid_field: str | None = None) -> Iterator[Document]:

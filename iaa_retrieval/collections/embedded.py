@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from iaa_retrieval.collections.base import Collection
-from iaa_retrieval.collections.qrels import write_qrels
+from iaa_retrieval.collections.base import Collection, Source
+from iaa_retrieval.collections.qrels_files import write_qrels
 from iaa_retrieval.collections.standard_library import Definition, documented_definitions
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -53,6 +53,21 @@ class EmbeddedCollection(Collection):
 
     def splits(self) -> list[str]:
         return list(SPLITS)
+
+
+class EmbeddedSource(Source):
+    """The one collection that needs no data."""
+
+    name = "embedded"
+
+    def claims(self, spec: str) -> bool:
+        return spec == self.name
+
+    def open(self, spec: str, split: str | None) -> Collection:
+        return EmbeddedCollection(split)
+
+    def known_names(self) -> Iterable[str]:
+        return (self.name,)
 
 
 class Pair(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from iaa_retrieval.collections.base import Collection
+from iaa_retrieval.collections.base import Collection, Source
 from iaa_retrieval.collections.lines import check_characters, clean_text
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -23,6 +22,9 @@ class IrDatasetsCollection(Collection):
 
     ``split`` names a part of it: ``beir/scifact`` with ``train`` is ``beir/scifact/train``, and so is
     ``beir/scifact/test`` with ``train``, its sibling.
+
+    Args:
+        dataset_id: one that the catalogue has (see :func:`is_ir_datasets_id`).
     """
 
     def __init__(self, dataset_id: str, split: str | None) -> None:
@@ -92,6 +94,23 @@ class IrDatasetsCollection(Collection):
             raise UsageError(f"ir_datasets {self.name} has no {what}{hint}")
 
 
+class IrDatasetsSource(Source):
+    """The catalogue of ir_datasets; the library is imported when a name is no path."""
+
+    name = "ir_datasets"
+    described = "an ir_datasets id"
+
+    def claims(self, spec: str) -> bool:
+        return ":" not in spec and is_ir_datasets_id(spec)  # no id has a colon, and importing the library takes time
+
+    def open(self, spec: str, split: str | None) -> Collection:
+        return IrDatasetsCollection(spec, split)
+
+    def known_names(self) -> Iterable[str]:
+        names: Iterable[str] = _library().registry
+        return names
+
+
 def is_ir_datasets_id(name: str) -> bool:
     """Whether the catalogue has ``name``."""
     try:
@@ -113,10 +132,6 @@ def data_directory(name: str) -> Path | None:
 
 
 def _resolve(dataset_id: str, split: str | None) -> str:
-    if not is_ir_datasets_id(dataset_id):
-        close = difflib.get_close_matches(dataset_id, ["embedded", *_library().registry], n=3)
-        hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise UsageError(f"unknown collection {dataset_id!r}: not a file, a directory or an ir_datasets id{hint}")
     if split is None or dataset_id.endswith(f"/{split}"):
         return dataset_id
     if is_ir_datasets_id(f"{dataset_id}/{split}"):

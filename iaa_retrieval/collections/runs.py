@@ -32,6 +32,9 @@ def rank(hits: Mapping[str, float]) -> list[tuple[str, float]]:
 def read_run(path: str | Path) -> Run:
     """A run from a TREC file of six columns, gzipped or not; the rank column is ignored, as trec_eval does.
 
+    Returns:
+        Query id -> document id -> score; :func:`rank` orders the documents of a query.
+
     Raises:
         IaaRetrievalError: a line with other than six columns, a score that is not a finite number, or a
             document that occurs twice for a query, named by file and line; or an empty file.
@@ -57,6 +60,11 @@ def write_run(path: str | Path, run: Run, tag: str) -> None:
     """Write a TREC run, whole or not at all: queries sorted, documents in the order of :func:`rank`.
 
     A query's scores have six decimals, or where these would change its order as many digits as tell them apart.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        run: query id -> document id -> score.
+        tag: the last column of every line, a name for the system without white space.
 
     Raises:
         IaaRetrievalError: an id or tag that the format cannot hold, or a score that is not finite.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iaa_retrieval.collections.collection import is_collection, load_collection, looks_like_path
 from iaa_retrieval.collections.lines import clean_text
-from iaa_retrieval.collections.topic_files import read_topics_file, write_topics
+from iaa_retrieval.collections.loading import is_collection, load_collection, looks_like_path
+from iaa_retrieval.collections.topic_files import read_topics_file
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.notices import warn_once
-
-__all__ = ["read_topics", "write_topics"]
 
 
 def read_topics(spec: str | Path) -> list[Query]:
@@ -19,7 +17,10 @@ def read_topics(spec: str | Path) -> list[Query]:
 
     Args:
         spec: a file (see :func:`.topic_files.read_topics_file`), a collection or its split (``SPEC:SPLIT``,
-            see :func:`.collection.load_collection`), or the name of topics that Pyserini has (needs Java).
+            see :func:`.loading.load_collection`), or the name of topics that Pyserini has (needs Java).
+
+    Returns:
+        In the order of the file or of the collection; no id comes twice.
 
     Raises:
         IaaRetrievalError: malformed data, named by file and line.
@@ -44,7 +45,7 @@ def _read(spec: str) -> list[Query]:
 
 
 def _pyserini_topics(name: str) -> list[Query]:
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     prepare_java()
     from pyserini.search import get_topics

@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 
 class Document(NamedTuple):
-    """One passage or document; ``title`` and ``text`` may be empty."""
+    """One passage or document.
+
+    Attributes:
+        doc_id: unique in its collection, without white space.
+        title: empty where the document has none.
+        text: what the document says, of any length; it may be empty.
+    """
 
     doc_id: str
     title: str
@@ -19,14 +25,22 @@ class Document(NamedTuple):
 
 
 class Query(NamedTuple):
-    """One query (or topic)."""
+    """One query (or topic).
+
+    Attributes:
+        query_id: unique in its collection or file, without white space.
+        text: what is asked; it may be empty.
+    """
 
     query_id: str
     text: str
 
 
 Qrels = dict[str, dict[str, int]]
-"""Query id -> document id -> grade; a grade above 0 is relevant."""
+"""Query id -> document id -> grade, a whole number; a grade above 0 is relevant."""
 
 Run = dict[str, dict[str, float]]
-"""Query id -> document id -> score; the order of a query's documents is that of :func:`.runs.rank`."""
+"""Query id -> document id -> score, a finite number, higher is better.
+
+The order of a query's documents is that of :func:`.runs.rank`.
+"""

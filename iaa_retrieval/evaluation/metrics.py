@@ -13,7 +13,13 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
 
 class Metric(NamedTuple):
-    """A metric as we name it, with trec_eval's measure and how to read that measure's value."""
+    """A metric as we name it, with trec_eval's measure and how to read that measure's value.
+
+    Attributes:
+        name: such as ``nDCG@10``.
+        measure: such as ``ndcg_cut.10``.
+        cutoff: the number of documents that count, from the best; None where all do.
+    """
 
     name: str
     measure: str
@@ -46,7 +52,13 @@ KNOWN_METRICS = "nDCG@k, R@k (Recall@k), MRR, MRR@k, MAP, MAP@k, P@k, Success@k"
 
 
 def parse_metrics(text: str) -> list[Metric]:
-    """The metrics in ``text``, separated by spaces or commas; case does not matter, repetitions count once.
+    """The metrics in ``text``, such as ``nDCG@10 R@100``; case does not matter, repetitions count once.
+
+    Args:
+        text: names separated by spaces or commas: nDCG@k, R@k (or Recall@k), MRR, MRR@k, MAP, MAP@k, P@k, Success@k.
+
+    Returns:
+        The metrics in the order of ``text``, for :func:`evaluate`.
 
     Raises:
         UsageError: an unknown name; the message lists the known ones.
@@ -65,10 +77,13 @@ def evaluate(
     score, then by greater document id.
 
     Args:
+        qrels: query id -> document id -> grade (see :func:`iaa_retrieval.collections.qrels.read_qrels`).
+        run: query id -> document id -> score (see :func:`iaa_retrieval.collections.runs.read_run`).
+        metrics: from :func:`parse_metrics`.
         relevance_level: lowest grade that counts as relevant; nDCG, whose gain is the grade, does not use it.
 
     Returns:
-        Metric name -> query id -> value, the queries in the order of ``qrels``.
+        Metric name -> query id -> value from 0 to 1, the queries in the order of ``qrels``; :func:`mean` averages them.
 
     Raises:
         IaaRetrievalError: no query of the run is judged, or a score is not finite.
@@ -96,7 +111,11 @@ def evaluate(
 
 
 def mean(per_query: Mapping[str, float]) -> float:
-    """The average over queries."""
+    """The average over queries.
+
+    Args:
+        per_query: query id -> value, of at least one query.
+    """
     return statistics.fmean(per_query.values())
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from iaa_retrieval.collections.collection import load_collection
 from iaa_retrieval.collections.document_file import DocumentFiles, document_id, read_documents, without_repeats
 from iaa_retrieval.collections.lines import optional_text
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.records import Record, read_records
 from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from iaa_retrieval.collections.topics import write_topics
+from iaa_retrieval.collections.topic_files import write_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory

@@ -13,9 +13,9 @@ import numpy as np
 from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
 from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.java import prepare_java
 from iaa_retrieval.models.bi_encoder import load_bi_encoder, position_limit, require_lengths
 from iaa_retrieval.pyserini_plugin.index_guard import guard_faiss_searcher
-from iaa_retrieval.pyserini_plugin.java import prepare_java
 from iaa_retrieval.pyserini_plugin.threads import use_all_threads
 
 prepare_java()

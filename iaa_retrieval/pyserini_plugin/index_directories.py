@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.pyserini_plugin.java import prepare_java, require_java_can_open
+from iaa_retrieval.java import prepare_java, require_java_can_open
 from iaa_retrieval.pyserini_plugin.jvm import java_errors
 
 _MAKE_LUCENE = "make one with: python -m iaa_retrieval.index"

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_file, is_stream
+from iaa_retrieval.java import prepare_java
 from iaa_retrieval.pyserini_plugin.hit_counts import counted_hits, report_hits
 from iaa_retrieval.pyserini_plugin.index_directories import count_ids, open_lucene_index
-from iaa_retrieval.pyserini_plugin.java import prepare_java
 from iaa_retrieval.pyserini_plugin.jvm import allow_long_queries, java_reason
 from iaa_retrieval.pyserini_plugin.lucene_analysis import all_languages, follow_index
 from iaa_retrieval.pyserini_plugin.search_encoder import (
@@ -184,8 +184,9 @@ def _materialise_topics(arguments: StockArguments, folder: Path) -> None:
     Pyserini knows neither ir_datasets ids nor BEIR's JSON lines, turns an id ``0012`` into 12, and parses a
     file by words in its path; a ``.json`` escapes all of that.
     """
-    from iaa_retrieval.collections.collection import is_collection, looks_like_path
-    from iaa_retrieval.collections.topics import read_topics, write_topics
+    from iaa_retrieval.collections.loading import is_collection, looks_like_path
+    from iaa_retrieval.collections.topic_files import write_topics
+    from iaa_retrieval.collections.topics import read_topics
 
     name = arguments.get("--topics")
     if name is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.java import require_java_can_open
 from iaa_retrieval.models.encoder_classes import pooling_named
 from iaa_retrieval.models.retriever_config import read_retriever_config, require_same_encoder
 from iaa_retrieval.pyserini_plugin.index_directories import (
@@ -17,7 +18,6 @@ from iaa_retrieval.pyserini_plugin.index_directories import (
     require_lucene_index,
 )
 from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class
-from iaa_retrieval.pyserini_plugin.java import require_java_can_open
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 from iaa_retrieval.pyserini_plugin.stock_classes import only_class
 

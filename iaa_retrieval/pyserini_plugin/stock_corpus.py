@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from iaa_retrieval.collections.collection import is_collection
+from iaa_retrieval.collections.loading import is_collection
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.corpus_reader import DELIMITER, Corpus
 from iaa_retrieval.notices import warn_once

@@ -70,7 +70,7 @@ def named_in(command: str) -> list[str]:
 
 
 def _content_of(word: str, digests: Digests) -> str | None:
-    from iaa_retrieval.collections.collection import split_spec
+    from iaa_retrieval.collections.loading import split_spec
 
     name = os.path.expandvars(word)
     source = Path(split_spec(name)[0]).expanduser()

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from iaa_retrieval.collections.collection import load_collection, split_spec
+from iaa_retrieval.collections.loading import load_collection, split_spec
 from iaa_retrieval.collections.runs import read_run, write_run
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Query, Run

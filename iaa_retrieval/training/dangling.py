@@ -6,7 +6,6 @@ import logging
 from collections.abc import Container
 
 from iaa_retrieval.collections.base import Collection
-from iaa_retrieval.collections.beir_directory import BeirDirectory
 from iaa_retrieval.collections.types import Qrels
 from iaa_retrieval.errors import IaaRetrievalError
 
@@ -40,8 +39,7 @@ def with_their_queries(collection: Collection, qrels: Qrels, use: str) -> tuple[
             f"{collection.name}: {why}, and none of the {len(qrels)} judged queries has a text; "
             "are these judgments of another collection?"
         )
-    # A directory says itself which queries are missing, whenever its judgments are read.
-    without_text = empty if isinstance(collection, BeirDirectory) else missing + empty
+    without_text = empty if collection.warns_of_missing_queries else missing + empty
     if without_text:
         LOG.warning(
             "%s: %d of %d judged queries are missing from its queries or empty (e.g. %s); left out of %s",

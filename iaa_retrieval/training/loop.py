@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.training_args import ParallelMode
 
 from iaa_retrieval.collections.base import Collection
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.negatives import is_query_itself
 from iaa_retrieval.collections.runs import rank, read_run
 from iaa_retrieval.collections.sampling import sample_ids

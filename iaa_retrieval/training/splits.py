@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from iaa_retrieval.collections.base import Collection
-from iaa_retrieval.collections.collection import load_collection, split_spec
+from iaa_retrieval.collections.loading import load_collection, split_spec
 from iaa_retrieval.errors import UsageError
 
 LOG = logging.getLogger("iaa_retrieval")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.topics import read_topics
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from iaa_retrieval.collections.qrels import read_qrels, write_qrels
+from iaa_retrieval.collections.qrels import read_qrels
+from iaa_retrieval.collections.qrels_files import write_qrels
 from iaa_retrieval.errors import IaaRetrievalError
 
 QRELS = {"q1": {"d1": 2, "d2": 0}, "q2": {"d1": 1}}

@@ -68,7 +68,7 @@ def test_rank_and_the_written_file_agree_with_trec_eval(tmp_path: Path, same_env
 
 def trec_eval_reciprocal_ranks(qrels: Path, run: Path) -> dict[str, float]:
     """What the trec_eval inside Pyserini's jar prints per query."""
-    from iaa_retrieval.pyserini_plugin.java import anserini_jar, prepare_java
+    from iaa_retrieval.java import anserini_jar, prepare_java
 
     java = prepare_java().home / "bin" / "java"
     words = [str(java), "-cp", str(anserini_jar()), "trec_eval"]

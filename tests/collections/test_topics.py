@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from iaa_retrieval.collections.topics import read_topics, write_topics
+from iaa_retrieval.collections.topic_files import write_topics
+from iaa_retrieval.collections.topics import read_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 

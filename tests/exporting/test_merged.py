@@ -18,9 +18,9 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.export import ExportOptions, export
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.java import find_java
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
-from iaa_retrieval.pyserini_plugin.java import find_java
 
 pytestmark = pytest.mark.usefixtures("same_environment")
 
@@ -30,7 +30,7 @@ needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer
 
 
 def stock_encoders(path: Path, **settings: Any) -> tuple[Any, Any]:
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     prepare_java()
     from pyserini.encode import AutoDocumentEncoder, AutoQueryEncoder

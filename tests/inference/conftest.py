@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture
 def java() -> Iterator[None]:
     """The environment in which Pyserini can be imported, or a skip where there is no Java for it."""
-    from iaa_retrieval.pyserini_plugin.java import find_java, prepare_java
+    from iaa_retrieval.java import find_java, prepare_java
 
     if find_java() is None:
         pytest.skip("no Java 21 or newer on this machine")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from checkpoints import DOCUMENTS, write_collection
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.corpus_reader import Corpus
 

@@ -13,10 +13,10 @@ import pytest
 from hub import put_on_hub, use_hub
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.java import find_java, prepare_java
 from iaa_retrieval.models.backbone import hub_options
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.encoder_classes import OUR_CLASSES, STOCK_CLASSES, settings_of, stock_class_of
-from iaa_retrieval.pyserini_plugin.java import find_java, prepare_java
 
 
 @pytest.fixture

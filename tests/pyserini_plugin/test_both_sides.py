@@ -19,9 +19,9 @@ from hub import put_on_hub, use_hub
 from iaa_retrieval import encode, rerank, search
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.java import find_java, prepare_java
 from iaa_retrieval.models.backbone import hub_options
 from iaa_retrieval.models.retriever_config import read_retriever_config
-from iaa_retrieval.pyserini_plugin.java import find_java, prepare_java
 
 pytestmark = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.java import find_java
 from iaa_retrieval.pyserini_plugin import rerankers
-from iaa_retrieval.pyserini_plugin.java import find_java
 from iaa_retrieval.pyserini_plugin.rerankers import Hit, IaaReranker, RerankingSearcher, text_of_hit
 
 TEXTS = {"a": "blue sky", "b": "red apple tree", "c": "apple", "d": "red wine"}
@@ -84,8 +84,8 @@ def test_real_cross_encoder_over_a_real_lucene_index(
     tiny_backbone: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from iaa_retrieval.inference.pair_scorer import score_pairs
+    from iaa_retrieval.java import prepare_java
     from iaa_retrieval.models.cross_encoder import new_cross_encoder
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
     from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 
     texts = {"1": "water and air", "2": "water in the house", "3": "good boy"}

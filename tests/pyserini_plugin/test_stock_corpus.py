@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from checkpoints import DOCUMENTS, write_collection, write_jsonl
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.java import find_java, prepare_java
 from iaa_retrieval.notices import begin_run
-from iaa_retrieval.pyserini_plugin.java import find_java, prepare_java
 from iaa_retrieval.pyserini_plugin.stock_corpus import corpus_for_stock, with_corpus
 
 pytestmark = pytest.mark.usefixtures("same_environment")

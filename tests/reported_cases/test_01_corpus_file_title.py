@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.encode import main
 
 pytestmark = pytest.mark.usefixtures("same_environment")

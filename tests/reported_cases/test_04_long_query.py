@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from iaa_retrieval import encode, search
 from iaa_retrieval.collections.runs import rank, read_run
-from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.java import find_java
 
 MINILM = "all-MiniLM-L6-v2"
 

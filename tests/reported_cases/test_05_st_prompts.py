@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from iaa_retrieval import encode, rerank, search
 from iaa_retrieval.collections.runs import read_run
-from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.java import find_java
 
 pytestmark = pytest.mark.usefixtures("same_environment")
 

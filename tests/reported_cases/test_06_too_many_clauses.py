@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from iaa_retrieval import index, search
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.collections.topics import read_topics
-from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.java import find_java
 
 pytestmark = [
     pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine"),

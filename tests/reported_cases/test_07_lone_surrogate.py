@@ -11,11 +11,11 @@ import pandas
 import pytest
 from click.testing import CliRunner
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.topics import read_topics
 from iaa_retrieval.encode import main as encode
 from iaa_retrieval.index import main as index
-from iaa_retrieval.pyserini_plugin.java import find_java, prepare_java
+from iaa_retrieval.java import find_java, prepare_java
 from iaa_retrieval.pyserini_plugin.rerankers import stored_text
 
 pytestmark = pytest.mark.usefixtures("same_environment")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.qrels import read_qrels
 from iaa_retrieval.collections.runs import write_run
 from iaa_retrieval.collections.topics import read_topics

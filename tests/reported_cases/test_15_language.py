@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from iaa_retrieval import index, search
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.collections.types import Query
-from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.java import find_java
 
 pytestmark = [
     pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine"),
@@ -58,7 +58,7 @@ def test_a_search_follows_the_language_of_the_index(case: Path, tmp_path: Path, 
 
 
 def test_stock_pyserini_searches_the_index_as_before(case: Path) -> None:
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     prepare_java()
     from pyserini.search.lucene import LuceneSearcher

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.encode import main as encode
 from iaa_retrieval.index import main as index
-from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.java import find_java
 
 pytestmark = pytest.mark.usefixtures("same_environment")
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")

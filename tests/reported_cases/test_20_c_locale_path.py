@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from iaa_retrieval.pyserini_plugin.java import find_java
+from iaa_retrieval.java import find_java
 
 pytestmark = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
 

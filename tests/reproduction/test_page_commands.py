@@ -140,7 +140,7 @@ class Parsed(Exception):
 @pytest.fixture
 def pyserini_parse(same_environment: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[str]], Any]:
     """Pyserini's own ``python -m pyserini.search.KIND``, up to the point where it has parsed its arguments."""
-    from iaa_retrieval.pyserini_plugin.java import prepare_java
+    from iaa_retrieval.java import prepare_java
 
     prepare_java()
     read = argparse.ArgumentParser.parse_args

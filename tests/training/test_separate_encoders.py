@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from toy_collection import CONTENT_WORDS
 from transformers import AutoModel
 
-from iaa_retrieval.collections.collection import load_collection
+from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.encode import main as encode
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -30,9 +30,9 @@ from iaa_retrieval.files import read_json
 from iaa_retrieval.inference.adapter_server import AdapterServer
 from iaa_retrieval.inference.reranking import rerank_run
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.java import find_java
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
-from iaa_retrieval.pyserini_plugin.java import find_java
 from iaa_retrieval.search import main as search
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever

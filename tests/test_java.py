@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from iaa_retrieval import java
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.pyserini_plugin import java
-from iaa_retrieval.pyserini_plugin.java import anserini_jar, find_java, prepare_java
+from iaa_retrieval.java import anserini_jar, find_java, prepare_java
+
+pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 def make_home(home: Path, version: str, modules: str = "java.base jdk.incubator.vector") -> Path:

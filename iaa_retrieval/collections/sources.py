@@ -1,0 +1,65 @@
+"""The sources of collections, in the order in which they are asked whether a name is theirs.
+
+One from another package is registered by calling :func:`register_source`, or found by itself where that package names
+the object in its ``pyproject.toml``::
+
+    [project.entry-points."iaa_retrieval.sources"]
+    sqlite = "my_package.sqlite:SOURCE"
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from iaa_retrieval.collections.base import Source
+from iaa_retrieval.collections.beir_directory import BeirDirectorySource
+from iaa_retrieval.collections.document_file import DocumentFilesSource
+from iaa_retrieval.collections.embedded import EmbeddedSource
+from iaa_retrieval.collections.ir_datasets_collection import IrDatasetsSource
+from iaa_retrieval.notices import warn_once
+
+ENTRY_POINTS = "iaa_retrieval.sources"
+
+_SOURCES: list[Source] = [EmbeddedSource(), BeirDirectorySource(), DocumentFilesSource(), IrDatasetsSource()]
+
+
+def register_source(source: Source) -> None:
+    """Add a source: before the one that its ``before`` names, else behind all others.
+
+    Raises:
+        TypeError: not a source.
+        ValueError: one of that name is there already, or the one that it goes before is not.
+    """
+    if not isinstance(source, Source):
+        raise TypeError(f"{source!r} is not a source of collections (iaa_retrieval.collections.base.Source)")
+    names = [known.name for known in _SOURCES]
+    if source.name in names:
+        raise ValueError(f"there is a source of collections called {source.name!r} already")
+    if source.before and source.before not in names:
+        raise ValueError(
+            f"source {source.name!r} goes before {source.before!r}, which is no source; there are: {', '.join(names)}"
+        )
+    _SOURCES.insert(names.index(source.before) if source.before else len(names), source)
+
+
+def sources() -> tuple[Source, ...]:
+    """All sources, in the order in which they are asked."""
+    _register_from_elsewhere()
+    return tuple(_SOURCES)
+
+
+def find_source(spec: str) -> Source | None:
+    """The first source that claims ``spec`` as a whole (see :meth:`.Source.claims`)."""
+    return next((source for source in sources() if source.claims(spec)), None)
+
+
+@cache
+def _register_from_elsewhere() -> None:
+    """The sources that installed packages declare, once; a broken one is no reason to do without the others."""
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            register_source(entry.load())
+        except Exception as error:  # whatever a package of somebody else raises while it is imported
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            warn_once(f"source of collections {entry.name} (entry point {entry.value}) is left out: {reason}")
