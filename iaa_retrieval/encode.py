@@ -11,6 +11,8 @@ import click
 
 from iaa_retrieval.cli import PRECISIONS, Verb, device_option, one_line_errors, precision_option
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.inference.backends import LOCAL, backend_names
+from iaa_retrieval.lazy_choice import LazyChoice
 from iaa_retrieval.notices import warn_once
 
 # What pyserini.encode calls the classes that our encoder stands for, and those of its own.
@@ -58,6 +60,7 @@ class EncodeOptions:
     precision: str = "auto"
     resume: bool = False
     overwrite: bool = False
+    backend: str = LOCAL
 
 
 def encode_documents(options: EncodeOptions) -> int:
@@ -106,6 +109,7 @@ def encode_documents(options: EncodeOptions) -> int:
         to_faiss=options.to_faiss,
         index_factory=options.index_factory,
         batch_size=options.batch_size,
+        backend=options.backend,
     )
     report = encode_corpus(
         encoder,
@@ -303,6 +307,14 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @click.option("--use-openai", is_flag=True, help="Stock Pyserini only.")
 @click.option("--rate-limit", type=int, help="Stock Pyserini only.")
 @click.option("--explicit-truncate", is_flag=True, help="Stock Pyserini only.")
+@click.option(
+    "--backend",
+    type=LazyChoice(backend_names),
+    metavar="NAME",
+    default=LOCAL,
+    show_default=True,
+    help="What computes the vectors.",
+)
 def encoder_section(**values: Any) -> tuple[str, dict[str, Any]]:
     """What to encode with."""
     return "encoder", values
@@ -363,6 +375,7 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
             "--overwrite": target["overwrite"],
             "--precision": model["precision"] != "auto",
             "--index-factory": target["index_factory"] != "Flat",
+            "--backend": model["backend"] != LOCAL,
         }
         why = f"the encoder class {stock_class} of {model['encoder']}" if stock_class else "this encoder"
         _run_stock_pyserini(
@@ -396,6 +409,7 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
         **_device_and_precision(model),
         resume=target["resume"],
         overwrite=target["overwrite"],
+        backend=model["backend"],
     )
     click.echo(f"{options.embeddings}: {encode_documents(options)} documents")
 

@@ -17,7 +17,7 @@ from checkpoints import DOCUMENTS, QUERIES, contents, trained, write_collection,
 from click.testing import CliRunner, Result
 
 from iaa_retrieval.encode import main
-from iaa_retrieval.inference import corpus_encoder
+from iaa_retrieval.inference import corpus_encoder, text_encoder
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.java import find_java, prepare_java
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
@@ -250,7 +250,7 @@ def test_other_indexes(corpus: Path, tiny_backbone: Backbone, tmp_path: Path):
 def test_an_unknown_index_is_noticed_before_anything_is_encoded(
     corpus: Path, tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(corpus_encoder, "encode_token_ids", lambda *_, **__: pytest.fail("it began to encode"))
+    monkeypatch.setattr(text_encoder, "encode_token_ids", lambda *_, **__: pytest.fail("it began to encode"))
     target = ["--embeddings", tmp_path / "index", "--to-faiss", "--index-factory", "Round"]
     message = failure(2, ["--corpus", corpus, "--fields", "title", "text"], target, plain(tiny_backbone("bert")))
     assert "Faiss does not know the index 'Round' for 32 dimensions" in message
@@ -267,20 +267,20 @@ class Interrupted(Exception):
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Windows of three documents; the list holds how many texts each call of the model got."""
     calls: list[int] = []
-    compute = corpus_encoder.encode_token_ids
+    compute = text_encoder.encode_token_ids
 
     def count(encoder: Any, token_ids: Any, **options: Any) -> np.ndarray:
         calls.append(len(token_ids))
         return compute(encoder, token_ids, **options)
 
     monkeypatch.setattr(corpus_encoder, "WINDOW", 3)
-    monkeypatch.setattr(corpus_encoder, "encode_token_ids", count)
+    monkeypatch.setattr(text_encoder, "encode_token_ids", count)
     yield calls
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, *sections: list[object]) -> None:
     """Encode the first window, then stop in the second."""
-    compute = corpus_encoder.encode_token_ids
+    compute = text_encoder.encode_token_ids
     done: list[int] = []
 
     def stop(*arguments: Any, **options: Any) -> np.ndarray:
@@ -290,7 +290,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, *sections: list[object]) -> None:
         return compute(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(corpus_encoder, "encode_token_ids", stop)
+        patch.setattr(text_encoder, "encode_token_ids", stop)
         assert isinstance(encode(*sections).exception, Interrupted)
 
 

@@ -11,7 +11,9 @@ import pytest
 from checkpoints import trained
 from click.testing import CliRunner
 
-from iaa_retrieval.export import FORMATS, ExportOptions, export, main
+from iaa_retrieval.export import main
+from iaa_retrieval.exporting.formats import format_names
+from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.retriever_config import read_retriever_config
 
 Backbone = Callable[[str], Path]
@@ -109,6 +111,6 @@ def test_what_is_not_there_is_one_line(tmp_path: Path):
 
 
 def test_the_function_knows_the_same_formats(tmp_path: Path):
-    assert FORMATS == ("merged", "self-contained", "sentence-transformers", "onnx")
+    assert format_names() == ("merged", "self-contained", "sentence-transformers", "onnx")
     with pytest.raises(Exception, match="unknown format 'pickle'; one of merged"):
         export(ExportOptions("any", "pickle", str(tmp_path / "out")))

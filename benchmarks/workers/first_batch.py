@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any
 
-from iaa_retrieval.inference import corpus_encoder
+from iaa_retrieval.inference import text_encoder
 
 
 def leave(*args: Any, **kwargs: Any) -> Any:
@@ -15,5 +15,5 @@ def leave(*args: Any, **kwargs: Any) -> Any:
 if __name__ == "__main__":
     from iaa_retrieval.encode import main
 
-    corpus_encoder.encode_token_ids = leave
+    text_encoder.encode_token_ids = leave
     main(sys.argv[1:])

@@ -4,32 +4,63 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.exporting.source import Source
+from iaa_retrieval.exporting.base import CheckpointFormat
+from iaa_retrieval.exporting.readme import auto_class, our_commands, python_block
+
+if TYPE_CHECKING:
+    from iaa_retrieval.exporting.source import Source
 
 
 class NotMergeableError(Exception):
     """The method's adapter has no equal among the backbone's weights."""
 
 
-def write_merged(source: Source, directory: Path) -> None:
-    """Write config, weights and tokenizer as ``AutoModel`` (or ``AutoModelForSequenceClassification``) reads them;
-    of T5 and its like, as the class of the encoder does.
-
-    Raises:
-        UsageError: the method cannot be merged, or there is nothing to merge.
+class MergedFormat(CheckpointFormat):
+    """Config, weights and tokenizer as ``AutoModel`` (or ``AutoModelForSequenceClassification``) reads them; of T5
+    and its like, as the class of the encoder does.
     """
-    if source.is_untuned:
-        raise UsageError(f"{source.name} is an untuned encoder, and plain already; there is nothing to merge")
-    try:
-        merge(source)
-    except NotMergeableError as error:
-        raise UsageError(
-            f"method {source.config.method} cannot be merged into the backbone's weights; "
-            "use --format self-contained, sentence-transformers or onnx"
-        ) from error
-    write_network(source, directory)
+
+    name = "merged"
+    help = (
+        "a plain Hugging Face model without an adapter, for stock Pyserini (--encoder-class auto) and transformers; "
+        "for methods that merge: full, bitfit, lora and most of PEFT's own"
+    )
+
+    def write(self, source: Source, directory: Path) -> bool:
+        """Write the merged network.
+
+        Raises:
+            UsageError: the method cannot be merged, or there is nothing to merge.
+        """
+        if source.is_untuned:
+            raise UsageError(f"{source.name} is an untuned encoder, and plain already; there is nothing to merge")
+        try:
+            merge(source)
+        except NotMergeableError as error:
+            raise UsageError(
+                f"method {source.config.method} cannot be merged into the backbone's weights; "
+                "use --format self-contained, sentence-transformers or onnx"
+            ) from error
+        write_network(source, directory)
+        return True
+
+    def usage(self, source: Source, name: str, *, merged: bool) -> str:
+        return plain_usage(source, name)
+
+    def advice(self, source: Source, output: str) -> str:
+        """The commands of stock Pyserini, which has no place for a cross-encoder."""
+        from iaa_retrieval.exporting.stock_pyserini import misleading_part, stock_commands
+
+        if source.is_cross_encoder:
+            return ""
+        advice = f"With stock Pyserini:\n{stock_commands(source, output)}"
+        word = misleading_part(output)
+        if word is not None:
+            advice += f"\nPyserini reads something else into {word!r} in a path; rename it."
+        return advice
 
 
 def merge(source: Source) -> None:
@@ -55,3 +86,26 @@ def write_network(source: Source, directory: Path) -> None:
     source.network.save_pretrained(directory)
     source.save_tokenizer(directory)
     replace(source.config, fingerprint=source.fingerprint_of(directory)).save(directory)
+
+
+def plain_usage(source: Source, name: str) -> str:
+    """Markdown: how a directory without an adapter is loaded."""
+    from iaa_retrieval.exporting.stock_pyserini import stock_commands
+
+    auto = auto_class(source)
+    load = python_block(
+        f"from transformers import {auto}, AutoTokenizer\n\n"
+        f'model, tokenizer = {auto}.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")\n'
+    )
+    if source.is_cross_encoder:
+        return f"The logit is the score.\n\n{load}\n{our_commands(source, name)}"
+    note = (
+        f"Stock Pyserini cuts a query at {source.max_length} tokens, iaa_retrieval at "
+        f"{source.config.query_max_length}.\n\n"
+        if source.config.query_max_length < source.max_length
+        else ""
+    )
+    return (
+        f"With stock Pyserini:\n\n```bash\n{stock_commands(source, name)}\n```\n\n{note}"
+        f"With transformers (pooling is left to you):\n\n{load}\n{our_commands(source, name)}"
+    )

@@ -6,7 +6,6 @@ the newer one needs onnxscript as well.
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,17 +28,14 @@ def output_name(source: Source) -> str:
     return "scores" if source.is_cross_encoder else "vectors"
 
 
-def write_onnx(source: Source, directory: Path) -> None:
+def write_graph(source: Source, directory: Path) -> None:
     """Write the graph, the tokenizer and ``retriever.json``.
 
     The graph's inputs are those of `Source.input_names` that it uses, int64 [batch, tokens], both free.
 
     Raises:
-        IaaRetrievalError: a package is missing, or a part of the network has no counterpart in ONNX.
+        IaaRetrievalError: a part of the network has no counterpart in ONNX.
     """
-    for package in ("onnx", "onnxruntime"):
-        if importlib.util.find_spec(package) is None:
-            raise IaaRetrievalError(f"ONNX needs the package {package}; pip install 'iaa-retrieval[onnx]'")
     source = _merged_if_possible(source)
     _trace(source, directory / GRAPH_FILE)
     source.save_tokenizer(directory, OnnxRunner(directory).input_names)

@@ -16,36 +16,68 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.exporting.source import Source
+from iaa_retrieval.exporting.base import CheckpointFormat
+from iaa_retrieval.exporting.merged import plain_usage
+from iaa_retrieval.exporting.readme import REGISTERS, auto_class, our_commands, python_block
 from iaa_retrieval.files import read_json, write_json
-from iaa_retrieval.models.backbone import load_network
-from iaa_retrieval.models.checkpoint import (
-    ADAPTER_FILE,
-    BACKBONE_DIRECTORY,
-    EMBEDDED_BACKBONE,
-    FULL_FILE,
-    PASSAGE_DIRECTORY,
-    QUERY_DIRECTORY,
-    backbone_location,
-)
+
+if TYPE_CHECKING:
+    from iaa_retrieval.exporting.source import Source
 
 ADAPTER_CONFIG = "adapter_config.json"
 
 
+class SelfContainedFormat(CheckpointFormat):
+    """The checkpoint with its backbone; the tuned weights are copied byte by byte."""
+
+    name = "self-contained"
+    help = "the checkpoint with its backbone inside, to be moved to another place or machine"
+    holds_separate_encoders = True
+
+    def write(self, source: Source, directory: Path) -> bool:
+        """Write it; a fully tuned network has no adapter and needs no backbone.
+
+        Raises:
+            UsageError: it is a plain encoder.
+        """
+        if source.is_untuned:
+            raise UsageError(f"{source.name} is an untuned encoder, and self-contained already")
+        return write_self_contained(source, directory)
+
+    def usage(self, source: Source, name: str, *, merged: bool) -> str:
+        from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY, PASSAGE_DIRECTORY, QUERY_DIRECTORY
+
+        if merged:
+            return plain_usage(source, name)
+        auto, separate = auto_class(source), source.config.separate_encoders
+        labels = ", num_labels=1" if source.is_cross_encoder else ""
+        adapters = [f"{name}/{role}" for role in (QUERY_DIRECTORY, PASSAGE_DIRECTORY)] if separate else [name]
+        backbone = f'{auto}.from_pretrained("{name}/{BACKBONE_DIRECTORY}"{labels})'
+        code = REGISTERS + f"from peft import PeftModel\nfrom transformers import {auto}\n\n"
+        code += "".join(f'model = PeftModel.from_pretrained({backbone}, "{adapter}")\n' for adapter in adapters)
+        text = f"{our_commands(source, name)}\nWith PEFT:\n\n{python_block(code)}"
+        if loads_with_peft_only(source) or separate:
+            return text
+        return (
+            f"{text}\nWith transformers, adapter included, wherever the directory is:\n\n"
+            + python_block(f'{REGISTERS}from transformers import {auto}\n\nmodel = {auto}.from_pretrained("{name}")\n')
+            + "\n`AutoPeftModel` looks for the backbone in the current directory; use one of the two above instead.\n"
+        )
+
+
 def write_self_contained(source: Source, directory: Path) -> bool:
-    """Write the checkpoint with its backbone; the tuned weights are copied byte by byte.
+    """Write a tuned checkpoint with its backbone, and return whether there is no adapter in it."""
+    from iaa_retrieval.models.checkpoint import (
+        BACKBONE_DIRECTORY,
+        EMBEDDED_BACKBONE,
+        FULL_FILE,
+        PASSAGE_DIRECTORY,
+        QUERY_DIRECTORY,
+    )
 
-    Returns:
-        Whether there is no adapter in it: a fully tuned network needs no backbone.
-
-    Raises:
-        UsageError: it is a plain encoder.
-    """
-    if source.is_untuned:
-        raise UsageError(f"{source.name} is an untuned encoder, and self-contained already")
     checkpoint = Path(source.name)
     source.save_tokenizer(directory)
     if (checkpoint / FULL_FILE).is_file():
@@ -71,6 +103,8 @@ def loads_with_peft_only(source: Source) -> bool:
 
 
 def _copy_adapter(checkpoint: Path, directory: Path, above: str) -> None:
+    from iaa_retrieval.models.checkpoint import ADAPTER_FILE, BACKBONE_DIRECTORY
+
     directory.mkdir(exist_ok=True)
     shutil.copyfile(checkpoint / ADAPTER_FILE, directory / ADAPTER_FILE)
     config = read_json(checkpoint / ADAPTER_CONFIG)
@@ -81,6 +115,9 @@ def _write_backbone(source: Source, directory: Path) -> Any:
     """The backbone as the checkpoint's own loader found (and checked) it, without what PEFT put into it."""
     from transformers import AutoModel
 
+    from iaa_retrieval.models.backbone import load_network
+    from iaa_retrieval.models.checkpoint import backbone_location
+
     backbone = load_network(AutoModel, backbone_location(source.name, source.config))
     backbone.save_pretrained(directory)
     source.save_tokenizer(directory)
@@ -89,6 +126,8 @@ def _write_backbone(source: Source, directory: Path) -> Any:
 
 def _write_redirection(source: Source, backbone: Any, directory: Path) -> None:
     from safetensors import safe_open
+
+    from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY, FULL_FILE
 
     with safe_open(directory / BACKBONE_DIRECTORY / FULL_FILE, "pt") as weights:
         names = list(weights.keys())

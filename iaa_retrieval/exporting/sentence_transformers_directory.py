@@ -9,48 +9,72 @@ directory), and transformers then finds the adapter beside it, as in every self-
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.exporting.base import CheckpointFormat
 from iaa_retrieval.exporting.merged import NotMergeableError, merge, write_network
-from iaa_retrieval.exporting.self_contained import loads_with_peft_only, write_self_contained
-from iaa_retrieval.exporting.source import Source
+from iaa_retrieval.exporting.readme import REGISTERS, python_block
+from iaa_retrieval.exporting.self_contained import SelfContainedFormat, loads_with_peft_only
 from iaa_retrieval.files import write_json
-from iaa_retrieval.models.bi_encoder import encoder_width
-from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
+
+if TYPE_CHECKING:
+    from iaa_retrieval.exporting.source import Source
 
 POOLINGS = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 _MODULES = "sentence_transformers.models"
 
 
-def write_sentence_transformers(source: Source, directory: Path) -> bool:
-    """Write the directory.
+class SentenceTransformersFormat(CheckpointFormat):
+    """The directory; loading one of this package's methods that do not merge needs ``import iaa_retrieval``."""
 
-    Returns:
-        Whether there is no adapter in it; loading one of this package's methods needs ``import iaa_retrieval``.
+    name = "sentence-transformers"
+    help = (
+        "for SentenceTransformer(DIR) and CrossEncoder(DIR); merged where the method merges, else "
+        "after `import iaa_retrieval`"
+    )
 
-    Raises:
-        UsageError: the method neither merges nor can be loaded by transformers; a cross-encoder whose passages have
-            a prefix, for which sentence-transformers has no place.
-    """
-    if source.is_cross_encoder and source.config.document_lead:
-        raise UsageError(
-            f"{source.name} puts {source.config.document_lead.strip()!r} before passages, and sentence-transformers' "
-            "CrossEncoder only has a prompt for queries; use --format self-contained or onnx"
+    def write(self, source: Source, directory: Path) -> bool:
+        """Write the weights and sentence-transformers' files beside them.
+
+        Raises:
+            UsageError: the method neither merges nor can be loaded by transformers; a cross-encoder whose passages
+                have a prefix, for which sentence-transformers has no place.
+        """
+        from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
+
+        if source.is_cross_encoder and source.config.document_lead:
+            raise UsageError(
+                f"{source.name} puts {source.config.document_lead.strip()!r} before passages, and "
+                "sentence-transformers' CrossEncoder only has a prompt for queries; "
+                "use --format self-contained or onnx"
+            )
+        merged = _write_weights(source, directory)
+        transformer = "" if merged else BACKBONE_DIRECTORY
+        modules = [_module(0, transformer, "Transformer")]
+        if not source.is_cross_encoder:
+            modules.append(_module(1, "1_Pooling", "Pooling"))
+            (directory / "1_Pooling").mkdir()
+            write_json(directory / "1_Pooling" / "config.json", _pooling(source))
+            if source.config.normalize:
+                modules.append(_module(2, "2_Normalize", "Normalize"))
+        write_json(directory / "modules.json", modules)
+        write_json(directory / transformer / "sentence_bert_config.json", _transformer(source, transformer))
+        write_json(directory / "config_sentence_transformers.json", _settings(source))
+        return merged
+
+    def usage(self, source: Source, name: str, *, merged: bool) -> str:
+        first = "" if merged else REGISTERS
+        if source.is_cross_encoder:
+            return python_block(
+                f"{first}from sentence_transformers import CrossEncoder\n\n"
+                f'scores = CrossEncoder("{name}").predict([("a query", "a passage")])\n'
+            )
+        return python_block(
+            f"{first}from sentence_transformers import SentenceTransformer\n\n"
+            f'model = SentenceTransformer("{name}")\n'
+            'queries, passages = model.encode_query(["a query"]), model.encode_document(["a passage"])\n'
         )
-    merged = _write_weights(source, directory)
-    transformer = "" if merged else BACKBONE_DIRECTORY
-    modules = [_module(0, transformer, "Transformer")]
-    if not source.is_cross_encoder:
-        modules.append(_module(1, "1_Pooling", "Pooling"))
-        (directory / "1_Pooling").mkdir()
-        write_json(directory / "1_Pooling" / "config.json", _pooling(source))
-        if source.config.normalize:
-            modules.append(_module(2, "2_Normalize", "Normalize"))
-    write_json(directory / "modules.json", modules)
-    write_json(directory / transformer / "sentence_bert_config.json", _transformer(source, transformer))
-    write_json(directory / "config_sentence_transformers.json", _settings(source))
-    return merged
 
 
 def _write_weights(source: Source, directory: Path) -> bool:
@@ -62,7 +86,7 @@ def _write_weights(source: Source, directory: Path) -> bool:
                 f"method {source.config.method} does not merge, and only PEFT's own PeftModel can load it; "
                 "use --format self-contained or onnx"
             ) from error
-        return write_self_contained(source, directory)
+        return SelfContainedFormat().write(source, directory)
     write_network(source, directory)
     return True
 
@@ -72,6 +96,8 @@ def _module(number: int, path: str, kind: str) -> dict[str, Any]:
 
 
 def _pooling(source: Source) -> dict[str, Any]:
+    from iaa_retrieval.models.bi_encoder import encoder_width
+
     return {
         "embedding_dimension": encoder_width(source.network),
         "pooling_mode": POOLINGS[source.config.pooling],

@@ -6,11 +6,12 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +21,11 @@ from iaa_retrieval.cli import progress
 from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, write_json
+from iaa_retrieval.inference.backends import LOCAL, Window, checked_vectors, get_backend
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
 from iaa_retrieval.inference.cuts import Cuts, document_cuts
 from iaa_retrieval.inference.faiss_index import require_index, write_index
-from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE, encode_token_ids
+from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE
 from iaa_retrieval.inference.tokens import tokenize_texts, with_lead, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.work_in_progress import work_in_progress
@@ -34,6 +36,8 @@ LOG = logging.getLogger("iaa_retrieval")
 WINDOW = 2048
 # The model waits for the first window's tokens, so that one is small.
 FIRST_WINDOW = 256
+# Settings that finished windows do not depend on.
+_WITHOUT_INFLUENCE = ("index_factory", "batch_size", "backend")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class CorpusEncoding:
         separate_title: title and text as two segments instead of one.
         to_faiss: write a Faiss directory, else ``embeddings.jsonl``.
         index_factory: Faiss index description; vectors are compared by inner product.
+        backend: what computes the vectors, by its name in :mod:`.backends`; the output is the same with any.
     """
 
     fields: tuple[str, ...]
@@ -54,6 +59,7 @@ class CorpusEncoding:
     to_faiss: bool = True
     index_factory: str = "Flat"
     batch_size: int = DEFAULT_BATCH_SIZE
+    backend: str = LOCAL
 
 
 class EncodeReport(NamedTuple):
@@ -62,12 +68,6 @@ class EncodeReport(NamedTuple):
     documents: int
     resumed: int
     empty: int
-
-
-class _Window(NamedTuple):
-    documents: list[CorpusDocument]
-    token_ids: list[list[int]]
-    digest: str
 
 
 def encode_corpus(
@@ -88,11 +88,13 @@ def encode_corpus(
     reads; ``cut_advice`` says how the caller's user sets another length.
 
     Raises:
-        UsageError: there is interrupted work, and neither was said; or it was begun with other settings.
+        UsageError: there is interrupted work, and neither was said; or it was begun with other settings; or no back
+            end has the name that is asked for.
         IaaRetrievalError: no documents, a vector that is not finite, work in progress that does not match, or another
             process that makes the same output.
     """
     output = Path(output)
+    get_backend(encoding.backend)
     require_empty(output, overwrite=overwrite)
     if encoding.to_faiss:
         require_index(encoder.dimension, encoding.index_factory, documents)
@@ -111,53 +113,59 @@ def encode_corpus(
     return report
 
 
+@dataclass
+class _Tally:
+    """What has been read of the corpus so far."""
+
+    windows: int = 0
+    documents: int = 0
+    resumed: int = 0
+    empty: int = 0
+
+
 def _encode_windows(
     encoder: BiEncoder, documents: Iterable[CorpusDocument], encoding: CorpusEncoding, work: Path, cut_advice: str
 ) -> EncodeReport:
     """Have every window finished in ``work``."""
     cuts = document_cuts(encoder, cut_advice)
-    resumed = empty = total = 0
-    with ThreadPoolExecutor(max_workers=1) as executor, progress(desc="encoding", unit="doc") as bar:
-        stream = _windows(documents, encoder, encoding, cuts)
-        upcoming = executor.submit(next, stream, None)  # tokenise ahead while the model computes
-        number = 0
-        while (window := upcoming.result()) is not None:
-            upcoming = executor.submit(next, stream, None)
-            done = _finished(work, number, window)
-            if not done:
-                vectors = encode_token_ids(
-                    encoder,
-                    window.token_ids,
-                    role="passage",
-                    batch_size=encoding.batch_size,
-                    max_length=encoder.config.document_max_length,
-                    names=[f"document {document.doc_id}" for document in window.documents],
-                )
-                _store(work, number, window, vectors, encoding)
-            number += 1
-            total += len(window.documents)
-            resumed += len(window.documents) if done else 0
-            empty += sum(not any(document.fields) for document in window.documents)
+    tally = _Tally()
+    with (
+        progress(desc="encoding", unit="doc") as bar,
+        closing(_ahead(_windows(documents, encoder, encoding, cuts))) as windows,
+        closing(
+            checked_vectors(
+                get_backend(encoding.backend),
+                encoder,
+                _unfinished(windows, work, tally, bar.update),
+                encoding.batch_size,
+            )
+        ) as computed,
+    ):
+        for window, vectors in computed:
+            _store(work, window, vectors, encoding)
             bar.update(len(window.documents))
-    if total == 0:
+    if tally.documents == 0:
         raise IaaRetrievalError("there is no document to encode")
-    if empty:
-        LOG.warning("%d of %d documents have no text; they are encoded as such", empty, total)
-    for leftover in work.glob(f"{number:06d}.*"):  # of a longer corpus: what follows is no part of this one
+    if tally.empty:
+        LOG.warning("%d of %d documents have no text; they are encoded as such", tally.empty, tally.documents)
+    for leftover in work.glob(f"{tally.windows:06d}.*"):  # of a longer corpus: what follows is no part of this one
         raise IaaRetrievalError(
             f"the corpus is shorter than when the interrupted work in {work} was begun ({leftover.name}); "
             "--overwrite instead of --resume starts anew"
         )
     cuts.warn()
-    return EncodeReport(total, resumed, empty)
+    return EncodeReport(tally.documents, tally.resumed, tally.empty)
 
 
 def _windows(
     documents: Iterable[CorpusDocument], encoder: BiEncoder, encoding: CorpusEncoding, cuts: Cuts
-) -> Iterator[_Window]:
+) -> Iterator[Window]:
     stream = iter(documents)
     size = min(FIRST_WINDOW, WINDOW)
-    while batch := list(islice(stream, size)):
+    for number in count():
+        batch = list(islice(stream, size))
+        if not batch:
+            return
         size = WINDOW
         digest = hashlib.sha256()
         for document in batch:
@@ -165,7 +173,32 @@ def _windows(
         texts, second_texts = _texts(encoder, batch, encoding)
         length = encoder.config.document_max_length
         token_ids = tokenize_texts(encoder.tokenizer, texts, length, second_texts, on_cut=cuts.count(len(batch)))
-        yield _Window(batch, token_ids, digest.hexdigest())
+        yield Window(number, batch, token_ids, digest.hexdigest())
+
+
+def _ahead(windows: Iterator[Window]) -> Generator[Window, None, None]:
+    """The same windows, each tokenised while the one before it is computed."""
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        upcoming = executor.submit(next, windows, None)
+        while (window := upcoming.result()) is not None:
+            upcoming = executor.submit(next, windows, None)
+            yield window
+
+
+def _unfinished(
+    windows: Iterable[Window], work: Path, tally: _Tally, skip: Callable[[int], object]
+) -> Iterator[Window]:
+    """The windows that are still to be computed; ``skip`` is told how many documents each of the others has."""
+    for window in windows:
+        done = _finished(work, window)
+        tally.windows += 1
+        tally.documents += len(window.documents)
+        tally.resumed += len(window.documents) if done else 0
+        tally.empty += sum(not any(document.fields) for document in window.documents)
+        if done:
+            skip(len(window.documents))
+        else:
+            yield window
 
 
 def _texts(
@@ -199,13 +232,13 @@ def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
         "document_prefix": encoder.config.document_prefix,
         "document_prompt": encoder.config.document_prompt,
         "precision": str(encoder.dtype),
-        **{key: value for key, value in asdict(encoding).items() if key not in ("index_factory", "batch_size")},
+        **{key: value for key, value in asdict(encoding).items() if key not in _WITHOUT_INFLUENCE},
         "fields": list(encoding.fields),
     }
 
 
-def _finished(work: Path, number: int, window: _Window) -> bool:
-    record = work / f"{number:06d}.json"
+def _finished(work: Path, window: Window) -> bool:
+    record = work / f"{window.number:06d}.json"
     if not record.is_file():
         return False
     if read_json(record)["digest"] != window.digest:
@@ -216,18 +249,19 @@ def _finished(work: Path, number: int, window: _Window) -> bool:
     return True
 
 
-def _store(work: Path, number: int, window: _Window, vectors: np.ndarray, encoding: CorpusEncoding) -> None:
+def _store(work: Path, window: Window, vectors: np.ndarray, encoding: CorpusEncoding) -> None:
     """Keep a window: vectors, then ids (and contents), then the record that makes it count."""
-    with atomic_file(work / f"{number:06d}.npy", "wb") as stream:
+    name = f"{window.number:06d}"
+    with atomic_file(work / f"{name}.npy", "wb") as stream:
         np.save(stream, vectors)
-    with atomic_file(work / f"{number:06d}.jsonl") as stream:
+    with atomic_file(work / f"{name}.jsonl") as stream:
         for document in window.documents:
             line = {"id": document.doc_id}
             if not encoding.to_faiss:
                 untitled = encoding.fields[0] == "title" and not document.fields[0]
                 line["contents"] = "\n".join(document.fields[1:] if untitled else document.fields)
             stream.write(json.dumps(line) + "\n")
-    write_json(work / f"{number:06d}.json", {"digest": window.digest})
+    write_json(work / f"{name}.json", {"digest": window.digest})
 
 
 def _stored(work: Path) -> Iterator[tuple[np.ndarray, list[dict[str, str]]]]:

@@ -10,7 +10,7 @@ import pytest
 from checkpoints import trained
 from exports import changed_copy, with_settings
 
-from iaa_retrieval.export import Exported, ExportOptions, export
+from iaa_retrieval.jobs.export import Exported, ExportOptions, export
 
 
 class Export(NamedTuple):

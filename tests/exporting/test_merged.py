@@ -15,10 +15,10 @@ from exports import train
 from safetensors import safe_open
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.export import ExportOptions, export
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.java import find_java
+from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,10 @@ from checkpoints import TEXTS
 from exports import train
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.export import ExportOptions, export
 from iaa_retrieval.exporting import onnx_graph
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages
+from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.backbone import MINILM
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 
@@ -151,10 +152,8 @@ def test_a_graph_that_does_not_run_is_one_line(tmp_path: Path):
 def test_a_missing_package_is_one_line(
     package: str, exported: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    find = onnx_graph.importlib.util.find_spec
-    monkeypatch.setattr(
-        onnx_graph.importlib.util, "find_spec", lambda name, *rest: None if name == package else find(name, *rest)
-    )
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == package else find(name, *rest))
     with pytest.raises(IaaRetrievalError) as error:
         exported("onnx", "bi-encoder", "iaa-l")
     assert str(error.value) == f"ONNX needs the package {package}; pip install 'iaa-retrieval[onnx]'"

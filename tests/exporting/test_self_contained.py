@@ -17,9 +17,9 @@ from exports import changed_copy, resaved, separate_checkpoint, train
 from safetensors.torch import load_file, save_file
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.export import ExportOptions, export
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 

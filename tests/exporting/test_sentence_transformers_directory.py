@@ -16,9 +16,9 @@ from checkpoints import TEXTS
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.export import ExportOptions, export
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 
 MERGED = ("full", "bitfit", "lora")

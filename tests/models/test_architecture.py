@@ -20,8 +20,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.export import ExportOptions, export
 from iaa_retrieval.inference.text_encoder import encode_passages
+from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models import backbone as backbone_module
 from iaa_retrieval.models.backbone import fingerprint_weights, hub_options
 from iaa_retrieval.models.backbone_files import warn_of_own_code

@@ -14,10 +14,10 @@ import torch
 from checkpoints import TEXTS, trained, write_collection, write_first_stage
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.export import ExportOptions, export
 from iaa_retrieval.inference.adapter_server import AdapterServer
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
+from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.backbone import fingerprint_weights
 from iaa_retrieval.models.backbone_checkpoint import new_bi_encoder
 from iaa_retrieval.models.bi_encoder import load_bi_encoder

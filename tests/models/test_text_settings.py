@@ -15,9 +15,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.exporting.formats import get_format
 from iaa_retrieval.exporting.merged import write_network
 from iaa_retrieval.exporting.readme import readme
-from iaa_retrieval.exporting.sentence_transformers_directory import write_sentence_transformers
 from iaa_retrieval.exporting.source import load_source
 from iaa_retrieval.exporting.stock_pyserini import stock_commands
 from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
@@ -232,11 +232,12 @@ def test_prompts_come_along_in_an_export(checkpoint: tuple[Path, SentenceTransfo
     path, theirs = checkpoint
     (tmp_path / "exported").mkdir()
     source = load_source(str(path))
-    write_sentence_transformers(source, tmp_path / "exported")
+    export_format = get_format("sentence-transformers")
+    merged = export_format.write(source, tmp_path / "exported")
     exported = SentenceTransformer(str(tmp_path / "exported"), device="cpu")
     np.testing.assert_allclose(exported.encode_query(TEXTS), theirs.encode_query(TEXTS), atol=1e-5)
     np.testing.assert_allclose(exported.encode_document(TEXTS), theirs.encode_document(TEXTS), atol=1e-5)
-    page = readme(source, "sentence-transformers", "exported", merged=True)
+    page = readme(source, export_format, "exported", merged=merged)
     assert "| put before the text | 'find: ' (queries), 'read:' (passages) |" in page
     assert "without" in stock_commands(source, "exported")  # a prefix of stock Pyserini ends in a space
     assert "'read:' (passages)" in model_card(source.config)

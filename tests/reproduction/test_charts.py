@@ -1,5 +1,6 @@
 import re
 from itertools import pairwise
+from xml.etree import ElementTree
 
 import pytest
 
@@ -62,3 +63,19 @@ def test_curves() -> None:
     first, second = re.findall(r'points="([^"]+)"', chart)
     assert len(first.split()) == len(second.split()) == 2
     assert "a &lt;b&gt;" in chart and "<b>" not in chart
+
+
+def test_what_a_chart_shows_is_text_and_never_markup() -> None:
+    name = """<script>alert('&')</script>" x="0"""
+    points = [Point(name, "iaa", x, y) for x, y in ((1e5, 0.3), (1e6, 0.4))]
+    charts = (
+        parameter_chart(points, [Level(name, 0.35)], name),
+        curve_chart([Curve(name, "iaa", [(0, 1), (1, 2)])], name),
+    )
+    for chart, texts in zip(charts, (6, 3), strict=True):
+        root = ElementTree.fromstring(chart)
+        shown = [element.text or "" for element in root.iter() if element.text]
+        assert len([text for text in shown if text.startswith(name)]) == texts  # labels, hover texts, the axis
+        assert root.attrib["aria-label"].startswith(f"{name} ")
+        assert {element.tag for element in root.iter()} <= {"svg", "line", "text", "g", "circle", "polyline", "title"}
+        assert {"x", "y"} >= {key for element in root.iter("text") for key in element.attrib} - {"class", "text-anchor"}

@@ -181,6 +181,60 @@ def test_html_is_well_formed_and_self_contained(name: str, tmp_path: Path) -> No
         assert "Toy &amp; co" in page and "a &lt; b" in page
 
 
+class Shown(HTMLParser):
+    """What a browser shows of a page, and the values of its attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scripts = 0
+        self.texts: list[str] = []
+        self.values: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.values += [value or "" for _, value in attributes]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_names_and_notes_are_text_wherever_they_stand(tmp_path: Path) -> None:
+    """As data of a YAML that somebody else wrote; and escaped once, not twice."""
+    evil = """<script>alert('x')</script> & " ><b"""
+    values = tuned_values(tmp_path)
+    (tuned,) = values["conditions"]
+    tuned |= {"note": f"note {evil}", "settings": {"lr": {"value": 1, "provenance": "ours", "note": evil}}}
+    other = tuned | {"display_name": evil, "measured": {"date": "2026-11-21", "hardware": f"hardware {evil}"}}
+    plain = condition("plain", "", nDCG_at_10=score(0.8155), MRR_at_10=score(0.9))
+    values["conditions"] = [
+        tuned,
+        other | {"name": "b"},
+        other | {"name": "c"},
+        plain | {"display_name": f"level {evil}"},
+    ]
+    values["title"], values["description"] = f"title {evil}", f"description {evil}"
+    values["requires"] = {"DATA": f"requires {evil}"}
+    values["topic_sets"]["test"]["display_name"] = f"topics {evil}"
+    values["stages"]["retrieval"] |= {"title": f"stage {evil}", "note": f"stage note {evil}"}
+    values["stages"]["retrieval"]["settings"] = {
+        "epochs": {"value": 3, "provenance": "ours", "note": f"setting {evil}"}
+    }
+    write_reproduction(tmp_path, values)
+    page = html_page(load_reproduction("toy", tmp_path))
+    assert page.count('<circle class="point ') == 3
+    assert page.count("<script") == 1 and "alert('" not in page
+    shown = Shown()
+    shown.feed(page)
+    assert shown.scripts == 1
+    texts = "\n".join(shown.texts)
+    stage = ("stage", "stage note", "setting", "topics", "level", "note", "hardware")
+    for start in ("title", "description", "requires", *stage):
+        assert f"{start} {evil}" in texts, start
+    assert shown.texts.count(f"level {evil}") == 3  # in the filter, the table and the chart
+    assert evil in shown.values and f"level {evil}" in shown.values
+    assert "&amp;lt;" not in page and "&amp;amp;" not in page
+
+
 def test_charts_show_every_scored_method() -> None:
     page = html_page(load_reproduction("msmarco-v1-passage"))
     assert page.count("<svg") == 4  # two stages, two topic sets

@@ -1,15 +1,27 @@
-"""Charts as inline SVG, whose colours the page's style sheet sets for light and dark."""
+"""Charts as inline SVG, whose colours the page's style sheet sets for light and dark.
+
+Where things stand is worked out here, and drawn in ``templates/``; a template of a page takes a chart as it is.
+"""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from iaa_retrieval.reproduction.pages.markup import render
+
 WIDTH, HEIGHT = 540, 330
 LEFT, RIGHT, TOP, BOTTOM = 52, 118, 14, 46
 LABEL_GAP = 13  # between the baselines of two labels
+_AREA = {
+    "width": WIDTH,
+    "height": HEIGHT,
+    "left": LEFT,
+    "right": WIDTH - RIGHT,
+    "top": TOP,
+    "bottom": HEIGHT - BOTTOM,
+}
 
 
 class Point(NamedTuple):
@@ -36,21 +48,52 @@ class Curve(NamedTuple):
     points: list[tuple[float, float]]
 
 
+class _Frame(NamedTuple):
+    """What stands around a drawing: places and labels of the ticks, and the titles of the axes."""
+
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    x_title: str
+    y_title: str
+
+
+class _Dot(NamedTuple):
+    """A point, its label, and what is said when the pointer rests on it."""
+
+    x: float
+    y: float
+    label: str
+    label_x: float
+    label_y: float
+    group: str
+    title: str
+
+
+class _Line(NamedTuple):
+    """A curve, its end, and the height of its label."""
+
+    path: list[tuple[float, float]]
+    x: float
+    y: float
+    label: str
+    label_y: float
+    group: str
+
+
 def parameter_chart(points: Sequence[Point], levels: Sequence[Level], metric: str) -> str:
-    """Effectiveness against the number of trained weights (logarithmic)."""
-    exponents = (math.log10(min(p.x for p in points)) - 0.25, math.log10(max(p.x for p in points)) + 0.25)
-    frame = _Frame(exponents, [p.y for p in points] + [level.y for level in levels])
-    parts = [frame.grid(), frame.axis_titles("trained weights", metric)]
-    for exponent in range(math.ceil(exponents[0]), math.floor(exponents[1]) + 1):
-        parts.append(frame.x_tick(exponent, _power_of_ten(exponent)))
-    for level in levels:
-        parts.append(_level(frame.y(level.y), "level"))
-        parts.append(_text(LEFT + 4, frame.y(level.y) - 4, level.label, "level-label"))
-    parts += [_level(frame.y(point.y), "level full") for point in points if point.group == "full"]
-    for column in _columns(points):
-        parts += _labelled_column(frame, column)
-    title = f"{metric} against trained weights"
-    return _svg(title, parts)
+    """Effectiveness against the number of trained weights (logarithmic), as SVG."""
+    low, high = (math.log10(min(p.x for p in points)) - 0.25, math.log10(max(p.x for p in points)) + 0.25)
+    scale = _Scale((low, high), [p.y for p in points] + [level.y for level in levels])
+    ticks = [(scale.x(power), _power_of_ten(power)) for power in range(math.ceil(low), math.floor(high) + 1)]
+    return render(
+        "parameter_chart.svg.jinja",
+        area=_AREA,
+        frame=_Frame(ticks, scale.y_ticks(), "trained weights", metric),
+        title=f"{metric} against trained weights",
+        levels=[(scale.y(level.y), level.label) for level in levels],
+        full=[scale.y(point.y) for point in points if point.group == "full"],
+        dots=[dot for column in _columns(points) for dot in _labelled_column(scale, column)],
+    )
 
 
 def split_levels(points: Sequence[Point], levels: Sequence[Level]) -> tuple[list[Level], list[Level]]:
@@ -62,25 +105,27 @@ def split_levels(points: Sequence[Point], levels: Sequence[Level]) -> tuple[list
 
 
 def curve_chart(curves: Sequence[Curve], metric: str) -> str:
-    """A value by training step, one line per method."""
+    """A value by training step, one line per method, as SVG."""
     everything = [point for curve in curves for point in curve.points]
-    frame = _Frame((0.0, max(x for x, _ in everything)), [y for _, y in everything])
-    parts = [frame.grid(), frame.axis_titles("training step", metric)]
-    for step in _nice_ticks(0.0, max(x for x, _ in everything)):
-        parts.append(frame.x_tick(step, f"{step:g}"))
-    ends = _spread([frame.y(curve.points[-1][1]) for curve in curves])
-    for curve, label_y in zip(curves, ends, strict=True):
-        path = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in curve.points)
-        title = f"<title>{html.escape(curve.label)}</title>"
-        parts.append(f'<polyline class="curve {curve.group}" points="{path}">{title}</polyline>')
-        x, y = frame.x(curve.points[-1][0]), frame.y(curve.points[-1][1])
-        parts.append(_leader(x, y, x + 8, label_y))
-        parts.append(_text(x + 10, label_y + 4, curve.label, f"label {curve.group}"))
-    return _svg(f"{metric} by training step", parts)
+    last = max(x for x, _ in everything)
+    scale = _Scale((0.0, last), [y for _, y in everything])
+    label_heights = _spread([scale.y(curve.points[-1][1]) for curve in curves])
+    lines = []
+    for curve, label_y in zip(curves, label_heights, strict=True):
+        path = [(scale.x(x), scale.y(y)) for x, y in curve.points]
+        lines.append(_Line(path, *path[-1], curve.label, label_y, curve.group))
+    ticks = [(scale.x(step), f"{step:g}") for step in _nice_ticks(0.0, last)]
+    return render(
+        "curve_chart.svg.jinja",
+        area=_AREA,
+        frame=_Frame(ticks, scale.y_ticks(), "training step", metric),
+        title=f"{metric} by training step",
+        curves=lines,
+    )
 
 
-class _Frame:
-    """The plotting area and its two scales."""
+class _Scale:
+    """From values to places in the plotting area."""
 
     def __init__(self, x_range: tuple[float, float], values: Iterable[float]) -> None:
         values = list(values)
@@ -96,33 +141,9 @@ class _Frame:
         low, high = self.y_range
         return TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
-    def grid(self) -> str:
-        parts = []
-        for tick in _nice_ticks(*self.y_range):
-            y = self.y(tick)
-            parts.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>')
-            parts.append(_text(LEFT - 7, y + 4, f"{tick:.3g}", "tick", "end"))
-        return "".join(parts)
-
-    def x_tick(self, value: float, label: str) -> str:
-        x, y = self.x(value), HEIGHT - BOTTOM
-        return f'<line class="axis" x1="{x:.1f}" y1="{y}" x2="{x:.1f}" y2="{y + 4}"/>' + _text(
-            x, y + 17, label, "tick", "middle"
-        )
-
-    def axis_titles(self, x_title: str, y_title: str) -> str:
-        bottom = HEIGHT - BOTTOM
-        return (
-            f'<line class="axis" x1="{LEFT}" y1="{bottom}" x2="{WIDTH - RIGHT}" y2="{bottom}"/>'
-            + _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x_title, "title", "middle")
-            + f'<g transform="translate(13 {(TOP + bottom) / 2}) rotate(-90)">'
-            + _text(0, 0, y_title, "title", "middle")
-            + "</g>"
-        )
-
-
-def _level(y: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>'
+    def y_ticks(self) -> list[tuple[float, str]]:
+        """Heights of round values, and how these are written."""
+        return [(self.y(tick), f"{tick:.3g}") for tick in _nice_ticks(*self.y_range)]
 
 
 def _columns(points: Sequence[Point]) -> list[list[Point]]:
@@ -136,16 +157,14 @@ def _columns(points: Sequence[Point]) -> list[list[Point]]:
     return columns
 
 
-def _labelled_column(frame: _Frame, column: Sequence[Point]) -> list[str]:
-    label_x = max(frame.x(math.log10(point.x)) for point in column) + 14
-    parts = []
-    for point, label_y in zip(column, _spread([frame.y(point.y) for point in column]), strict=True):
-        x, y = frame.x(math.log10(point.x)), frame.y(point.y)
-        title = f"<title>{html.escape(point.label)}: {point.y:.4g}, {point.x:,.0f} weights</title>"
-        parts.append(_leader(x + 5, y, label_x - 2, label_y))
-        parts.append(f'<circle class="point {point.group}" cx="{x:.1f}" cy="{y:.1f}" r="4.5">{title}</circle>')
-        parts.append(_text(label_x, label_y + 4, point.label, f"label {point.group}"))
-    return parts
+def _labelled_column(scale: _Scale, column: Sequence[Point]) -> list[_Dot]:
+    label_x = max(scale.x(math.log10(point.x)) for point in column) + 14
+    dots = []
+    for point, label_y in zip(column, _spread([scale.y(point.y) for point in column]), strict=True):
+        x, y = scale.x(math.log10(point.x)), scale.y(point.y)
+        title = f"{point.label}: {point.y:.4g}, {point.x:,.0f} weights"
+        dots.append(_Dot(x, y, point.label, label_x, label_y, point.group, title))
+    return dots
 
 
 def _spread(wanted: Sequence[float]) -> list[float]:
@@ -179,18 +198,3 @@ def _nice_ticks(low: float, high: float) -> list[float]:
 def _power_of_ten(exponent: int) -> str:
     value = 10**exponent
     return f"{value // 10**6}M" if value >= 10**6 else f"{value // 1000}K" if value >= 1000 else str(value)
-
-
-def _leader(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="leader" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(content)}</text>'
-
-
-def _svg(title: str, parts: Iterable[str]) -> str:
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}">'
-        f"{''.join(parts)}</svg>"
-    )

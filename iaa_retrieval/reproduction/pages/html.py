@@ -1,14 +1,16 @@
-"""The page of a collection as one HTML file without any outside resource."""
+"""The page of a collection as one HTML file without any outside resource.
+
+What it shows is worked out here, and laid out in ``templates/``.
+"""
 
 from __future__ import annotations
 
-import html
-from importlib.resources import files
-from string import Template
+from typing import Any
 
-from iaa_retrieval.reproduction.conditions import Reproduction
+from iaa_retrieval.reproduction.conditions import Reproduction, Score
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Cell, Column, Row, Table, legend, tables_of
 from iaa_retrieval.reproduction.pages.figures import figures_of, group_of
+from iaa_retrieval.reproduction.pages.markup import asset, render
 from iaa_retrieval.reproduction.pages.prose import (
     how_to_run,
     measured_with,
@@ -17,50 +19,39 @@ from iaa_retrieval.reproduction.pages.prose import (
     rate_search_text,
     rates_tried,
 )
+from iaa_retrieval.reproduction.significance import Mark
 
-e = html.escape
+View = dict[str, Any]
+"""What a template shows of one thing, by the names that it uses."""
 
 
 def html_page(reproduction: Reproduction) -> str:
     """The whole page."""
     tables = tables_of(reproduction)
-    how = "".join(f"<p>{_code_words(text)}</p>{_pre(commands)}" for text, commands in how_to_run(reproduction))
-    return Template(_asset("page.html")).substitute(
-        title=e(reproduction.title),
-        description=e(reproduction.description),
-        notice=e(provenance_notice(reproduction)),
-        how=how,
+    page = render(
+        "page.html.jinja",
+        title=reproduction.title,
+        description=reproduction.description,
+        notice=provenance_notice(reproduction),
+        how=how_to_run(reproduction),
         filters=_filters(tables),
-        sections="\n".join(map(_section, tables)),
-        style=_asset("page.css"),
-        script=_asset("page.js"),
+        sections=[_section(table) for table in tables],
+        style=asset("page.css"),
+        script=asset("page.js"),
     )
+    return f"{page}\n"
 
 
-def _asset(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _filters(tables: list[Table]) -> str:
+def _filters(tables: list[Table]) -> list[View]:
     rows = [row for table in tables for row in table.rows]
     stages = {table.table.stage: table.table.title for table in tables}
     methods = {_method(row): row.condition.display_name for row in rows}
     budgets = {row.condition.budget: row.condition.budget or "nothing trained" for row in rows}
-    return (
-        _select("stage", "Stage", stages)
-        + _select("method", "Method", methods)
-        + _select("budget", "Budget", budgets)
-        + '<output id="shown" aria-live="polite"></output>'
-    )
-
-
-def _select(name: str, label: str, options: dict[str, str]) -> str:
-    # A value of its own for "all", as the budget of what trains nothing is empty.
-    choices = "".join(f'<option value="{e(value)}">{e(text)}</option>' for value, text in options.items())
-    return (
-        f'<label>{label} <select id="filter-{name}" data-filter="{name}"><option value="*">all</option>'
-        f"{choices}</select></label>"
-    )
+    return [
+        {"name": "stage", "label": "Stage", "options": stages},
+        {"name": "method", "label": "Method", "options": methods},
+        {"name": "budget", "label": "Budget", "options": budgets},
+    ]
 
 
 def _method(row: Row) -> str:
@@ -68,162 +59,101 @@ def _method(row: Row) -> str:
     return row.condition.name if row.condition.method == "none" else row.condition.method
 
 
-def _section(table: Table) -> str:
-    figures = "".join(
-        f"<figure>{svg}<figcaption>{e(caption)}</figcaption></figure>" for caption, svg in figures_of(table)
-    )
-    marks = legend(table)
-    return (
-        f'<section class="stage" data-stage="{table.table.stage}">\n<h2>{e(table.table.title)}</h2>\n'
-        f"<p>{e(table.table.note)}</p>\n"
-        + (f'<div class="figures">{figures}</div>\n{_CHART_KEY}\n' if figures else "")
-        + f'<div class="scroll"><table>{_head(table.columns)}\n{_bodies(table)}</table></div>\n'
-        + ('<p class="legend">' + "<br>".join(map(e, marks)) + "</p>\n" if marks else "")
-        + _settings(table)
-        + _rates(table)
-        + "</section>"
-    )
+def _section(table: Table) -> View:
+    heads = [("method", "text"), ("budget", "number"), ("trained weights", "number")]
+    heads += [(column.metric, "number") for column in table.columns] + [("source", "text")]
+    tried = [(row.condition.display_name, rates_tried(row)) for row in table.rows]
+    return {
+        "stage": table.table.stage,
+        "title": table.table.title,
+        "note": table.table.note,
+        "figures": figures_of(table),
+        "subject": "IAA",
+        "groups": _groups(table.columns),
+        "heads": heads,
+        "rows": [_row(table, number, row) for number, row in enumerate(table.rows)],
+        "marks": legend(table),
+        "settings": table.settings,
+        "rate_search": rate_search_text(table),
+        "rates": [(method, rates) for method, rates in tried if rates],
+    }
 
 
-_CHART_KEY = (
-    '<p class="key"><span class="iaa">●</span> IAA <span class="baseline">●</span> other parameter-efficient methods '
-    '<span class="full">●</span> full fine-tuning <span class="level">┄</span> nothing trained</p>'
-)
-
-
-def _head(columns: list[Column]) -> str:
-    groups: list[list[str]] = []
+def _groups(columns: list[Column]) -> list[tuple[str, int]]:
+    """The heads above the heads, and how many columns each is wide."""
+    groups: list[tuple[str, int]] = []
     for column in columns:
         if groups and groups[-1][0] == column.group:
-            groups[-1].append(column.metric)
+            groups[-1] = (column.group, groups[-1][1] + 1)
         else:
-            groups.append([column.group, column.metric])
-    spans = "".join(f'<th colspan="{len(group) - 1}" class="group">{e(group[0])}</th>' for group in groups)
-    heads = [("method", "text"), ("budget", "number"), ("trained weights", "number")]
-    heads += [(column.metric, "number") for column in columns] + [("source", "text")]
-    cells = "".join(
-        f'<th scope="col" class="{kind}"><button type="button" class="sort" data-kind="{kind}">{e(label)}</button></th>'
-        for label, kind in heads
-    )
-    return f'<thead><tr><td colspan="3"></td>{spans}<td></td></tr><tr>{cells}</tr></thead>'
+            groups.append((column.group, 1))
+    return groups
 
 
-def _bodies(table: Table) -> str:
-    return "\n".join(_body(table, number, row) for number, row in enumerate(table.rows))
-
-
-def _body(table: Table, number: int, row: Row) -> str:
+def _row(table: Table, number: int, row: Row) -> View:
     condition = row.condition
     identity = f"{condition.stage}-{condition.name}"
-    cells = "".join(_cell(identity, index, cell, row) for index, cell in enumerate(row.cells))
-    weights = f"{row.weights:,} <small>{row.share}</small>" if row.weights else ""
-    source = "none" if row.source == NOT_RUN else row.source.split()[0]
-    return (
-        f'<tbody id="{e(identity)}" data-order="{number}" data-stage="{condition.stage}" '
-        f'data-method="{e(_method(row))}" data-budget="{e(condition.budget)}">\n'
-        f'<tr class="condition {group_of(row)}">'
-        f'<th scope="row" data-sort="{e(condition.display_name)}"><button type="button" class="expand" '
-        f'aria-expanded="false">{e(condition.display_name)}</button> <code>{e(condition.name)}</code></th>'
-        f'<td class="number" data-sort="{e(condition.budget.rstrip("%"))}">{e(condition.budget)}</td>'
-        f'<td class="number" data-sort="{row.weights or ""}">{weights}</td>{cells}'
-        f'<td data-sort="{e(row.source)}"><span class="source {e(source)}">{e(row.source)}</span></td></tr>\n'
-        f'<tr class="details" hidden><td colspan="{len(row.cells) + 4}">{_details(table, row)}</td></tr></tbody>'
-    )
+    return {
+        "identity": identity,
+        "number": number,
+        "stage": condition.stage,
+        "method": _method(row),
+        "budget": condition.budget,
+        "group": group_of(row),
+        "name": condition.name,
+        "display_name": condition.display_name,
+        "weights": row.weights,
+        "share": row.share,
+        "source": row.source,
+        "source_class": "none" if row.source == NOT_RUN else row.source.split()[0],
+        "cells": [
+            _cell(f"{identity}-{index}", column, cell, row)
+            for index, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True))
+        ],
+        "texts": [text for text in (condition.note, own_settings(row), measured_with(row)) if text],
+        "blocks": row.blocks,
+    }
 
 
-def _cell(identity: str, index: int, cell: Cell, row: Row) -> str:
-    value = cell.score.value if cell.score else cell.measured
-    if value is None:
-        text = NOT_RUN if row.source == NOT_RUN and cell.evaluation else "—"
-        content = f'<span class="absent">{text}</span>'
-    else:
-        content = f'<span class="expected">{cell.expected or "—"}</span>'
-        content += "".join(f"<sup>{e(symbol)}</sup>" for symbol in cell.symbols)
-        if cell.score and cell.score.deviation is not None:
-            content += f"<small>sd {cell.score.deviation:.4f}, {len(cell.score.seeds)} seeds</small>"
-        if cell.measured is not None:
-            verdict = cell.outcome.name.lower() if cell.outcome else "new"
-            content += f'<small class="rerun {verdict}">re-run {cell.measured:.4f}</small>'
-    sort = "" if value is None else f"{value:.6f}"
-    if not cell.evaluation:
-        return f'<td class="number" data-sort="{sort}">{content}</td>'
-    return (
-        f'<td class="number" data-sort="{sort}"><button type="button" class="cell" data-cell="{e(identity)}-{index}">'
-        f"{content}</button></td>"
-    )
+def _cell(identity: str, column: Column, cell: Cell, row: Row) -> View:
+    """A cell of the table, and what is said about it where the row is unfolded."""
+    score, measured = cell.score, cell.measured
+    value = score.value if score else measured
+    absent = NOT_RUN if row.source == NOT_RUN and cell.evaluation else "—"
+    return {
+        "identity": identity,
+        "sort": "" if value is None else f"{value:.6f}",
+        "absent": absent if value is None else "",
+        "expected": cell.expected or "—",
+        "symbols": cell.symbols,
+        "deviation": _deviation(score),
+        "rerun": "" if measured is None else f"re-run {measured:.4f}",
+        "verdict": cell.outcome.name.lower() if cell.outcome else "new",
+        "commands": cell.evaluation,
+        "title": f"{column.group}, {column.metric}",
+        "outcome": _outcome(cell, row),
+        "tests": [_test(mark) for mark in cell.tests],
+    }
 
 
-def _details(table: Table, row: Row) -> str:
-    condition = row.condition
-    texts = "".join(f"<p>{e(text)}</p>" for text in (condition.note, own_settings(row), measured_with(row)) if text)
-    blocks = "".join(f"<h3>{e(block.title)}</h3>{_pre(block.commands)}" for block in row.blocks)
-    cells = "".join(
-        _cell_details(f"{condition.stage}-{condition.name}-{index}", column, cell, row)
-        for index, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True))
-        if cell.evaluation
-    )
-    return f'{texts}<h3>Cell by cell</h3><div class="cells">{cells}</div>{blocks}'
+def _deviation(score: Score | None) -> str:
+    if score is None or score.deviation is None:
+        return ""
+    return f"sd {score.deviation:.4f}, {len(score.seeds)} seeds"
 
 
-def _cell_details(identity: str, column: Column, cell: Cell, row: Row) -> str:
-    expected = f"{cell.expected} {cell.tolerance}".strip() if cell.score else _absent(row)
+def _outcome(cell: Cell, row: Row) -> str:
+    absent = NOT_RUN if row.source == NOT_RUN else "no figure in this source"
+    expected = f"{cell.expected} {cell.tolerance}".strip() if cell.score else absent
     provenance = f" ({cell.score.provenance})" if cell.score else ""
     measured = "no re-run is kept" if cell.measured is None else f"re-run {cell.measured:.4f}"
     outcome = f": {cell.outcome.value}" if cell.outcome else ""
-    tests = "".join(
-        f"<li>{'better' if mark.better else 'worse' if mark.test.mean_difference else 'equal'} than {e(mark.opponent)} "
-        f"by {abs(mark.test.mean_difference):.4f}: p = {mark.test.p_value:.4f}, Holm {mark.adjusted_p:.4f}</li>"
-        for mark in cell.tests
-    )
+    return f"expected {expected}{provenance}, {measured}{outcome}"
+
+
+def _test(mark: Mark) -> str:
+    relation = "better" if mark.better else "worse" if mark.test.mean_difference else "equal"
     return (
-        f'<div class="one" id="{e(identity)}"><p><b>{e(column.group)}, {e(column.metric)}</b> — '
-        f"expected {e(expected)}{e(provenance)}, {e(measured)}{e(outcome)}</p>"
-        + (f"<ul>{tests}</ul>" if tests else "")
-        + f"{_pre(cell.evaluation)}</div>"
+        f"{relation} than {mark.opponent} by {abs(mark.test.mean_difference):.4f}: "
+        f"p = {mark.test.p_value:.4f}, Holm {mark.adjusted_p:.4f}"
     )
-
-
-def _absent(row: Row) -> str:
-    return NOT_RUN if row.source == NOT_RUN else "no figure in this source"
-
-
-def _settings(table: Table) -> str:
-    if not table.settings:
-        return ""
-    rows = "".join(
-        f"<tr><th>{e(name.replace('_', ' '))}</th><td>{e(setting.value)}</td><td>{e(setting.provenance)}</td>"
-        f"<td>{e(setting.note)}</td></tr>"
-        for name, setting in table.settings.items()
-    )
-    head = "<tr><th>setting</th><th>value</th><th>whose</th><th></th></tr>"
-    summary = "<summary>Settings, and whose they are</summary>"
-    return f'<details class="settings">{summary}<table>{head}{rows}</table></details>\n'
-
-
-def _rates(table: Table) -> str:
-    if not rate_search_text(table):
-        return ""
-    rows = ""
-    for row in table.rows:
-        tried = [
-            f"<b>{e(rate)}: {score}</b>" if best else f"{e(rate)}: {score}" for rate, score, best in rates_tried(row)
-        ]
-        if tried:
-            rows += f"<tr><th>{e(row.condition.display_name)}</th><td>{', '.join(tried)}</td></tr>"
-    head = "<tr><th>method</th><th>learning rate: dev score</th></tr>"
-    return (
-        '<details class="settings"><summary>Learning rates tried on the dev queries</summary>'
-        f"<p>{e(rate_search_text(table))}</p><table>{head}{rows}</table></details>\n"
-    )
-
-
-def _pre(commands: list[str]) -> str:
-    # A span per command, so that the style sheet can indent what does not fit into its line; the text has line ends.
-    lines = "".join(f"<span>{e(command)}\n</span>" for command in commands)
-    return f'<div class="block"><button type="button" class="copy">copy</button><pre><code>{lines}</code></pre></div>'
-
-
-def _code_words(text: str) -> str:
-    """Escape, with `words` in backquotes as code."""
-    parts = e(text).split("`")
-    return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
