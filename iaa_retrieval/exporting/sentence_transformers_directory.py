@@ -16,7 +16,6 @@ from iaa_retrieval.exporting.merged import NotMergeableError, merge, write_netwo
 from iaa_retrieval.exporting.self_contained import loads_with_peft_only, write_self_contained
 from iaa_retrieval.exporting.source import Source
 from iaa_retrieval.files import write_json
-from iaa_retrieval.models.bi_encoder import encoder_width
 from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
 
 POOLINGS = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
@@ -73,7 +72,7 @@ def _module(number: int, path: str, kind: str) -> dict[str, Any]:
 
 def _pooling(source: Source) -> dict[str, Any]:
     return {
-        "embedding_dimension": encoder_width(source.network),
+        "embedding_dimension": source.model.width,
         "pooling_mode": POOLINGS[source.config.pooling],
         "include_prompt": True,
     }
