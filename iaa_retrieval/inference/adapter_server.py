@@ -77,6 +77,10 @@ class AdapterServer:
     def load(self, name: str, checkpoint: str | Path) -> None:
         """Put a checkpoint's adapter (both, where its encoders are separate) on the backbone, to be called ``name``.
 
+        Args:
+            name: any text but the empty one.
+            checkpoint: a directory, of either kind and any method.
+
         Raises:
             UsageError: the name is empty or taken.
             IaaRetrievalError: not a checkpoint, or damaged, or trained on another backbone, or fully fine-tuned.
@@ -106,8 +110,16 @@ class AdapterServer:
     def encode_queries(self, name: str | None, texts: Sequence[str], *, batch_size: int | None = None) -> np.ndarray:
         """Encode queries with the checkpoint ``name`` (None or "": the bare backbone) into float32 [len(texts), d].
 
+        One warning, once for each checkpoint, counts the texts that are longer than it reads.
+
+        Args:
+            name: of a bi-encoder.
+            texts: without prompt or prefix, which the checkpoint's settings add.
+            batch_size: texts of the greatest length at a time; None is 8 on a CPU and 32 elsewhere.
+
         Raises:
             UsageError: nothing of that name is loaded, or it is a cross-encoder.
+            IaaRetrievalError: a vector is not finite.
         """
         with self._turn:
             model = self._find(name, BiEncoder)
@@ -119,7 +131,7 @@ class AdapterServer:
     def encode_passages(
         self, name: str | None, texts: Sequence[str], *, batch_size: int = text_encoder.DEFAULT_BATCH_SIZE
     ) -> np.ndarray:
-        """Encode passages; otherwise as :meth:`encode_queries`."""
+        """Encode passages into float32 [len(texts), d]; arguments and errors are those of :meth:`encode_queries`."""
         with self._turn:
             model = self._find(name, BiEncoder)
             cuts = self._counting(name, document_cuts, model)
@@ -132,8 +144,11 @@ class AdapterServer:
     ) -> np.ndarray:
         """Score (query, passage) pairs with the cross-encoder checkpoint ``name``; float32 [len(pairs)].
 
+        A higher score is more relevant; it is the classifier's logit, without a bound.
+
         Raises:
             UsageError: nothing of that name is loaded, or it is a bi-encoder.
+            IaaRetrievalError: a score is not finite.
         """
         with self._turn:
             model = self._find(name, CrossEncoder)

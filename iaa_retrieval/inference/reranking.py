@@ -44,14 +44,14 @@ def rerank_run(
             each counts those that are longer than the model reads.
     """
     cuts = query_cuts(model, cut_advice[0]), document_cuts(model, cut_advice[1])
-    score = _SCORERS[model.kind]
+    score_keys = _SCORERS[model.kind]
     top = {query_id: dict(rank(scores)[:hits]) for query_id, scores in run.items()}
     reranked: Run = {}
     with progress(total=sum(map(len, top.values())), desc="re-ranking", unit="pair") as bar:
         for query_ids in _chunks(top, count_once=not model.reads_pairs):
             texts = texts_of(list(dict.fromkeys(doc_id for q in query_ids for doc_id in top[q])))
             keys = [(query_id, doc_id) for query_id in query_ids for doc_id in top[query_id]]
-            scores = score(model, keys, queries, texts, *cuts)
+            scores = score_keys(model, keys, queries, texts, *cuts)
             for query_id in query_ids:
                 reranked[query_id] = {}
             for (query_id, doc_id), score in zip(keys, scores, strict=True):
