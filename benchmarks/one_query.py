@@ -55,7 +55,7 @@ def _reranker() -> Any:
 
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
     from iaa_retrieval.inference.pair_scorer import score_pairs
-    from iaa_retrieval.models.cross_encoder import new_cross_encoder
+    from iaa_retrieval.models.new_retriever import new_cross_encoder
     from iaa_retrieval.pyserini_plugin.threads import use_all_threads
 
     model = new_cross_encoder("all-MiniLM-L6-v2")

@@ -20,7 +20,7 @@ def measure(directory: Path) -> Round:
 
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
     from iaa_retrieval.inference.pair_scorer import score_pairs
-    from iaa_retrieval.models.cross_encoder import new_cross_encoder
+    from iaa_retrieval.models.new_retriever import new_cross_encoder
 
     torch.manual_seed(1)
     ours = new_cross_encoder(BACKBONE)

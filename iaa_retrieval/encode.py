@@ -73,7 +73,6 @@ def encode_documents(options: EncodeOptions) -> int:
     from iaa_retrieval.files import require_empty
     from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
     from iaa_retrieval.inference.corpus_reader import Corpus
-    from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
 
     require_empty(options.embeddings, overwrite=options.overwrite)
     if options.index_factory != "Flat" and not options.to_faiss:
@@ -101,7 +100,6 @@ def encode_documents(options: EncodeOptions) -> int:
         raise UsageError(
             f"--dimension {options.dimension}, but {options.encoder} has {encoder.dimension}; leave it out"
         )
-    use_cpu_kernels(encoder)
     encoding = CorpusEncoding(
         fields=corpus.fields,
         encode_title="title" in fields,
@@ -180,10 +178,11 @@ def encode_topics(
 
 
 def _load(options: EncodeOptions) -> Any:
-    from iaa_retrieval.models.bi_encoder import load_bi_encoder
+    from iaa_retrieval.inference.loading import load_for_inference
 
-    return load_bi_encoder(
+    return load_for_inference(
         options.encoder,
+        kind="bi-encoder",
         encoder_class=options.encoder_class,
         pooling=options.pooling,
         normalize=options.l2_norm or None,

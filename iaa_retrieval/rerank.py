@@ -54,10 +54,10 @@ def rerank(options: RerankOptions) -> int:
     from iaa_retrieval.collections.lines import check_id
     from iaa_retrieval.collections.runs import rank, read_run, write_run
     from iaa_retrieval.collections.topics import read_topics
-    from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
+    from iaa_retrieval.inference.loading import load_for_inference
     from iaa_retrieval.inference.reranking import CHUNK_TEXTS, rerank_run
-    from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-    from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
+    from iaa_retrieval.models.cross_encoder import CrossEncoder
+    from iaa_retrieval.models.retriever import Retriever
     from iaa_retrieval.models.retriever_config import read_retriever_config
 
     if (options.collection is None) == (options.index is None):
@@ -79,12 +79,12 @@ def rerank(options: RerankOptions) -> int:
         require_all(list(dict.fromkeys(top)))
     config = read_retriever_config(options.encoder)
     # A plain encoder has no head to score pairs with, so anything but a cross-encoder re-ranks by similarity.
-    model: BiEncoder | CrossEncoder
-    if config is not None and config.kind == "cross-encoder":
+    model: Retriever
+    if CrossEncoder.is_kind_of(config):
         meaningless = [f"--{name.replace('_', '-')}" for name in BI_ENCODER_ONLY if getattr(options, name)]
         if meaningless:
             raise UsageError(f"{', '.join(meaningless)} is for bi-encoders, but {options.encoder} is a cross-encoder")
-        model = load_cross_encoder(
+        model = load_for_inference(
             options.encoder,
             max_length=options.max_length,
             query_max_length=options.query_max_length,
@@ -92,7 +92,7 @@ def rerank(options: RerankOptions) -> int:
             device=options.device,
         )
     else:
-        model = load_bi_encoder(
+        model = load_for_inference(
             options.encoder,
             encoder_class=options.encoder_class,
             pooling=options.pooling,
@@ -104,7 +104,6 @@ def rerank(options: RerankOptions) -> int:
             precision=options.precision,
             device=options.device,
         )
-    use_cpu_kernels(model)
     reranked = rerank_run(
         model,
         run,

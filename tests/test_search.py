@@ -56,13 +56,14 @@ class World:
 def save_checkpoint(backbone: Path, directory: Path, pooling: str) -> Path:
     """A fully tuned checkpoint: the backbone's weights with settings of its own."""
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
-    from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, weights_fingerprint
+    from iaa_retrieval.models.checkpoint import weights_fingerprint
+    from iaa_retrieval.models.kinds import fingerprint_of
 
     encoder = load_bi_encoder(str(backbone), pooling=pooling, normalize=True, query_max_length=32, precision="fp32")
     encoder.encoder.save_pretrained(directory)
     encoder.tokenizer.save_pretrained(directory)
     config = replace(encoder.config, method="full", query_prefix="query", document_max_length=64)
-    replace(config, fingerprint=fingerprint_bi_encoder(config, weights_fingerprint(directory))).save(directory)
+    replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(directory))).save(directory)
     return directory
 
 

@@ -96,10 +96,8 @@ def _module(number: int, path: str, kind: str) -> dict[str, Any]:
 
 
 def _pooling(source: Source) -> dict[str, Any]:
-    from iaa_retrieval.models.bi_encoder import encoder_width
-
     return {
-        "embedding_dimension": encoder_width(source.network),
+        "embedding_dimension": source.model.width,
         "pooling_mode": POOLINGS[source.config.pooling],
         "include_prompt": True,
     }

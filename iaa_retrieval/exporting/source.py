@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from iaa_retrieval.files import read_json, write_json
-from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.checkpoint import fingerprint_of, save_tokenizer, weights_fingerprint
-from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
-from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+from iaa_retrieval.models.checkpoint import save_tokenizer, weights_fingerprint
+from iaa_retrieval.models.kinds import load_retriever
+from iaa_retrieval.models.retriever import Retriever
+from iaa_retrieval.models.retriever_config import RetrieverConfig
 
 
 class Source:
@@ -24,7 +24,7 @@ class Source:
         config: its settings.
     """
 
-    def __init__(self, name: str, model: BiEncoder | CrossEncoder) -> None:
+    def __init__(self, name: str, model: Retriever) -> None:
         self.name = name
         self.model = model
         self.config: RetrieverConfig = model.config
@@ -32,7 +32,7 @@ class Source:
     @property
     def is_cross_encoder(self) -> bool:
         """Whether it scores pairs; else it encodes texts."""
-        return isinstance(self.model, CrossEncoder)
+        return self.model.reads_pairs
 
     @property
     def is_untuned(self) -> bool:
@@ -42,26 +42,21 @@ class Source:
     @property
     def network(self) -> Any:
         """The Hugging Face (or PEFT) network inside the model."""
-        return self.model.encoder if isinstance(self.model, BiEncoder) else self.model.classifier
+        return self.model.network
 
     @network.setter
     def network(self, network: Any) -> None:
-        if isinstance(self.model, BiEncoder):
-            self.model.encoder = network
-        else:
-            self.model.classifier = network
+        self.model.set_networks(network)
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """What the network is fed, as our inference feeds it: bi-encoders never get segment ids."""
-        segments = self.is_cross_encoder and getattr(self.network.config, "type_vocab_size", 0) > 1
-        return ("input_ids", "attention_mask", *(("token_type_ids",) if segments else ()))
+        return self.model.input_names
 
     @property
     def max_length(self) -> int:
         """The longest input in tokens: of a text, or of a pair."""
-        texts = self.config.document_max_length
-        return texts if self.is_cross_encoder else max(self.config.query_max_length, texts)
+        return self.model.max_length
 
     @torch.inference_mode()
     def run(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -69,10 +64,7 @@ class Source:
 
         Separate encoders give the queries' and then the passages' vectors of the same texts, [2 * batch, d].
         """
-        if isinstance(self.model, BiEncoder) and self.config.separate_encoders:
-            return torch.cat([self.model.encode_queries(**inputs), self.model.encode_passages(**inputs)])
-        output: torch.Tensor = self.model(**inputs)
-        return output
+        return torch.cat(self.model.outputs(inputs))
 
     def save_tokenizer(self, directory: Path, input_names: Sequence[str] | None = None) -> None:
         """Write the tokenizer so that a tool which asks nothing else does what our inference does.
@@ -92,7 +84,7 @@ class Source:
 
     def fingerprint_of(self, directory: Path) -> str:
         """The fingerprint of this model with the weights that are in ``directory``."""
-        return fingerprint_of(self.config, weights_fingerprint(directory))
+        return self.model.fingerprint_of(self.config, weights_fingerprint(directory))
 
 
 def load_source(name: str) -> Source:
@@ -101,7 +93,4 @@ def load_source(name: str) -> Source:
     Raises:
         IaaRetrievalError: it cannot be loaded, or its files do not fit together.
     """
-    config = read_retriever_config(name)
-    if config is not None and config.kind == "cross-encoder":
-        return Source(name, load_cross_encoder(name, precision="fp32", device="cpu"))
-    return Source(name, load_bi_encoder(name, precision="fp32", device="cpu"))
+    return Source(name, load_retriever(name, precision="fp32", device="cpu"))

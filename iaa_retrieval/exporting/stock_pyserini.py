@@ -6,7 +6,6 @@ import shlex
 
 from iaa_retrieval.exporting.source import Source
 from iaa_retrieval.models.architecture import encoder_alone
-from iaa_retrieval.models.bi_encoder import encoder_width
 
 # Pyserini looks for these in an encoder's path and then calls its class with arguments of another model.
 MISLEADING = ("clip", "dse")
@@ -37,8 +36,7 @@ def stock_commands(source: Source, encoder: str) -> str:
         "    input --corpus CORPUS --fields text \\",
         "    output --embeddings INDEX --to-faiss \\",
         f"    encoder {shared}{_option('--prefix', document_prefix)} \\",
-        f"    --fields text --max-length {config.document_max_length} --dimension {encoder_width(source.network)}"
-        " --device cpu",
+        f"    --fields text --max-length {config.document_max_length} --dimension {source.model.width} --device cpu",
         "python -m pyserini.search.faiss --index INDEX --topics TOPICS --output run.trec --device cpu \\",
         f"    {shared}{_option('--query-prefix', query_prefix)}",
     ]

@@ -12,16 +12,22 @@ import numpy as np
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference import pair_scorer, text_encoder
 from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
-from iaa_retrieval.models.backbone_checkpoint import holds_adapter, new_bi_encoder
-from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
+from iaa_retrieval.models.backbone_checkpoint import holds_adapter
+from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.encoder_classes import stock_class_of
+from iaa_retrieval.models.kinds import load_retriever
+from iaa_retrieval.models.new_retriever import new_bi_encoder
 from iaa_retrieval.models.precision import choose_device, choose_precision
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights
 from iaa_retrieval.models.text_settings import TextSettings
 
-Model = TypeVar("Model", BiEncoder, CrossEncoder)
+Model = TypeVar("Model", bound=Retriever)
+
+# What a checkpoint of each kind is used with.
+_METHODS = {BiEncoder.kind: "encode_queries or encode_passages", CrossEncoder.kind: "score_pairs"}
 
 
 class AdapterServer:
@@ -57,7 +63,7 @@ class AdapterServer:
         plain = new_bi_encoder(backbone, settings=settings, precision=self._precision, device=self._device)
         self._backbone = SharedBackbone(share_weights(plain.encoder), backbone, plain.config.backbone_fingerprint)
         self._plain = plain
-        self._served: dict[str, BiEncoder | CrossEncoder] = {"": plain}
+        self._served: dict[str, Retriever] = {"": plain}
         self._cuts: dict[tuple[str, str], Cuts] = {}
         # Around calls because a tokenizer keeps the truncation of its last call; around loading because transformers
         # changes settings of the whole process meanwhile, such as the default precision.
@@ -71,6 +77,10 @@ class AdapterServer:
     def load(self, name: str, checkpoint: str | Path) -> None:
         """Put a checkpoint's adapter (both, where its encoders are separate) on the backbone, to be called ``name``.
 
+        Args:
+            name: any text but the empty one.
+            checkpoint: a directory, of either kind and any method.
+
         Raises:
             UsageError: the name is empty or taken.
             IaaRetrievalError: not a checkpoint, or damaged, or trained on another backbone, or fully fine-tuned.
@@ -79,12 +89,9 @@ class AdapterServer:
         with self._turn:
             if name in self._served:  # the empty name is the bare backbone's
                 raise UsageError(f"the name {name!r} is taken; unload it first, or choose another")
-            config = read_retriever_config(path)
-            if config is None:
+            if read_retriever_config(path) is None:
                 raise IaaRetrievalError(f"{path} is no checkpoint of this project (it has no retriever.json)")
-            load: Callable[..., BiEncoder | CrossEncoder]
-            load = load_cross_encoder if config.kind == "cross-encoder" else load_bi_encoder
-            model = load(path, precision=self._precision, device=self._device, backbone=self._backbone)
+            model = load_retriever(path, precision=self._precision, device=self._device, backbone=self._backbone)
             if model.config.tokenizer_fingerprint == self._plain.config.tokenizer_fingerprint:
                 model.tokenizer = self._plain.tokenizer  # a tokenizer takes more memory than most adapters
             self._served[name] = model
@@ -103,8 +110,16 @@ class AdapterServer:
     def encode_queries(self, name: str | None, texts: Sequence[str], *, batch_size: int | None = None) -> np.ndarray:
         """Encode queries with the checkpoint ``name`` (None or "": the bare backbone) into float32 [len(texts), d].
 
+        One warning, once for each checkpoint, counts the texts that are longer than it reads.
+
+        Args:
+            name: of a bi-encoder.
+            texts: without prompt or prefix, which the checkpoint's settings add.
+            batch_size: texts of the greatest length at a time; None is 8 on a CPU and 32 elsewhere.
+
         Raises:
             UsageError: nothing of that name is loaded, or it is a cross-encoder.
+            IaaRetrievalError: a vector is not finite.
         """
         with self._turn:
             model = self._find(name, BiEncoder)
@@ -116,7 +131,7 @@ class AdapterServer:
     def encode_passages(
         self, name: str | None, texts: Sequence[str], *, batch_size: int = text_encoder.DEFAULT_BATCH_SIZE
     ) -> np.ndarray:
-        """Encode passages; otherwise as :meth:`encode_queries`."""
+        """Encode passages into float32 [len(texts), d]; arguments and errors are those of :meth:`encode_queries`."""
         with self._turn:
             model = self._find(name, BiEncoder)
             cuts = self._counting(name, document_cuts, model)
@@ -129,8 +144,11 @@ class AdapterServer:
     ) -> np.ndarray:
         """Score (query, passage) pairs with the cross-encoder checkpoint ``name``; float32 [len(pairs)].
 
+        A higher score is more relevant; it is the classifier's logit, without a bound.
+
         Raises:
             UsageError: nothing of that name is loaded, or it is a bi-encoder.
+            IaaRetrievalError: a score is not finite.
         """
         with self._turn:
             model = self._find(name, CrossEncoder)
@@ -146,9 +164,7 @@ class AdapterServer:
             of_pairs.warn()
             return scores
 
-    def _counting(
-        self, name: str | None, new: Callable[[BiEncoder | CrossEncoder], Cuts], model: BiEncoder | CrossEncoder
-    ) -> Cuts:
+    def _counting(self, name: str | None, new: Callable[[Retriever], Cuts], model: Retriever) -> Cuts:
         """What counts the texts of one kind that a checkpoint cuts, which is said once."""
         return self._cuts.setdefault((name or "", new.__name__), new(model))
 
@@ -161,8 +177,7 @@ class AdapterServer:
         if model is None:
             raise self._unknown(name)
         if not isinstance(model, kind):
-            methods = "score_pairs" if kind is BiEncoder else "encode_queries or encode_passages"
-            raise UsageError(f"{name or 'the backbone'} is a {model.config.kind}; call {methods}")
+            raise UsageError(f"{name or 'the backbone'} is a {model.kind}; call {_METHODS[model.kind]}")
         return model
 
     def _unknown(self, name: str | None) -> UsageError:

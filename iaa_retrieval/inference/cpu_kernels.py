@@ -16,8 +16,7 @@ from transformers import AttentionInterface
 from transformers.activations import GELUActivation
 from transformers.masking_utils import AttentionMaskInterface
 
-from iaa_retrieval.models.bi_encoder import BiEncoder
-from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.tuning.peft_configs import PEFT_PREFIX
 
 ATTENTION = "iaa_cached_pieces"
@@ -29,7 +28,7 @@ PIECE = 1_600_000
 ACTIVATIONS = (("dense", "intermediate_act_fn"), ("lin1", "activation"))
 
 
-def use_cpu_kernels(model: BiEncoder | CrossEncoder) -> None:
+def use_cpu_kernels(model: Retriever) -> None:
     """Prepare a model for fast inference, where that is possible; else leave it alone.
 
     Only for a model whose weights are not trained, saved, merged, shared or moved any more.

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from iaa_retrieval.inference.tokens import OnCut
-from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
-from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.retriever import Retriever
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -56,15 +55,14 @@ class Cuts:
         self._cut += 1
 
 
-def query_cuts(model: BiEncoder | CrossEncoder, advice: str = "") -> Cuts:
+def query_cuts(model: Retriever, advice: str = "") -> Cuts:
     """For the queries of a model, under its settings."""
-    limit, pair = model.config.query_max_length, model.config.document_max_length
-    if isinstance(model, CrossEncoder) and limit >= pair // 2:
-        return Cuts("queries", pair // 2, advice=f"a query takes at most half of a pair, which has {pair}")
-    return Cuts("queries", limit, advice=advice, most=position_limit(model.networks[0]))
+    limit, pair = model.query_limit, model.config.document_max_length
+    if model.reads_pairs and limit == pair // 2:
+        return Cuts("queries", limit, advice=f"a query takes at most half of a pair, which has {pair}")
+    return Cuts("queries", limit, advice=advice, most=model.position_limit)
 
 
-def document_cuts(model: BiEncoder | CrossEncoder, advice: str = "") -> Cuts:
+def document_cuts(model: Retriever, advice: str = "") -> Cuts:
     """For the documents of a bi-encoder or the pairs of a cross-encoder, under its settings."""
-    kind = "pairs of query and document" if isinstance(model, CrossEncoder) else "documents"
-    return Cuts(kind, model.config.document_max_length, advice=advice, most=position_limit(model.networks[0]))
+    return Cuts(model.document_inputs, model.config.document_max_length, advice=advice, most=model.position_limit)

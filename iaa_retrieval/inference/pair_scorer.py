@@ -81,7 +81,6 @@ def pair_inputs(
     pad_id = cross_encoder.tokenizer.pad_token_id or 0
     ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device, max_length)
     inputs = {"input_ids": ids, "attention_mask": mask}
-    # Encoders without segment embeddings (DistilBERT, ModernBERT, RoBERTa) take no segment ids.
-    if getattr(cross_encoder.classifier.config, "type_vocab_size", 0) > 1:
+    if "token_type_ids" in cross_encoder.input_names:
         inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device, max_length)
     return inputs

@@ -14,13 +14,14 @@ from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.retriever import Retriever
 
 # Texts held at a time: a cross-encoder's pairs, or a bi-encoder's documents, of which it encodes each once.
 CHUNK_TEXTS = 20_000
 
 
 def rerank_run(
-    model: BiEncoder | CrossEncoder,
+    model: Retriever,
     run: Run,
     queries: Mapping[str, str],
     texts_of: Callable[[Sequence[str]], Mapping[str, str]],
@@ -43,13 +44,14 @@ def rerank_run(
             each counts those that are longer than the model reads.
     """
     cuts = query_cuts(model, cut_advice[0]), document_cuts(model, cut_advice[1])
+    score_keys = _SCORERS[model.kind]
     top = {query_id: dict(rank(scores)[:hits]) for query_id, scores in run.items()}
     reranked: Run = {}
     with progress(total=sum(map(len, top.values())), desc="re-ranking", unit="pair") as bar:
-        for query_ids in _chunks(top, count_once=isinstance(model, BiEncoder)):
+        for query_ids in _chunks(top, count_once=not model.reads_pairs):
             texts = texts_of(list(dict.fromkeys(doc_id for q in query_ids for doc_id in top[q])))
             keys = [(query_id, doc_id) for query_id in query_ids for doc_id in top[query_id]]
-            scores = _score(model, keys, queries, texts, *cuts)
+            scores = score_keys(model, keys, queries, texts, *cuts)
             for query_id in query_ids:
                 reranked[query_id] = {}
             for (query_id, doc_id), score in zip(keys, scores, strict=True):
@@ -92,8 +94,8 @@ def _chunks(top: Run, *, count_once: bool) -> Iterator[list[str]]:
         yield chunk
 
 
-def _score(
-    model: BiEncoder | CrossEncoder,
+def _pair_scores(
+    model: CrossEncoder,
     keys: Sequence[tuple[str, str]],
     queries: Mapping[str, str],
     texts: Mapping[str, str],
@@ -101,13 +103,23 @@ def _score(
     of_documents: Cuts,
 ) -> np.ndarray:
     """A score for each (query id, document id), float32 [len(keys)]."""
-    if isinstance(model, CrossEncoder):
-        return score_pairs(
-            model,
-            [(queries[query_id], texts[doc_id]) for query_id, doc_id in keys],
-            on_query_cut=of_queries.among([query_id for query_id, _ in keys]),
-            on_pair_cut=of_documents.count(len(keys)),
-        )
+    return score_pairs(
+        model,
+        [(queries[query_id], texts[doc_id]) for query_id, doc_id in keys],
+        on_query_cut=of_queries.among([query_id for query_id, _ in keys]),
+        on_pair_cut=of_documents.count(len(keys)),
+    )
+
+
+def _similarities(
+    model: BiEncoder,
+    keys: Sequence[tuple[str, str]],
+    queries: Mapping[str, str],
+    texts: Mapping[str, str],
+    of_queries: Cuts,
+    of_documents: Cuts,
+) -> np.ndarray:
+    """The inner product of the vectors of each (query id, document id), float32 [len(keys)]."""
     rows = {query_id: row for row, query_id in enumerate(dict.fromkeys(query_id for query_id, _ in keys))}
     columns = {doc_id: column for column, doc_id in enumerate(texts)}
     query_vectors = encode_queries(model, [queries[query_id] for query_id in rows], on_cut=of_queries.among(list(rows)))
@@ -116,6 +128,9 @@ def _score(
     right = passage_vectors[[columns[doc_id] for _, doc_id in keys]]
     scores: np.ndarray = np.einsum("nd,nd->n", left, right)
     return scores
+
+
+_SCORERS: dict[str, Callable[..., np.ndarray]] = {BiEncoder.kind: _similarities, CrossEncoder.kind: _pair_scores}
 
 
 def _interpolated(new: Mapping[str, float], old: Mapping[str, float], weight: float) -> dict[str, float]:

@@ -8,22 +8,14 @@ trained on.
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.models.backbone import hub_options, resolve_backbone
 from iaa_retrieval.models.backbone_files import ADAPTER_CONFIG_FILE, read_adapter_config
-from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.checkpoint import (
-    PASSAGE_DIRECTORY,
-    QUERY_DIRECTORY,
-    fingerprint_of,
-    require_weights,
-)
+from iaa_retrieval.models.checkpoint import PASSAGE_DIRECTORY, QUERY_DIRECTORY, require_weights
+from iaa_retrieval.models.kinds import fingerprint_of
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
-from iaa_retrieval.models.text_settings import TextSettings
 from iaa_retrieval.tuning.methods import get_method, method_names
 
 
@@ -51,47 +43,6 @@ def holds_adapter(name: str) -> bool:
         return any((Path(name) / place / ADAPTER_CONFIG_FILE).is_file() for place in places)
     location = resolve_backbone(name)
     return read_adapter_config(location, **hub_options(location)) is not None
-
-
-def new_bi_encoder(
-    backbone: str,
-    *,
-    settings: TextSettings | None = None,
-    pooling: str | None = None,
-    normalize: bool | None = None,
-    precision: str = "auto",
-    device: str = "auto",
-) -> BiEncoder:
-    """A bi-encoder on a bare backbone, to be tuned or to carry adapters.
-
-    A bi-encoder checkpoint hands on its pooling, normalisation, prefixes and lengths; of a cross-encoder checkpoint
-    only the encoder's weights are used. Anything else is as ``settings`` or :func:`.load_bi_encoder` say.
-
-    Raises:
-        UsageError, IaaRetrievalError: as :func:`.load_bi_encoder` and :func:`read_backbone_checkpoint`.
-    """
-    checkpoint = read_backbone_checkpoint(backbone)
-    inherited: dict[str, Any] = {}
-    if checkpoint is not None and checkpoint.kind == "bi-encoder":
-        settings = TextSettings(pooling=checkpoint.pooling, normalize=checkpoint.normalize)
-        inherited = inherited_settings(checkpoint)
-    model = load_bi_encoder(
-        backbone,
-        settings=settings,
-        pooling=pooling,
-        normalize=normalize,
-        precision=precision,
-        device=device,
-        as_backbone=True,
-    )
-    model.config = replace(model.config, **inherited)
-    return model
-
-
-def inherited_settings(checkpoint: RetrieverConfig) -> dict[str, Any]:
-    """What a model that is tuned further keeps of the settings: how texts are put in and where they are cut."""
-    names = [field.name for field in fields(RetrieverConfig) if field.name.startswith(("query_", "document_"))]
-    return {name: getattr(checkpoint, name) for name in names}
 
 
 def _own_adapter(name: str, config: RetrieverConfig) -> str:

@@ -3,59 +3,96 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.models.architecture import require_rows
+from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
-from iaa_retrieval.models.checkpoint import (
-    fingerprint_bi_encoder,
-    load_separate_weights,
-    load_tuned_tokenizer,
-    load_tuned_weights,
-    require_weights,
-    tokenizer_fingerprint,
-)
+from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
 from iaa_retrieval.models.encoder_classes import settings_of
 from iaa_retrieval.models.pooling import POOLINGS, pool
-from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone
+from iaa_retrieval.models.sizes import position_limit
 from iaa_retrieval.models.text_settings import TextSettings, load_text_tokenizer
 
 LOG = logging.getLogger("iaa_retrieval")
 
 
-class BiEncoder(nn.Module):
-    """An encoder with its tokenizer and settings.
+class BiEncoder(Retriever):
+    """Encodes queries and passages apart; the relevance of a passage is the inner product of the two vectors.
+
+    Args, errors and what else it has: see :class:`.Retriever`; the fifth argument is the passage encoder, where the
+    encoders are separate.
 
     Attributes:
         encoder: the (possibly PEFT-wrapped) Hugging Face encoder; with separate encoders, that of queries.
         passage_encoder: that of passages, with the same backbone weights; None where one encoder does both.
-        tokenizer: its fast tokenizer.
-        config: pooling, lengths, prefixes and provenance.
-        source: what it was loaded from, for error messages.
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        tokenizer: Any,
-        config: RetrieverConfig,
-        source: str,
-        passage_encoder: nn.Module | None = None,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.passage_encoder = passage_encoder
-        self.tokenizer = tokenizer
-        self.config = config
-        self.source = source
+    kind = "bi-encoder"
+    reads_pairs = False
+    has_task_head = False
+    network_options: ClassVar[Mapping[str, Any]] = {}
+    document_inputs = "documents"
+    pipeline_tag = "feature-extraction"
+
+    encoder: nn.Module
+    passage_encoder: nn.Module | None
+
+    @staticmethod
+    def auto_class() -> Any:
+        """``transformers.AutoModel``."""
+        from transformers import AutoModel
+
+        return AutoModel
+
+    @staticmethod
+    def fingerprint_settings(config: RetrieverConfig) -> tuple[str, ...]:
+        """Pooling and normalisation."""
+        return config.pooling, str(config.normalize)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The encoder; with separate encoders that of queries, then that of passages."""
+        return (self.encoder,) if self.passage_encoder is None else (self.encoder, self.passage_encoder)
+
+    def set_networks(self, network: nn.Module, *others: nn.Module) -> None:
+        """Take one encoder for both kinds of text, or that of queries and that of passages.
+
+        Raises:
+            ValueError: more than two.
+        """
+        if len(others) > 1:
+            raise ValueError(f"a bi-encoder has one or two encoders, not {1 + len(others)}")
+        self.encoder = network
+        self.passage_encoder = others[0] if others else None
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Token ids and attention mask; an encoder never gets segment ids."""
+        return ("input_ids", "attention_mask")
+
+    @property
+    def query_limit(self) -> int:
+        """The most tokens that are read of a query."""
+        return self.config.query_max_length
+
+    @property
+    def max_length(self) -> int:
+        """The longest text in tokens, of either kind."""
+        return max(self.config.query_max_length, self.config.document_max_length)
+
+    @property
+    def dimension(self) -> int:
+        """Length d of a vector."""
+        return self.width
 
     def encode_queries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids [batch, tokens] of queries into fp32 vectors [batch, d] (unit length when normalised)."""
@@ -77,40 +114,30 @@ class BiEncoder(nn.Module):
             raise TypeError("this bi-encoder has separate encoders; call encode_queries or encode_passages")
         return self._encode(self.encoder, input_ids, attention_mask)
 
+    def outputs(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The vectors [batch, d] that each of the encoders gives for the same texts."""
+        return tuple(self._encode(network, **inputs) for network in self.networks)
+
+    def require_lengths(self, **lengths: int) -> None:
+        """Refuse a length in tokens that the encoder cannot take.
+
+        Args:
+            lengths: by what is so long, such as ``query=64``.
+
+        Raises:
+            UsageError: names the length and what the encoder takes.
+        """
+        limit = self.position_limit
+        for label, length in lengths.items():
+            if not 2 < length <= limit:
+                raise UsageError(
+                    f"{label} length {length} is outside what {Path(self.source).name} takes: 3 to {limit} tokens"
+                )
+
     def _encode(self, encoder: nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         hidden = encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
         vectors = pool(hidden, attention_mask, self.config.pooling)
         return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
-
-    def with_config(self, **changes: Any) -> BiEncoder:
-        """The same networks and tokenizer under changed settings."""
-        config = replace(self.config, **changes)
-        return BiEncoder(self.encoder, self.tokenizer, config, self.source, self.passage_encoder)
-
-    @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The encoder; with separate encoders that of queries, then that of passages."""
-        return (self.encoder,) if self.passage_encoder is None else (self.encoder, self.passage_encoder)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return next(self.parameters()).dtype
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return encoder_width(self.encoder)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all that a vector depends on (weights, pooling, normalisation); hex."""
-        return self.config.fingerprint
 
 
 def load_bi_encoder(
@@ -134,68 +161,63 @@ def load_bi_encoder(
     A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder is used as
     :func:`.encoder_classes.settings_of` says (its sentence-transformers metadata where it has any, else Pyserini's
     settings), or as ``settings`` do, and every setting can be overridden; a prefix takes the place of a prompt.
-    With ``backbone``, a checkpoint's adapters are put on a backbone that is in memory, which must be in ``precision``
-    and on ``device`` already. With ``as_backbone``, a checkpoint that is a whole network is loaded as a plain encoder
-    is: its weights alone count, see :mod:`.backbone_checkpoint`.
+
+    Args:
+        name_or_path: a directory, hub id or ``all-MiniLM-L6-v2``.
+        pooling: ``mean``, ``cls`` or ``last``.
+        normalize: whether vectors have unit length.
+        query_prefix, document_prefix: put before a text and a space.
+        query_max_length, document_max_length: in tokens, special ones included.
+        encoder_class: a class of Pyserini's whose settings a plain encoder shall have.
+        settings: how a plain encoder is used, in place of what its files say.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        device: ``auto``, ``cpu``, ``cuda:0``, ...
+        backbone: what a checkpoint's adapters are put on, in memory, in ``precision`` and on ``device`` already.
+        as_backbone: load a checkpoint that is a whole network as a plain encoder is: its weights alone count, see
+            :mod:`.backbone_checkpoint`.
 
     Raises:
         UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.
         IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
     """
-    config = None if as_backbone else read_retriever_config(name_or_path)
-    overrides = {
-        "query_prefix": query_prefix,
-        "document_prefix": document_prefix,
-        "query_max_length": query_max_length,
-        "document_max_length": document_max_length,
-    }
-    given: dict[str, Any] = {key: value for key, value in overrides.items() if value is not None}
-    passage_encoder = None
-    if config is None:
-        settings = settings_of(name_or_path, encoder_class) if settings is None else settings
-        if encoder_class not in (None, "auto"):
-            if pooling not in (None, settings.pooling) or normalize not in (None, settings.normalize):
-                LOG.warning(
-                    "%s: the encoder class %s says how it pools and normalises, as in Pyserini; other options on that "
-                    "have no effect",
-                    name_or_path,
-                    encoder_class,
-                )
-            pooling = normalize = None
-        encoder, tokenizer, config = _load_plain(name_or_path, settings, pooling, normalize)
-        for role in ("query", "document"):
-            if f"{role}_prefix" in given:
-                given[f"{role}_prompt"] = ""
+    prefixes = {"query_prefix": query_prefix, "document_prefix": document_prefix}
+    lengths = {"query_max_length": query_max_length, "document_max_length": document_max_length}
+    changes: dict[str, Any] = {key: value for key, value in lengths.items() if value is not None}
+    if as_backbone or read_retriever_config(name_or_path) is None:
+        model = _plain_encoder(name_or_path, settings, encoder_class, pooling, normalize)
+        for key, prefix in prefixes.items():
+            if prefix is not None:
+                changes |= {key: prefix, key.replace("_prefix", "_prompt"): ""}
     else:
-        if config.kind != "bi-encoder":
-            raise IaaRetrievalError(f"{name_or_path} is a {config.kind}; a bi-encoder is needed here")
+        config = BiEncoder.read_config(name_or_path)
         _refuse_contradiction(name_or_path, "pooling", pooling, config.pooling)
         _refuse_contradiction(name_or_path, "l2-norm", normalize, config.normalize)
         _refuse_another_prefix(name_or_path, "query", query_prefix, config.query_prefix, config.query_lead)
         _refuse_another_prefix(name_or_path, "document", document_prefix, config.document_prefix, config.document_lead)
-        given = {key: value for key, value in given.items() if not key.endswith("_prefix")}  # they say the same
-        require_weights(name_or_path, config, fingerprint_bi_encoder)
-        encoder, passage_encoder = _load_tuned(name_or_path, config, backbone)
-        tokenizer = load_tuned_tokenizer(name_or_path, config)
-    config = replace(config, **given)
-    require_lengths(encoder, name_or_path, query=config.query_max_length, document=config.document_max_length)
-    require_rows(encoder, tokenizer, name_or_path)
-    device = choose_device(device)
-    bi_encoder = BiEncoder(encoder, tokenizer, config, name_or_path, passage_encoder)
-    bi_encoder.to(device=device, dtype=DTYPES[choose_precision(precision, device)])
-    return bi_encoder.eval()
+        model = BiEncoder.from_checkpoint(name_or_path, config, backbone)
+    model.config = replace(model.config, **changes)
+    model.require_lengths(query=model.config.query_max_length, document=model.config.document_max_length)
+    return model.prepare(precision, device)
 
 
-def encoder_width(encoder: Any) -> int:
-    """Hidden size of an encoder, whatever its configuration calls it."""
-    return int(getattr(encoder.config, "hidden_size", None) or encoder.config.dim)
-
-
-def _load_plain(
-    name: str, settings: TextSettings, pooling: str | None, normalize: bool | None
-) -> tuple[Any, Any, RetrieverConfig]:
-    from transformers import AutoModel
-
+def _plain_encoder(
+    name: str,
+    settings: TextSettings | None,
+    encoder_class: str | None,
+    pooling: str | None,
+    normalize: bool | None,
+) -> BiEncoder:
+    """An encoder that says at most in sentence-transformers' files how it is used, in fp32 on the CPU."""
+    settings = settings_of(name, encoder_class) if settings is None else settings
+    if encoder_class not in (None, "auto"):
+        if pooling not in (None, settings.pooling) or normalize not in (None, settings.normalize):
+            LOG.warning(
+                "%s: the encoder class %s says how it pools and normalises, as in Pyserini; other options on that "
+                "have no effect",
+                name,
+                encoder_class,
+            )
+        pooling = normalize = None
     pooling = pooling or settings.pooling
     if pooling not in POOLINGS:
         raise UsageError(
@@ -204,12 +226,12 @@ def _load_plain(
         )
     for remark in settings.remarks:
         LOG.warning("%s", remark)
-    encoder = load_network(AutoModel, name)
+    encoder = load_network(BiEncoder.auto_class(), name)
     tokenizer = load_text_tokenizer(name)
     weights = fingerprint_weights(encoder)
     query_length, document_length = settings.lengths(tokenizer, position_limit(encoder))
     config = RetrieverConfig(
-        kind="bi-encoder",
+        kind=BiEncoder.kind,
         backbone=backbone_name(name),
         backbone_fingerprint=weights,
         pooling=pooling,
@@ -220,32 +242,8 @@ def _load_plain(
         document_max_length=document_length,
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
-    return encoder, tokenizer, replace(config, fingerprint=fingerprint_bi_encoder(config, weights))
-
-
-def _load_tuned(path: str, config: RetrieverConfig, backbone: SharedBackbone | None) -> tuple[Any, Any]:
-    from transformers import AutoModel
-
-    if config.separate_encoders:
-        return load_separate_weights(AutoModel, path, config, backbone)
-    return load_tuned_weights(AutoModel, path, config, backbone), None
-
-
-def position_limit(encoder: Any) -> int:
-    """The longest input in tokens that the position embeddings allow (RoBERTa-style ones reserve two)."""
-    positions = int(getattr(encoder.config, "max_position_embeddings", 512))
-    if positions < 1:  # how XLNet says that there is no limit
-        positions = 512
-    reserved = 2 if encoder.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
-    return positions - reserved
-
-
-def require_lengths(encoder: Any, name: str, **lengths: int) -> None:
-    """Refuse a length in tokens (by what it is of) that the encoder called ``name`` cannot take."""
-    limit = position_limit(encoder)
-    for label, length in lengths.items():
-        if not 2 < length <= limit:
-            raise UsageError(f"{label} length {length} is outside what {Path(name).name} takes: 3 to {limit} tokens")
+    config = replace(config, fingerprint=BiEncoder.fingerprint_of(config, weights))
+    return BiEncoder(encoder, tokenizer, config, name)
 
 
 def _refuse_another_prefix(path: str, role: str, asked: str | None, recorded: str, lead: str) -> None:

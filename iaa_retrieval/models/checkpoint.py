@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,13 @@ QUERY_DIRECTORY, PASSAGE_DIRECTORY = "query", "passage"
 # What `iaa_retrieval.export` puts inside a self-contained checkpoint, and how retriever.json names it.
 BACKBONE_DIRECTORY = "backbone"
 EMBEDDED_BACKBONE = f"./{BACKBONE_DIRECTORY}"
+
+
+def save_networks(networks: Sequence[nn.Module], directory: Path) -> None:
+    """Write a checkpoint's only network, or its query encoder and its passage encoder, each into its own directory."""
+    places = (".",) if len(networks) == 1 else (QUERY_DIRECTORY, PASSAGE_DIRECTORY)
+    for network, place in zip(networks, places, strict=True):
+        save_weights(network, directory / place)
 
 
 def save_weights(model: nn.Module, directory: Path) -> None:
@@ -73,39 +80,37 @@ def load_tuned_tokenizer(path: str, config: RetrieverConfig) -> Any:
     return tokenizer
 
 
-def load_tuned_weights(
+def load_networks(
     auto_class: Any, path: str, config: RetrieverConfig, backbone: SharedBackbone | None = None, **options: Any
-) -> Any:
-    """Load a checkpoint's network in fp32, or on a backbone that is in memory.
+) -> tuple[Any, ...]:
+    """Load a checkpoint's network, or its query encoder and its passage encoder, in fp32 or on a backbone in memory.
+
+    Args:
+        auto_class: ``AutoModel`` or ``AutoModelForSequenceClassification``.
+        path: the checkpoint.
+        config: its settings.
+        backbone: what to put the adapters on.
+        options: for ``from_pretrained``.
 
     Raises:
         IaaRetrievalError: the backbone found under the recorded name, or ``backbone``, has other weights than the
             checkpoint was trained on (both sides are named); a fully tuned checkpoint, which has no ``backbone``.
     """
+    if config.separate_encoders:
+        queries = _bare_network(auto_class, path, config, backbone, **options)
+        passages = share_weights(queries)
+        return (
+            _put_adapter(queries, Path(path) / QUERY_DIRECTORY, shared=True),
+            _put_adapter(passages, Path(path) / PASSAGE_DIRECTORY, shared=True),
+        )
     if (Path(path) / FULL_FILE).is_file():
         if backbone is not None:
             raise IaaRetrievalError(
                 f"checkpoint {path} is a whole tuned network, not an adapter on {backbone.name}; load it on its own"
             )
-        return load_network(auto_class, path, **options)
+        return (load_network(auto_class, path, **options),)
     network = _bare_network(auto_class, path, config, backbone, **options)
-    return _put_adapter(network, Path(path), shared=backbone is not None)
-
-
-def load_separate_weights(
-    auto_class: Any, path: str, config: RetrieverConfig, backbone: SharedBackbone | None = None
-) -> tuple[Any, Any]:
-    """Load the query encoder and the passage encoder of a checkpoint that has both, on one backbone.
-
-    Raises:
-        IaaRetrievalError: as :func:`load_tuned_weights`.
-    """
-    queries = _bare_network(auto_class, path, config, backbone)
-    passages = share_weights(queries)
-    return (
-        _put_adapter(queries, Path(path) / QUERY_DIRECTORY, shared=True),
-        _put_adapter(passages, Path(path) / PASSAGE_DIRECTORY, shared=True),
-    )
+    return (_put_adapter(network, Path(path), shared=backbone is not None),)
 
 
 def backbone_location(path: str, config: RetrieverConfig) -> str:
@@ -170,30 +175,6 @@ def save_tokenizer(tokenizer: Any, directory: Path) -> None:
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(directory)
-
-
-def fingerprint_of(config: RetrieverConfig, weights: str) -> str:
-    """The fingerprint of a checkpoint of either kind with this hash of its file of weights."""
-    fingerprint = fingerprint_bi_encoder if config.kind == "bi-encoder" else fingerprint_cross_encoder
-    return fingerprint(config, weights)
-
-
-def fingerprint_bi_encoder(config: RetrieverConfig, weights: str) -> str:
-    """Hash of everything that makes two vectors comparable."""
-    parts = (
-        config.backbone_fingerprint,
-        weights,
-        config.pooling,
-        str(config.normalize),
-        config.tokenizer_fingerprint,
-    )
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def fingerprint_cross_encoder(config: RetrieverConfig, weights: str) -> str:
-    """Hash of everything that a relevance score depends on, lengths apart."""
-    parts = (config.backbone_fingerprint, weights, config.tokenizer_fingerprint)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -2,94 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.models.architecture import require_pair_scores, require_rows
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
-from iaa_retrieval.models.backbone_checkpoint import inherited_settings, read_backbone_checkpoint
-from iaa_retrieval.models.bi_encoder import position_limit
-from iaa_retrieval.models.checkpoint import (
-    fingerprint_cross_encoder,
-    load_tuned_tokenizer,
-    load_tuned_weights,
-    require_weights,
-    tokenizer_fingerprint,
-)
-from iaa_retrieval.models.precision import DTYPES, choose_device, choose_precision
-from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.models.retriever import Retriever
+from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.models.shared_backbone import SharedBackbone
-from iaa_retrieval.models.text_settings import load_text_tokenizer
 
 # Half of a pair may be query and up to four tokens are special; a passage needs room beside them.
 SHORTEST_PAIR = 16
 
 
-class CrossEncoder(nn.Module):
-    """A sequence classifier with one output, its tokenizer and its settings."""
+class CrossEncoder(Retriever):
+    """Scores query-passage pairs with a sequence classifier that has one output.
 
-    def __init__(self, classifier: nn.Module, tokenizer: Any, config: RetrieverConfig, source: str) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.tokenizer = tokenizer
-        self.config = config
-        self.source = source
+    Args, errors and what else it has: see :class:`.Retriever`.
+
+    Attributes:
+        classifier: the (possibly PEFT-wrapped) Hugging Face network.
+    """
+
+    kind = "cross-encoder"
+    reads_pairs = True
+    has_task_head = True
+    network_options: ClassVar[Mapping[str, Any]] = {"num_labels": 1}
+    document_inputs = "pairs of query and document"
+    pipeline_tag = "text-ranking"
+
+    classifier: nn.Module
+
+    @staticmethod
+    def auto_class() -> Any:
+        """``transformers.AutoModelForSequenceClassification``."""
+        from transformers import AutoModelForSequenceClassification
+
+        return AutoModelForSequenceClassification
+
+    @staticmethod
+    def fingerprint_settings(config: RetrieverConfig) -> tuple[str, ...]:
+        """None: a score depends on no setting but prefixes and lengths."""
+        return ()
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The classifier alone."""
+        return (self.classifier,)
+
+    def set_networks(self, network: nn.Module, *others: nn.Module) -> None:
+        """Take another classifier.
+
+        Raises:
+            ValueError: more than one.
+        """
+        if others:
+            raise ValueError(f"a cross-encoder has one network, not {1 + len(others)}")
+        self.classifier = network
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Token ids, attention mask and, for a network that has segments, their ids."""
+        # Encoders without segment embeddings (DistilBERT, ModernBERT, RoBERTa) take no segment ids.
+        segments = getattr(self.network.config, "type_vocab_size", 0) > 1
+        return ("input_ids", "attention_mask", *(("token_type_ids",) if segments else ()))
+
+    @property
+    def query_limit(self) -> int:
+        """The most tokens that are read of a query: never more than half of a pair."""
+        return min(self.config.query_max_length, self.config.document_max_length // 2)
+
+    @property
+    def max_length(self) -> int:
+        """The longest pair in tokens."""
+        return self.config.document_max_length
 
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Score token ids [batch, tokens] of query-passage pairs; fp32 logits [batch]."""
         logits: torch.Tensor = self.classifier(**inputs).logits
         return logits.squeeze(-1).float()
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        return next(self.parameters()).dtype
-
-    @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The classifier, as with a bi-encoder's one or two encoders."""
-        return (self.classifier,)
-
-
-def new_cross_encoder(backbone: str) -> CrossEncoder:
-    """A backbone with a one-output head, in fp32, for training.
-
-    The head is the backbone's own where it has one, such as a cross-encoder checkpoint's, else a fresh one. Such a
-    checkpoint hands on its prefixes and lengths; of a bi-encoder checkpoint only the encoder's weights are used.
-
-    Raises:
-        IaaRetrievalError: it cannot be loaded, or is an adapter, or does not score pairs.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    checkpoint = read_backbone_checkpoint(backbone)
-    classifier = load_network(AutoModelForSequenceClassification, backbone, num_labels=1)
-    tokenizer = load_text_tokenizer(backbone)
-    if classifier.config.pad_token_id is None:  # by which a decoder's classifier finds the last token of a pair
-        classifier.config.pad_token_id = tokenizer.pad_token_id
-    require_rows(classifier, tokenizer, backbone)
-    require_pair_scores(classifier, tokenizer, backbone)
-    limit = position_limit(classifier)
-    config = RetrieverConfig(
-        kind="cross-encoder",
-        backbone=backbone_name(backbone),
-        backbone_fingerprint=fingerprint_weights(classifier.base_model),
-        query_max_length=min(64, limit),
-        document_max_length=min(256, limit),
-        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
-    )
-    if checkpoint is not None and checkpoint.kind == "cross-encoder":
-        config = replace(config, **inherited_settings(checkpoint))
-    return CrossEncoder(classifier, tokenizer, config, backbone)
+    def outputs(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The scores [batch]."""
+        return (self.forward(**inputs),)
 
 
 def load_cross_encoder(
@@ -103,33 +101,29 @@ def load_cross_encoder(
 ) -> CrossEncoder:
     """Load a cross-encoder checkpoint of ours, ready for inference.
 
-    With ``backbone``, its adapter is put on a backbone that is in memory, in ``precision`` and on ``device`` already.
+    Args:
+        path: its directory.
+        max_length: tokens of a pair, special ones included.
+        query_max_length: tokens of the query in a pair.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        device: ``auto``, ``cpu``, ``cuda:0``, ...
+        backbone: what its adapter is put on, in memory, in ``precision`` and on ``device`` already.
 
     Raises:
-        UsageError: a ``max_length`` (tokens of a pair) or ``query_max_length`` that the backbone cannot take.
+        UsageError: a ``max_length`` or ``query_max_length`` that the backbone cannot take.
         IaaRetrievalError: not a cross-encoder checkpoint, or not matching its backbone or weights.
     """
-    from transformers import AutoModelForSequenceClassification
-
-    config = read_retriever_config(path)
-    if config is None or config.kind != "cross-encoder":
-        found = f"a {config.kind}" if config else "no checkpoint of this project (it has no retriever.json)"
-        raise IaaRetrievalError(f"{path} is {found}; a cross-encoder is needed here")
-    require_weights(path, config, fingerprint_cross_encoder)
-    classifier = load_tuned_weights(AutoModelForSequenceClassification, path, config, backbone, num_labels=1)
-    tokenizer = load_tuned_tokenizer(path, config)
+    model = CrossEncoder.from_checkpoint(path, CrossEncoder.read_config(path), backbone)
     if max_length is not None:
-        limit = position_limit(classifier)
+        limit = model.position_limit
         if not SHORTEST_PAIR <= max_length <= limit:
             raise UsageError(
                 f"pair length {max_length} is outside what {path} takes: {SHORTEST_PAIR} to {limit} tokens"
             )
-        config = replace(config, document_max_length=max_length)
+        model.config = replace(model.config, document_max_length=max_length)
     if query_max_length is not None:
-        most = config.document_max_length // 2  # the rest of a pair is the passage's
+        most = model.config.document_max_length // 2  # the rest of a pair is the passage's
         if not 0 < query_max_length <= most:
             raise UsageError(f"query length {query_max_length} is outside what {path} takes: 1 to {most} tokens")
-        config = replace(config, query_max_length=query_max_length)
-    device = choose_device(device)
-    classifier.to(device=device, dtype=DTYPES[choose_precision(precision, device)]).eval()
-    return CrossEncoder(classifier, tokenizer, config, path)
+        model.config = replace(model.config, query_max_length=query_max_length)
+    return model.prepare(precision, device)

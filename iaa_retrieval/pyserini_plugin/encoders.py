@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
 from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
+from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.java import prepare_java
-from iaa_retrieval.models.bi_encoder import load_bi_encoder, position_limit, require_lengths
 from iaa_retrieval.pyserini_plugin.index_guard import guard_faiss_searcher
 from iaa_retrieval.pyserini_plugin.threads import use_all_threads
 
@@ -55,8 +54,9 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         encoder_class: str | None = None,
     ) -> None:
         self.has_model = True
-        self.bi_encoder = load_bi_encoder(
+        self.bi_encoder = load_for_inference(
             model_name,
+            kind="bi-encoder",
             pooling=pooling,
             normalize=l2_norm,
             document_prefix=prefix,
@@ -65,7 +65,6 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
             precision=precision,
             device=device,
         )
-        use_cpu_kernels(self.bi_encoder)
         self._cuts = document_cuts(self.bi_encoder, CUT_ADVICE)
 
     @property
@@ -97,7 +96,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         use_all_threads()
         encoder, cuts = self.bi_encoder, self._cuts
         if max_length is not None and not (max_length == STOCK_MAX_LENGTH and fp16 is not None):
-            require_lengths(encoder.encoder, encoder.source, document=max_length)
+            encoder.require_lengths(document=max_length)
             encoder = encoder.with_config(document_max_length=max_length)
             cuts = document_cuts(encoder)  # who says a length with every call knows what it cuts
         on_cut = cuts.count(len(texts))
@@ -134,8 +133,9 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.has_model = True
-        self.bi_encoder = load_bi_encoder(
+        self.bi_encoder = load_for_inference(
             encoder_dir,
+            kind="bi-encoder",
             pooling=pooling,
             normalize=l2_norm,
             query_prefix=prefix,
@@ -144,7 +144,6 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
             precision=precision,
             device=device,
         )
-        use_cpu_kernels(self.bi_encoder)
         guard_faiss_searcher(IaaQueryEncoder)
         self._cuts = query_cuts(self.bi_encoder, CUT_ADVICE)
         self._says_cuts = True
@@ -161,7 +160,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
 
     def use_longest_queries(self) -> None:
         """Cut queries only at the tokenizer's or the positions' end, as Pyserini's encoder does."""
-        limit = min(position_limit(self.bi_encoder.encoder), self.bi_encoder.tokenizer.model_max_length)
+        limit = min(self.bi_encoder.position_limit, self.bi_encoder.tokenizer.model_max_length)
         self.bi_encoder = self.bi_encoder.with_config(query_max_length=limit)
         self._cuts = query_cuts(self.bi_encoder, CUT_ADVICE)
 

@@ -6,20 +6,40 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 logger = logging.getLogger("iaa_retrieval")
 
-_WHY_NONE = {
-    "faiss": "; encode the corpus again",
-    "lucene": "; was the index made for the language of the queries (python -m iaa_retrieval.index --language)?",
-    "hybrid": "; are the indexes those of the collection that the queries are about?",
-}
-_WHY_FEW = {
-    "faiss": "; this index is searched in part (a graph in a larger one with --ef-search), an index of "
-    "`encode ... --index-factory Flat` is searched whole",
-    "lucene": "; Lucene finds the documents that share a term with the query, stop words aside",
-    "hybrid": "; each part gave what it found, at most the --hits of fusion",
+
+class _Search(NamedTuple):
+    """What a search says of hits that are missing.
+
+    Attributes:
+        why_none: where no query has a hit.
+        why_few: where some have fewer than they could.
+        level_of_few: how loud that is where none of them is without any.
+    """
+
+    why_none: str
+    why_few: str
+    level_of_few: int = logging.INFO
+
+
+_SEARCHES = {
+    "faiss": _Search(
+        "; encode the corpus again",
+        "; this index is searched in part (a graph in a larger one with --ef-search), an index of "
+        "`encode ... --index-factory Flat` is searched whole",
+        logging.WARNING,
+    ),
+    "lucene": _Search(
+        "; was the index made for the language of the queries (python -m iaa_retrieval.index --language)?",
+        "; Lucene finds the documents that share a term with the query, stop words aside",
+    ),
+    "hybrid": _Search(
+        "; are the indexes those of the collection that the queries are about?",
+        "; each part gave what it found, at most the --hits of fusion",
+    ),
 }
 
 
@@ -84,6 +104,7 @@ def report_hits(kind: str, counts: HitCounts, *, documents: int | None = None, r
         documents: how many the index holds, None where that is unknown.
         removed: hits per query that an option of the search takes away.
     """
+    search = _SEARCHES[kind]
     wanted = counts.asked if documents is None else min(counts.asked, documents)
     least = 1 if counts.max_passage else max(1, wanted - removed)
     fewer = [query for query, count in counts.of_query.items() if count < least]
@@ -91,16 +112,16 @@ def report_hits(kind: str, counts: HitCounts, *, documents: int | None = None, r
     if not fewer:
         return
     if len(without) == len(counts.of_query):
-        logger.warning("no query has a hit (%d queries)%s", len(without), _WHY_NONE[kind])
+        logger.warning("no query has a hit (%d queries)%s", len(without), search.why_none)
     elif without == fewer:
         logger.warning(
             "%d of %d queries have no hit and are not in the run (the first: %s)%s",
-            *(len(without), len(counts.of_query), without[0], _WHY_FEW[kind]),
+            *(len(without), len(counts.of_query), without[0], search.why_few),
         )
     else:
         none = f", {len(without)} of them none at all (the first: {without[0]})" if without else ""
         logger.log(
-            logging.WARNING if without or kind == "faiss" else logging.INFO,
+            logging.WARNING if without else search.level_of_few,
             "%d of %d queries have fewer than %d hits%s%s",
-            *(len(fewer), len(counts.of_query), wanted, none, _WHY_FEW[kind]),
+            *(len(fewer), len(counts.of_query), wanted, none, search.why_few),
         )

@@ -26,8 +26,9 @@ from iaa_retrieval.pyserini_plugin.lucene_analysis import all_languages, follow_
 from iaa_retrieval.pyserini_plugin.search_encoder import (
     load_query_encoder,
     registered,
-    require_index,
+    require_dense_index,
     require_matching_index,
+    require_sparse_index,
 )
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments, join_hybrid, split_hybrid
 
@@ -67,15 +68,16 @@ def launch_search(kind: str, words: list[str]) -> None:
     if "--help" in words or "-h" in words:
         _run_stock(kind, words)
         return
-    sections = _sections(kind, words)
+    sections = _READ[kind](words)
     _require_counts(sections)
     run, dense, sparse = sections["run"], sections.get("dense"), sections.get("sparse")
+    hybrid = "fusion" in sections
     if dense is not None:
-        require_index(dense, "faiss")
+        require_dense_index(dense)
     if sparse is not None:
-        require_index(sparse, "lucene")
-        follow_index(sparse, hybrid=kind == "hybrid")
-    if kind == "hybrid":
+        require_sparse_index(sparse)
+        follow_index(sparse, hybrid=hybrid)
+    if hybrid:
         _warn_of_ignored(sections)
     with tempfile.TemporaryDirectory(prefix="topics-") as folder:
         _materialise_topics(run, Path(folder))
@@ -83,7 +85,7 @@ def launch_search(kind: str, words: list[str]) -> None:
         if dense is not None:
             encoder = load_query_encoder(dense)
             require_matching_index(dense, encoder)
-        if kind == "faiss" and encoder is not None and not (run.has("--batch-size") or run.has("--threads")):
+        if encoder is not None and not hybrid and not (run.has("--batch-size") or run.has("--threads")):
             run.set("--batch-size", str(BATCH_SIZE))  # stock Pyserini would encode one query at a time
             run.set("--threads", str(os.cpu_count() or 1))
         cuts = encoder.count_cuts("--max-length sets another length") if encoder is not None else None
@@ -91,7 +93,7 @@ def launch_search(kind: str, words: list[str]) -> None:
             if sparse is not None:
                 allow_long_queries()
             with all_languages():
-                _run_stock(kind, join_hybrid(sections) if kind == "hybrid" else run.words)
+                _run_stock(kind, join_hybrid(sections) if hybrid else run.words)
         if cuts is not None:
             cuts.warn()
     removed = 1 if run.has("--remove-query") else 0
@@ -111,11 +113,17 @@ def _document_count(arguments: StockArguments | None) -> int | None:
         return None
 
 
-def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
-    """The options by what they are about; in faiss and lucene one command line serves two sections."""
-    if kind != "hybrid":
-        arguments = StockArguments(words)
-        return {"run": arguments, "dense" if kind == "faiss" else "sparse": arguments}
+def _dense_sections(words: list[str]) -> dict[str, StockArguments]:
+    arguments = StockArguments(words)
+    return {"run": arguments, "dense": arguments}
+
+
+def _sparse_sections(words: list[str]) -> dict[str, StockArguments]:
+    arguments = StockArguments(words)
+    return {"run": arguments, "sparse": arguments}
+
+
+def _hybrid_sections(words: list[str]) -> dict[str, StockArguments]:
     sections = split_hybrid(words)
     for needed in ("dense", "sparse", "fusion", "run"):
         if needed not in sections:
@@ -123,6 +131,10 @@ def _sections(kind: str, words: list[str]) -> dict[str, StockArguments]:
     if not sections["run"].has("--output"):
         raise UsageError("--output is needed in the part `run`: the run to write")
     return sections
+
+
+# The options by what they are about; in faiss and lucene one command line serves two sections.
+_READ = {"faiss": _dense_sections, "lucene": _sparse_sections, "hybrid": _hybrid_sections}
 
 
 def _require_counts(sections: dict[str, StockArguments]) -> None:

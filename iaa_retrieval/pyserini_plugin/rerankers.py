@@ -10,10 +10,9 @@ from typing import Any
 from iaa_retrieval.collections.lines import clean_text
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
-from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
+from iaa_retrieval.inference.cuts import document_cuts, query_cuts
+from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.pair_scorer import score_pairs
-from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
 from iaa_retrieval.pyserini_plugin.threads import use_all_threads
 
 TextOf = Callable[[str], str]
@@ -54,15 +53,16 @@ class IaaReranker:
         max_length: int | None = None,
         query_max_length: int | None = None,
     ) -> None:
-        self.cross_encoder = load_cross_encoder(
+        self.cross_encoder = load_for_inference(
             encoder_dir,
+            kind="cross-encoder",
             max_length=max_length,
             query_max_length=query_max_length,
             precision=precision,
             device=device,
         )
-        use_cpu_kernels(self.cross_encoder)
-        self._cuts: tuple[Cuts, Cuts] | None = None
+        self._query_cuts = query_cuts(self.cross_encoder, "the argument query_max_length sets another length")
+        self._pair_cuts = document_cuts(self.cross_encoder, "the argument max_length sets another length")
         self.text_of = text_of
 
     def rerank(self, query: str, hits: Sequence[Any], *, text_of: TextOf | None = None) -> list[Hit]:
@@ -86,26 +86,17 @@ class IaaReranker:
                 keys.append((query_id, hit.docid))
                 pairs.append((query, text_of(hit.docid) if text_of else text_of_hit(hit)))
         scores: dict[str, dict[str, float]] = {query_id: {} for query_id in queries}
-        scored = score_pairs(self.cross_encoder, pairs, **self._counting(pairs))
-        for cuts in self._cuts or ():
-            cuts.warn()
+        scored = score_pairs(
+            self.cross_encoder,
+            pairs,
+            on_query_cut=self._query_cuts.among([query for query, _ in pairs]),
+            on_pair_cut=self._pair_cuts.count(len(pairs)),
+        )
+        self._query_cuts.warn()
+        self._pair_cuts.warn()
         for (query_id, doc_id), score in zip(keys, scored, strict=True):
             scores[query_id][doc_id] = float(score)
         return {query_id: [Hit(*scored) for scored in rank(of_query)] for query_id, of_query in scores.items()}
-
-    def _counting(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """What counts the texts that are cut, which is said once; anything but a model of ours has no lengths."""
-        if not isinstance(self.cross_encoder, CrossEncoder):
-            return {}
-        self._cuts = self._cuts or (
-            query_cuts(self.cross_encoder, "the argument query_max_length sets another length"),
-            document_cuts(self.cross_encoder, "the argument max_length sets another length"),
-        )
-        of_queries, of_pairs = self._cuts
-        return {
-            "on_query_cut": of_queries.among([query for query, _ in pairs]),
-            "on_pair_cut": of_pairs.count(len(pairs)),
-        }
 
 
 class RerankingSearcher:

@@ -28,22 +28,33 @@ if TYPE_CHECKING:
 _CLASSES_WITH_LENGTH = ("openai-api", "qwen3")  # the classes to which Pyserini passes --max-length
 
 
-def require_index(arguments: StockArguments, kind: str) -> None:
-    """Refuse an ``--index`` that is neither a directory with an index of this kind nor a prebuilt index.
+def require_dense_index(arguments: StockArguments) -> None:
+    """Refuse an ``--index`` that is neither a Faiss directory nor a prebuilt index."""
+    index = _index(arguments)
+    if Path(index).exists():
+        require_faiss_index(index, binary=(arguments.get("--searcher") or "").lower() == "bpr")
+    else:
+        _require_prebuilt_index(index)
 
-    Args:
-        kind: ``faiss`` or ``lucene``.
-    """
+
+def require_sparse_index(arguments: StockArguments) -> None:
+    """Refuse an ``--index`` that is neither a Lucene index which this Java can open nor a prebuilt index."""
+    index = _index(arguments)
+    if Path(index).exists():
+        require_lucene_index(index)
+        require_java_can_open(index)
+    else:
+        _require_prebuilt_index(index)
+
+
+def _index(arguments: StockArguments) -> str:
     index = arguments.get("--index")
     if index is None:
         raise UsageError("--index is needed: a directory or the name of a prebuilt index")
-    if Path(index).exists():
-        if kind == "faiss":
-            require_faiss_index(index, binary=(arguments.get("--searcher") or "").lower() == "bpr")
-        else:
-            require_lucene_index(index)
-            require_java_can_open(index)
-        return
+    return index
+
+
+def _require_prebuilt_index(index: str) -> None:
     from pyserini import prebuilt_index_info as prebuilt
 
     tables = (

@@ -25,7 +25,8 @@ def store_checkpoint(trained: Path, target: Path) -> int:
     from safetensors.torch import load_file, save_file
 
     from iaa_retrieval.models.backbone import public_name
-    from iaa_retrieval.models.checkpoint import fingerprint_of, weights_fingerprint
+    from iaa_retrieval.models.checkpoint import weights_fingerprint
+    from iaa_retrieval.models.kinds import fingerprint_of
     from iaa_retrieval.training.model_card import model_card
 
     config = read_retriever_config(trained)

@@ -19,10 +19,8 @@ from iaa_retrieval.evaluation.significance import holm, paired_t_test
 from iaa_retrieval.files import write_json
 from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
 from iaa_retrieval.inference.corpus_reader import Corpus
-from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
+from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.reranking import rerank_run, with_tail
-from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
@@ -197,15 +195,18 @@ class _MainJob:
 
     def _encode(self, encoder: str, output: Path) -> None:
         corpus = Corpus(self.source)
-        model = load_bi_encoder(encoder, document_max_length=self.options.max_length, precision=self.options.precision)
-        use_cpu_kernels(model)
+        model = load_for_inference(
+            encoder,
+            kind="bi-encoder",
+            document_max_length=self.options.max_length,
+            precision=self.options.precision,
+        )
         encode_corpus(model, corpus, output, CorpusEncoding(fields=corpus.fields, encode_title=True), resume=True)
 
     def _rerank(self, cross_encoder: Path) -> Run:
         first_stage = read_run(self.first_stage)
         run = {q.query_id: first_stage[q.query_id] for q in self.test_queries if q.query_id in first_stage}
-        model = load_cross_encoder(str(cross_encoder), precision=self.options.precision)
-        use_cpu_kernels(model)
+        model = load_for_inference(str(cross_encoder), kind="cross-encoder", precision=self.options.precision)
         reranked = rerank_run(
             model,
             run,

@@ -10,7 +10,7 @@ from iaa_retrieval.inference.batching import pad
 from iaa_retrieval.inference.cuts import Cuts, query_cuts
 from iaa_retrieval.inference.pair_scorer import pair_inputs
 from iaa_retrieval.inference.tokens import tokenize_pairs, tokenize_texts, with_lead
-from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
+from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.data import Example, TrainingData
 from iaa_retrieval.training.objectives import NO_DOCUMENT
@@ -102,7 +102,7 @@ class CrossEncoderCollator:
 
 
 def _training_cuts(model: BiEncoder | CrossEncoder, max_length: int, documents: str) -> tuple[Cuts, Cuts]:
-    most = position_limit(model.networks[0])
+    most = model.position_limit
     option = "--document-max-length" if max_length == model.config.document_max_length else "--train-max-length"
     advice = f"{option} sets another length"
     return (

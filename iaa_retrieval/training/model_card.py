@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from iaa_retrieval.models.backbone import public_name
+from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.kinds import retriever_class
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only
 
@@ -91,12 +95,25 @@ passage_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained("BACKBONE"
 """
 
 
-_DEV_NOTE = {
-    "bi-encoder": "Dev scores are of held-out queries over a sampled corpus; they chose the checkpoint and are not "
-    "test scores.\n\n",
-    "cross-encoder": "Dev scores are of held-out queries over a re-ranked run; they chose the checkpoint and are not "
-    "test scores.\n\n",
+class _Texts(NamedTuple):
+    """What the card of a kind says.
+
+    Attributes:
+        use: with Pyserini and in Python.
+        dev_data: what the dev queries are scored over.
+        st_class: the class of sentence-transformers.
+    """
+
+    use: str
+    dev_data: str
+    st_class: str
+
+
+_TEXTS = {
+    BiEncoder.kind: _Texts(_BI_ENCODER_USE, "a sampled corpus", "SentenceTransformer"),
+    CrossEncoder.kind: _Texts(_CROSS_ENCODER_USE, "a re-ranked run", "CrossEncoder"),
 }
+_DEV_NOTE = "Dev scores are of held-out queries over {dev_data}; they chose the checkpoint and are not test scores.\n\n"
 
 
 def model_card(config: RetrieverConfig) -> str:
@@ -107,19 +124,19 @@ def model_card(config: RetrieverConfig) -> str:
     training = "".join(
         f"| {key.replace('_', ' ')} | {value} |\n" for key, value in config.training.items() if value is not None
     )
-    cross = config.kind == "cross-encoder"
+    retriever, texts = retriever_class(config.kind), _TEXTS[config.kind]
     backbone = json.dumps(public_name(config.backbone), ensure_ascii=False)
-    use = _CROSS_ENCODER_USE if cross else _BI_ENCODER_USE
+    use = texts.use
     if config.separate_encoders:
         use += "\n" + _SEPARATE_PEFT_USE.format(backbone=backbone)
     elif config.method != "full":
         use += "\n" + _PEFT_USE.format(
             backbone=backbone,
-            auto_class="AutoModelForSequenceClassification" if cross else "AutoModel",
-            extra=", num_labels=1" if cross else "",
+            auto_class=retriever.auto_class().__name__,
+            extra="".join(f", {name}={value}" for name, value in retriever.network_options.items()),
         )
     if not config.separate_encoders:
-        use += _SENTENCE_TRANSFORMERS_USE.format(st_class="CrossEncoder" if cross else "SentenceTransformer")
+        use += _SENTENCE_TRANSFORMERS_USE.format(st_class=texts.st_class)
     if loads_with_peft_model_only(config.method):
         use += _PEFT_MODEL_ONLY.format(method=config.method)
     adapters = (
@@ -132,11 +149,11 @@ def model_card(config: RetrieverConfig) -> str:
     )
     front = "library_name: peft\n" if config.method != "full" else ""
     return (
-        f"---\n{front}pipeline_tag: {'text-ranking' if cross else 'feature-extraction'}\n---\n\n"
+        f"---\n{front}pipeline_tag: {retriever.pipeline_tag}\n---\n\n"
         f"# {config.method} {config.kind} on {config.backbone}\n\n"
         "| | |\n|---|---|\n"
         f"| method | {config.method} |\n| dimensions | {dimensions} |\n| trained parameters | {counts} |\n{adapters}"
         f"| backbone | {config.backbone} (weights {config.backbone_fingerprint[:12]}) |\n"
         f"{leads}{training}{scores}\n"
-        f"{_DEV_NOTE[config.kind] if config.dev_scores else ''}## How to use it\n\n" + use
+        f"{_DEV_NOTE.format(dev_data=texts.dev_data) if config.dev_scores else ''}## How to use it\n\n" + use
     )

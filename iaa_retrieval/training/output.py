@@ -13,33 +13,34 @@ import yaml
 
 from iaa_retrieval.files import atomic_directory, write_json
 from iaa_retrieval.models.bi_encoder import BiEncoder
-from iaa_retrieval.models.checkpoint import (
-    PASSAGE_DIRECTORY,
-    QUERY_DIRECTORY,
-    fingerprint_of,
-    save_tokenizer,
-    save_weights,
-    weights_fingerprint,
-)
+from iaa_retrieval.models.checkpoint import save_networks, save_tokenizer, weights_fingerprint
 from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.training.data import TrainingData
 from iaa_retrieval.training.model_card import model_card
 from iaa_retrieval.training.options import BI_ENCODER_ONLY, CROSS_ENCODER_ONLY, ResolvedHyperparameters, TrainOptions
-from iaa_retrieval.training.tuned_model import network_of
 
 LOG = logging.getLogger("iaa_retrieval")
+
+# The options that --config of a kind does not take.
+_OTHER_KINDS_OPTIONS = {BiEncoder.kind: CROSS_ENCODER_ONLY, CrossEncoder.kind: BI_ENCODER_ONLY}
 
 
 def training_record(
     options: TrainOptions, hyper: ResolvedHyperparameters, data: TrainingData, steps: int, precision: str
 ) -> dict[str, Any]:
     """What ``retriever.json`` and the model card say about the training."""
+    of_kinds: dict[str, dict[str, Any]] = {
+        BiEncoder.kind: {"loss": "contrastive", "temperature": options.temperature},
+        CrossEncoder.kind: {"loss": options.loss, "temperature": None},
+    }
+    of_kind = of_kinds[options.kind]
     return {
         "collection": Path(options.collection).name if Path(options.collection).is_dir() else options.collection,
         "split": options.split or "",
         "queries": len(data.positives),
-        "loss": options.loss if options.kind == "cross-encoder" else "contrastive",
+        "loss": of_kind["loss"],
         "negatives": Path(options.negatives_run).name if options.negatives_run else "in-batch",
         "negatives_per_query": hyper.negatives_per_query,
         "teacher": Path(options.teacher).name if options.teacher else None,
@@ -48,7 +49,7 @@ def training_record(
         "teacher_temperature": hyper.teacher_temperature,
         "batch_size": hyper.batch_size,
         "learning_rate": hyper.lr,
-        "temperature": options.temperature if options.kind == "bi-encoder" else None,
+        "temperature": of_kind["temperature"],
         "steps": steps,
         "seed": options.seed,
         "scaling": options.scaling,
@@ -60,7 +61,7 @@ def training_record(
 
 def write_checkpoint(
     output: Path,
-    model: BiEncoder | CrossEncoder,
+    model: Retriever,
     config: RetrieverConfig,
     options: TrainOptions,
     hyper: ResolvedHyperparameters,
@@ -77,13 +78,9 @@ def write_checkpoint(
             config.backbone,
         )
     with atomic_directory(output, overwrite=options.overwrite) as directory:
-        if isinstance(model, BiEncoder) and model.passage_encoder is not None:
-            save_weights(model.encoder, directory / QUERY_DIRECTORY)
-            save_weights(model.passage_encoder, directory / PASSAGE_DIRECTORY)
-        else:
-            save_weights(network_of(model), directory)
+        save_networks(model.networks, directory)
         save_tokenizer(model.tokenizer, directory)
-        config = replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(directory)))
+        config = replace(config, fingerprint=model.fingerprint_of(config, weights_fingerprint(directory)))
         config.save(directory)
         (directory / "README.md").write_text(model_card(config), encoding="utf-8")
         write_json(directory / "history.json", history)
@@ -93,7 +90,7 @@ def write_checkpoint(
         if options.peft_config is None:
             resolved["method"] = options.method_name
         # Only what --config of this kind takes, so that the file starts the same run again.
-        unused = {"resume", "overwrite", *(BI_ENCODER_ONLY if options.kind == "cross-encoder" else CROSS_ENCODER_ONLY)}
+        unused = {"resume", "overwrite", *_OTHER_KINDS_OPTIONS[options.kind]}
         resolved = {key: value for key, value in resolved.items() if key not in unused}
         (directory / "train_config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.models.backbone_checkpoint import new_bi_encoder, read_backbone_checkpoint
-from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
-from iaa_retrieval.models.cross_encoder import CrossEncoder, new_cross_encoder
+from iaa_retrieval.models.backbone_checkpoint import read_backbone_checkpoint
+from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.new_retriever import new_bi_encoder, new_cross_encoder
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
 from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
 from iaa_retrieval.training.options import TrainOptions
@@ -42,17 +46,17 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     """
     model = _new_model(options)
     dimensions = _dimensions(options, model)
-    network = network_of(model)
+    network = model.network
     use_fast_attention(network, device)
     dropout = options.dropout if options.dropout is not None else (None if options.method_name == "full" else 0.0)
     if dropout is not None:
         set_dropout(network, dropout)
     # Without a task head to train, the pooler takes no part and must not be trained either.
     task: dict[str, Any] = (
-        {"modules_to_save": head_modules(network)} if isinstance(model, CrossEncoder) else {"task_type": EMBEDDING_TASK}
+        {"modules_to_save": head_modules(network)} if model.has_task_head else {"task_type": EMBEDDING_TASK}
     )
 
-    backbone_parameters = sum(parameter.numel() for parameter in _backbone(model).parameters())
+    backbone_parameters = sum(parameter.numel() for parameter in model.backbone.parameters())
 
     def tune(bare: Any) -> nn.Module:
         if options.peft_config is not None:
@@ -61,13 +65,11 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
             bare, options.method_name, dimensions, scaling=options.scaling, activation=options.activation, **task
         )
 
-    if isinstance(model, BiEncoder) and options.separate_encoders:
-        for_passages = share_weights(network)
-        with weights_untouched(network, f"method {options.method_name}"):
-            model.encoder, model.passage_encoder = tune(network), tune(for_passages)
-        model.config = replace(model.config, separate_encoders=True)
-    else:
-        _set_network(model, tune(network))
+    networks = [network, share_weights(network)] if options.separate_encoders else [network]
+    shared = weights_untouched(network, f"method {options.method_name}") if options.separate_encoders else nullcontext()
+    with shared:
+        model.set_networks(*[tune(bare) for bare in networks])
+    model.config = replace(model.config, separate_encoders=options.separate_encoders)
     counts = _count_trainable(model)
     LOG.info(
         "%s %s on %s%s trains %s weights (%.2f%% of the backbone's %s parameters), %s biases and %s in heads",
@@ -93,44 +95,37 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     return TunedModel(model, dimensions, counts)
 
 
-def network_of(model: BiEncoder | CrossEncoder) -> Any:
-    """The Hugging Face (or PEFT) network inside a model."""
-    return model.encoder if isinstance(model, BiEncoder) else model.classifier
-
-
-def _count_trainable(model: BiEncoder | CrossEncoder) -> dict[str, int]:
+def _count_trainable(model: Retriever) -> dict[str, int]:
     """Trained numbers by kind, of both adapters where there are two."""
     parts = [count_trainable(network) for network in model.networks]
     return {kind: sum(part[kind] for part in parts) for kind in parts[0]}
 
 
-def _backbone(model: BiEncoder | CrossEncoder) -> Any:
-    """The bare encoder, before a method is put on it."""
-    return network_of(model).base_model if isinstance(model, CrossEncoder) else network_of(model)
+def _new_bi_encoder(options: TrainOptions) -> BiEncoder:
+    inherits = BiEncoder.is_kind_of(read_backbone_checkpoint(options.backbone))
+    return new_bi_encoder(
+        options.backbone,
+        settings=None if inherits else _backbone_settings(options.backbone),
+        pooling=options.pooling,
+        normalize=options.normalize,
+        precision="fp32",
+        device="cpu",
+    )
 
 
-def _set_network(model: BiEncoder | CrossEncoder, network: nn.Module) -> None:
-    if isinstance(model, BiEncoder):
-        model.encoder = network
-    else:
-        model.classifier = network
+def _new_cross_encoder(options: TrainOptions) -> CrossEncoder:
+    return new_cross_encoder(options.backbone)
+
+
+_NEW: dict[str, Callable[[TrainOptions], BiEncoder | CrossEncoder]] = {
+    BiEncoder.kind: _new_bi_encoder,
+    CrossEncoder.kind: _new_cross_encoder,
+}
 
 
 def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
-    if options.kind == "cross-encoder":
-        model: BiEncoder | CrossEncoder = new_cross_encoder(options.backbone)
-    else:
-        checkpoint = read_backbone_checkpoint(options.backbone)
-        inherits = checkpoint is not None and checkpoint.kind == "bi-encoder"
-        model = new_bi_encoder(
-            options.backbone,
-            settings=None if inherits else _backbone_settings(options.backbone),
-            pooling=options.pooling,
-            normalize=options.normalize,
-            precision="fp32",
-            device="cpu",
-        )
-    limit = position_limit(network_of(model))
+    model = _NEW[options.kind](options)
+    limit = model.position_limit
     lengths: dict[str, Any] = {
         name: getattr(model.config, name) if getattr(options, name) is None else getattr(options, name)
         for name in ("query_max_length", "document_max_length")
@@ -159,7 +154,7 @@ def _backbone_settings(backbone: str) -> TextSettings:
     return replace(settings, pooling="mean", normalize=True, query_length=DEFAULT_QUERY_LENGTH)
 
 
-def _dimensions(options: TrainOptions, model: BiEncoder | CrossEncoder) -> dict[str, int]:
+def _dimensions(options: TrainOptions, model: Retriever) -> dict[str, int]:
     """Explicit dimensions where given, the budget's otherwise; none for PEFT's own methods."""
     if options.peft_config is not None:
         return {}
@@ -171,13 +166,12 @@ def _dimensions(options: TrainOptions, model: BiEncoder | CrossEncoder) -> dict[
         raise UsageError(f"method {options.method_name} has no dimension {', '.join(unknown)}")
     if wanted <= set(explicit) and options.budget is None:
         return explicit
-    base = _backbone(model)
+    base = model.backbone
     layers = getattr(base.config, "num_hidden_layers", None) or base.config.n_layers
-    width = getattr(base.config, "hidden_size", None) or base.config.dim
     chosen = choose_dimensions(
         options.method_name,
         parse_budget(options.budget or "0.5%"),
-        int(width),
+        model.width,
         int(layers),
         sum(parameter.numel() for parameter in base.parameters()),
     )

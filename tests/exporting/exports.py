@@ -9,7 +9,8 @@ from typing import Any
 
 from checkpoints import trained, write_collection, write_first_stage
 
-from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, weights_fingerprint
+from iaa_retrieval.models.checkpoint import weights_fingerprint
+from iaa_retrieval.models.kinds import fingerprint_of
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
@@ -26,7 +27,7 @@ def resaved(to: Path, **settings: Any) -> Path:
     assert config is not None
     config = replace(config, **settings)
     if config.kind == "bi-encoder":
-        config = replace(config, fingerprint=fingerprint_bi_encoder(config, weights_fingerprint(to)))
+        config = replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(to)))
     config.save(to)
     return to
 

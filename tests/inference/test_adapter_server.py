@@ -19,8 +19,9 @@ from iaa_retrieval.inference.adapter_server import AdapterServer
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.models.checkpoint import fingerprint_bi_encoder, weights_fingerprint
+from iaa_retrieval.models.checkpoint import weights_fingerprint
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
+from iaa_retrieval.models.kinds import fingerprint_of
 from iaa_retrieval.models.retriever_config import read_retriever_config
 
 Backbone = Callable[[str], Path]
@@ -47,7 +48,7 @@ def with_other_settings(checkpoint: Path, directory: Path, **settings: Any) -> P
     config = read_retriever_config(checkpoint)
     assert config is not None
     config = replace(config, **settings)
-    replace(config, fingerprint=fingerprint_bi_encoder(config, weights_fingerprint(directory))).save(directory)
+    replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(directory))).save(directory)
     return directory
 
 

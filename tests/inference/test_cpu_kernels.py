@@ -12,7 +12,7 @@ from torch import nn
 from iaa_retrieval.inference import cpu_kernels
 from iaa_retrieval.inference.cpu_kernels import ATTENTION, PackedLinear, packing_pays, use_cpu_kernels
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.cross_encoder import new_cross_encoder
+from iaa_retrieval.models.new_retriever import new_cross_encoder
 from iaa_retrieval.tuning.apply import apply_method
 
 DIMENSIONS = {

@@ -26,7 +26,8 @@ from iaa_retrieval.models import backbone as backbone_module
 from iaa_retrieval.models.backbone import fingerprint_weights, hub_options
 from iaa_retrieval.models.backbone_files import warn_of_own_code
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.models.cross_encoder import load_cross_encoder, new_cross_encoder
+from iaa_retrieval.models.cross_encoder import load_cross_encoder
+from iaa_retrieval.models.new_retriever import new_cross_encoder
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 

@@ -15,7 +15,7 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.models import backbone
 from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, resolve_backbone
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.models.cross_encoder import new_cross_encoder
+from iaa_retrieval.models.new_retriever import new_cross_encoder
 from iaa_retrieval.models.text_settings import read_text_settings
 
 

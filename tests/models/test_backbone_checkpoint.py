@@ -19,10 +19,11 @@ from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.backbone import fingerprint_weights
-from iaa_retrieval.models.backbone_checkpoint import new_bi_encoder
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.models.checkpoint import fingerprint_of, weights_fingerprint
-from iaa_retrieval.models.cross_encoder import load_cross_encoder, new_cross_encoder
+from iaa_retrieval.models.checkpoint import weights_fingerprint
+from iaa_retrieval.models.cross_encoder import load_cross_encoder
+from iaa_retrieval.models.kinds import fingerprint_of
+from iaa_retrieval.models.new_retriever import new_bi_encoder, new_cross_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.training import run
 from iaa_retrieval.training.options import TrainOptions

@@ -21,7 +21,8 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.models.cross_encoder import load_cross_encoder, new_cross_encoder
+from iaa_retrieval.models.cross_encoder import load_cross_encoder
+from iaa_retrieval.models.new_retriever import new_cross_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config, require_same_encoder
 
 Backbone = Callable[[str], Path]

@@ -25,15 +25,17 @@ class FirstStageHit:
     lucene_document: dict[str, str] | None = None
 
 
-def shared_words(cross_encoder: object, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+def shared_words(cross_encoder: object, pairs: Sequence[tuple[str, str]], **counting: object) -> np.ndarray:
     return np.array([len(set(query.split()) & set(text.split())) for query, text in pairs], dtype=np.float32)
 
 
 @pytest.fixture
-def reranker(monkeypatch: pytest.MonkeyPatch) -> IaaReranker:
+def reranker(monkeypatch: pytest.MonkeyPatch, tiny_backbone: Callable[[str], Path]) -> IaaReranker:
     """A re-ranker whose score is the number of shared words."""
-    monkeypatch.setattr(rerankers, "load_cross_encoder", lambda path, **options: path)
-    monkeypatch.setattr(rerankers, "use_cpu_kernels", lambda model: None)
+    from iaa_retrieval.models.new_retriever import new_cross_encoder
+
+    model = new_cross_encoder(str(tiny_backbone("bert")))
+    monkeypatch.setattr(rerankers, "load_for_inference", lambda path, **options: model)
     monkeypatch.setattr(rerankers, "score_pairs", shared_words)
     return IaaReranker("somewhere", text_of=TEXTS.__getitem__)
 
@@ -85,7 +87,7 @@ def test_real_cross_encoder_over_a_real_lucene_index(
 ) -> None:
     from iaa_retrieval.inference.pair_scorer import score_pairs
     from iaa_retrieval.java import prepare_java
-    from iaa_retrieval.models.cross_encoder import new_cross_encoder
+    from iaa_retrieval.models.new_retriever import new_cross_encoder
     from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 
     texts = {"1": "water and air", "2": "water in the house", "3": "good boy"}
@@ -96,7 +98,7 @@ def test_real_cross_encoder_over_a_real_lucene_index(
     from pyserini.search.lucene import LuceneSearcher
 
     cross_encoder = new_cross_encoder(str(tiny_backbone("bert")))
-    monkeypatch.setattr(rerankers, "load_cross_encoder", lambda path, **options: cross_encoder)
+    monkeypatch.setattr(rerankers, "load_for_inference", lambda path, **options: cross_encoder)
     searcher = RerankingSearcher(LuceneSearcher(str(tmp_path / "index")), IaaReranker("tiny"))
     scores = score_pairs(cross_encoder, [("water", texts["1"]), ("water", texts["2"])])
     expected = sorted(zip(scores.tolist(), ["1", "2"], strict=True), reverse=True)

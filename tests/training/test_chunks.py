@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.cross_encoder import new_cross_encoder
+from iaa_retrieval.models.new_retriever import new_cross_encoder
 from iaa_retrieval.training.chunks import forward_in_chunks
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import ExampleDataset, TrainingData

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.cross_encoder import new_cross_encoder
+from iaa_retrieval.models.new_retriever import new_cross_encoder
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import Example, TrainingData
 from iaa_retrieval.training.objectives import NO_DOCUMENT, known_positives

@@ -12,7 +12,7 @@ import pytest
 from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.cross_encoder import new_cross_encoder
+from iaa_retrieval.models.new_retriever import new_cross_encoder
 from iaa_retrieval.training import dev, loop
 from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
 from iaa_retrieval.training.loop import make_dev_evaluator

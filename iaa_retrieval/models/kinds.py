@@ -1,0 +1,54 @@
+"""The kinds of retriever there are, and loading one of whatever kind it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
+from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
+from iaa_retrieval.models.retriever import Retriever
+from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
+
+RETRIEVERS: dict[str, type[Retriever]] = {retriever.kind: retriever for retriever in (BiEncoder, CrossEncoder)}
+_LOADERS: dict[str, Callable[..., Retriever]] = {BiEncoder.kind: load_bi_encoder, CrossEncoder.kind: load_cross_encoder}
+
+
+def retriever_class(kind: str) -> type[Retriever]:
+    """The class of retrievers of a kind, as ``retriever.json`` names it.
+
+    Raises:
+        IaaRetrievalError: there is no such kind.
+    """
+    if kind not in RETRIEVERS:
+        raise IaaRetrievalError(f"unknown kind of retriever {kind!r}; one of {', '.join(RETRIEVERS)}")
+    return RETRIEVERS[kind]
+
+
+def fingerprint_of(config: RetrieverConfig, weights: str) -> str:
+    """The fingerprint of a checkpoint of either kind with this hash of its weights, see :class:`.Retriever`."""
+    return retriever_class(config.kind).fingerprint_of(config, weights)
+
+
+def load_retriever(
+    name_or_path: str, *, kind: str | None = None, precision: str = "auto", device: str = "auto", **settings: Any
+) -> Retriever:
+    """Load a checkpoint of ours, or any plain encoder (which is a bi-encoder), ready for inference.
+
+    Args:
+        name_or_path: a checkpoint's directory, or a plain encoder's directory, hub id or ``all-MiniLM-L6-v2``.
+        kind: ``bi-encoder`` or ``cross-encoder``, where another will not do; None takes either.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        device: ``auto``, ``cpu``, ``cuda:0``, ...
+        settings: further arguments of the kind's own loader: :func:`.load_bi_encoder` or :func:`.load_cross_encoder`.
+
+    Raises:
+        UsageError: a setting contradicts the checkpoint, or a length is more than the network takes.
+        IaaRetrievalError: it cannot be loaded, is of another kind, or its files do not fit together.
+    """
+    if kind is None:
+        config = read_retriever_config(name_or_path)
+        kind = BiEncoder.kind if config is None else config.kind
+    kind = retriever_class(kind).kind
+    return _LOADERS[kind](name_or_path, precision=precision, device=device, **settings)

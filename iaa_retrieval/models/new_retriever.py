@@ -1,0 +1,87 @@
+"""A backbone as a retriever of either kind, to be tuned or to carry adapters."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from iaa_retrieval.models.architecture import require_pair_scores, require_rows
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
+from iaa_retrieval.models.backbone_checkpoint import read_backbone_checkpoint
+from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
+from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
+from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.retriever import Retriever
+from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.models.sizes import position_limit
+from iaa_retrieval.models.text_settings import TextSettings, load_text_tokenizer
+
+
+def new_bi_encoder(
+    backbone: str,
+    *,
+    settings: TextSettings | None = None,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+) -> BiEncoder:
+    """A bi-encoder on a bare backbone, to be tuned or to carry adapters.
+
+    A bi-encoder checkpoint hands on its pooling, normalisation, prefixes and lengths; of a cross-encoder checkpoint
+    only the encoder's weights are used. Anything else is as ``settings`` or :func:`.load_bi_encoder` say.
+
+    Raises:
+        UsageError, IaaRetrievalError: as :func:`.load_bi_encoder` and :func:`.read_backbone_checkpoint`.
+    """
+    checkpoint = read_backbone_checkpoint(backbone)
+    if checkpoint is not None and BiEncoder.is_kind_of(checkpoint):
+        settings = TextSettings(pooling=checkpoint.pooling, normalize=checkpoint.normalize)
+    model = load_bi_encoder(
+        backbone,
+        settings=settings,
+        pooling=pooling,
+        normalize=normalize,
+        precision=precision,
+        device=device,
+        as_backbone=True,
+    )
+    model.config = replace(model.config, **_inherited_settings(checkpoint, BiEncoder))
+    return model
+
+
+def new_cross_encoder(backbone: str) -> CrossEncoder:
+    """A backbone with a one-output head, in fp32, for training.
+
+    The head is the backbone's own where it has one, such as a cross-encoder checkpoint's, else a fresh one. Such a
+    checkpoint hands on its prefixes and lengths; of a bi-encoder checkpoint only the encoder's weights are used.
+
+    Raises:
+        IaaRetrievalError: it cannot be loaded, or is an adapter, or does not score pairs.
+    """
+    checkpoint = read_backbone_checkpoint(backbone)
+    classifier = load_network(CrossEncoder.auto_class(), backbone, **CrossEncoder.network_options)
+    tokenizer = load_text_tokenizer(backbone)
+    if classifier.config.pad_token_id is None:  # by which a decoder's classifier finds the last token of a pair
+        classifier.config.pad_token_id = tokenizer.pad_token_id
+    require_rows(classifier, tokenizer, backbone)
+    require_pair_scores(classifier, tokenizer, backbone)
+    limit = position_limit(classifier)
+    config = RetrieverConfig(
+        kind=CrossEncoder.kind,
+        backbone=backbone_name(backbone),
+        backbone_fingerprint=fingerprint_weights(classifier.base_model),
+        query_max_length=min(64, limit),
+        document_max_length=min(256, limit),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+    )
+    config = replace(config, **_inherited_settings(checkpoint, CrossEncoder))
+    return CrossEncoder(classifier, tokenizer, config, backbone)
+
+
+def _inherited_settings(checkpoint: RetrieverConfig | None, kind: type[Retriever]) -> dict[str, Any]:
+    """What a model that is tuned further keeps of the settings: how texts are put in and where they are cut."""
+    if not kind.is_kind_of(checkpoint):
+        return {}
+    names = [field.name for field in fields(RetrieverConfig) if field.name.startswith(("query_", "document_"))]
+    return {name: getattr(checkpoint, name) for name in names}
