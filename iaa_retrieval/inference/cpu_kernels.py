@@ -18,7 +18,7 @@ from transformers.masking_utils import AttentionMaskInterface
 
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
-from iaa_retrieval.tuning.peft_configs import PEFT_PREFIX
+from iaa_retrieval.tuning.methods import find_method
 
 ATTENTION = "iaa_cached_pieces"
 # Models whose attention goes through transformers' interface and sees all tokens: no windows, no position bias.
@@ -40,8 +40,7 @@ def use_cpu_kernels(model: BiEncoder | CrossEncoder) -> None:
     for network in model.networks:
         if model.dtype == torch.bfloat16 and network.config.model_type in MODEL_TYPES:
             network.set_attn_implementation(ATTENTION)
-        # Some of PEFT's own methods compute with the weights themselves.
-        if packing_pays(model.dtype) and not model.config.method.startswith(PEFT_PREFIX):
+        if packing_pays(model.dtype) and find_method(model.config.method).packable:
             _pack(network)
 
 

@@ -6,7 +6,7 @@ import json
 
 from iaa_retrieval.models.backbone import public_name
 from iaa_retrieval.models.retriever_config import RetrieverConfig
-from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only
+from iaa_retrieval.tuning.methods import find_method
 
 _BI_ENCODER_USE = """\
 With Pyserini, over a Faiss directory (`python -m iaa_retrieval.encode` makes one):
@@ -108,11 +108,12 @@ def model_card(config: RetrieverConfig) -> str:
         f"| {key.replace('_', ' ')} | {value} |\n" for key, value in config.training.items() if value is not None
     )
     cross = config.kind == "cross-encoder"
+    method = find_method(config.method)
     backbone = json.dumps(public_name(config.backbone), ensure_ascii=False)
     use = _CROSS_ENCODER_USE if cross else _BI_ENCODER_USE
     if config.separate_encoders:
         use += "\n" + _SEPARATE_PEFT_USE.format(backbone=backbone)
-    elif config.method != "full":
+    elif method.is_adapter:
         use += "\n" + _PEFT_USE.format(
             backbone=backbone,
             auto_class="AutoModelForSequenceClassification" if cross else "AutoModel",
@@ -120,7 +121,7 @@ def model_card(config: RetrieverConfig) -> str:
         )
     if not config.separate_encoders:
         use += _SENTENCE_TRANSFORMERS_USE.format(st_class="CrossEncoder" if cross else "SentenceTransformer")
-    if loads_with_peft_model_only(config.method):
+    if method.loads_with_peft_model_only():
         use += _PEFT_MODEL_ONLY.format(method=config.method)
     adapters = (
         "| adapters | one for queries (`query/`), one for passages (`passage/`) |\n" if config.separate_encoders else ""
@@ -130,7 +131,7 @@ def model_card(config: RetrieverConfig) -> str:
         if config.query_lead or config.document_lead
         else ""
     )
-    front = "library_name: peft\n" if config.method != "full" else ""
+    front = "library_name: peft\n" if method.is_adapter else ""
     return (
         f"---\n{front}pipeline_tag: {'text-ranking' if cross else 'feature-extraction'}\n---\n\n"
         f"# {config.method} {config.kind} on {config.backbone}\n\n"

@@ -12,7 +12,7 @@ import torch
 from distributed_steps import train
 from tuning_models import Backbone, close
 
-from iaa_retrieval.tuning.methods import METHOD_NAMES
+from iaa_retrieval.tuning.methods import method_names
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def by_two(tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) ->
     return output
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", method_names())
 def test_two_processes_reach_what_one_reaches(method: str, by_two: Path, tiny_backbone: Backbone):
     first, second = (torch.load(by_two / f"{method}-{rank}.pt") for rank in (0, 1))
     one = train(method, str(tiny_backbone("bert")), slice(0, 4), distributed=False)
