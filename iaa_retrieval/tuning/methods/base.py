@@ -198,7 +198,11 @@ class Method:
     # Construction
 
     def tuners(self) -> Sequence[Tuner]:
-        """The tuners that PEFT lacks and this method brings; imports them."""
+        """The tuners that PEFT lacks and this method brings; imports them.
+
+        That happens in `import peft`, which transformers does in the middle of its own import: their modules import
+        torch, PEFT and parts of transformers such as activations, but not its trainer.
+        """
         return ()
 
     def check_configuration(self) -> None:
