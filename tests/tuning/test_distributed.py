@@ -25,7 +25,7 @@ def by_two(tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) ->
         [*torchrun, str(script), str(tiny_backbone("bert")), str(output)],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parent)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])},
     )
     assert finished.returncode == 0, finished.stderr
     return output
