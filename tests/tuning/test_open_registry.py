@@ -172,6 +172,12 @@ def test_it_is_exported_merged_and_self_contained(method: Method, toy_options: O
     merged = load_bi_encoder(str(tmp_path / "merged"), precision="fp32", device="cpu")
     assert not hasattr(merged.encoder, "peft_config")
     torch.testing.assert_close(result_of(merged), expected, rtol=1e-5, atol=1e-6)
+    # A merged network is a plain one, which also works where the method's package is not installed.
+    del registry._METHODS["query-update"]
+    alone = load_bi_encoder(str(tmp_path / "merged"), precision="fp32", device="cpu")
+    use_cpu_kernels(alone)
+    torch.testing.assert_close(result_of(alone), expected, rtol=1e-5, atol=1e-6)
+    assert find_method(alone.config.method).name == "query-update"
 
 
 @pytest.mark.parametrize("packable", [True, False])
@@ -201,7 +207,7 @@ def test_after_a_test_nothing_is_left() -> None:
     assert "query-update" not in method_names()
     assert "QUPDATE" not in PeftType.__members__
     with pytest.raises(UsageError, match=r"unknown tuning method 'query-update'; known: full, .*, iaa-m$"):
-        find_method("query-update")
+        get_method("query-update")
 
 
 def test_packages_are_asked_once_and_a_broken_one_is_named(

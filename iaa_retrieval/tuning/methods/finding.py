@@ -9,8 +9,9 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.tuning.methods.adalora import AdaLora
 from iaa_retrieval.tuning.methods.base import Method
 from iaa_retrieval.tuning.methods.dora import Dora
+from iaa_retrieval.tuning.methods.not_installed import not_installed
 from iaa_retrieval.tuning.methods.peft import PEFT_PREFIX, PeftMethod
-from iaa_retrieval.tuning.methods.registry import get_method
+from iaa_retrieval.tuning.methods.registry import get_method, method_names
 from iaa_retrieval.tuning.methods.untuned import UNTUNED
 
 _DORA = PEFT_PREFIX + "dora"
@@ -20,13 +21,12 @@ _CLASSES: dict[str, type[PeftMethod]] = {_DORA: Dora, PEFT_PREFIX + "adalora": A
 def find_method(name: str) -> Method:
     """The method that `retriever.json` or a report calls so: also "none", and PEFT's own as "peft-ia3" or "peft-dora".
 
-    Raises:
-        UsageError: no method has that name; the message lists those of the registry.
+    A name that nothing here knows is of a package that is not installed: its merged networks can be used all the same.
     """
     if name == UNTUNED.name:
         return UNTUNED
     if not name.startswith(PEFT_PREFIX):
-        return get_method(name)
+        return get_method(name) if name in method_names() else not_installed(name)
     peft_type = "LORA" if name == _DORA else name.removeprefix(PEFT_PREFIX).replace("-", "_").upper()
     return _new(name, peft_type, {})
 
