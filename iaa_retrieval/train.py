@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from iaa_retrieval.training.options import (
     LOSSES,
     TrainOptions,
 )
-from iaa_retrieval.tuning.methods import METHOD_NAMES
+from iaa_retrieval.tuning.methods.option import MethodName, dimension_options
 
 
 def _read_peft_config(ctx: click.Context, param: click.Parameter, value: Any) -> dict[str, Any] | None:
@@ -90,19 +91,13 @@ def _options(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         ),
         click.option(
             "--method",
-            type=click.Choice(METHOD_NAMES),
+            type=MethodName(),
             default=DEFAULT_METHOD,
             show_default=True,
             help="What is trained; --list-methods explains them.",
         ),
         click.option("--budget", metavar="SHARE", help="Share of the backbone's parameters to train.  [default: 0.5%]"),
-        click.option(
-            "--r", type=click.IntRange(min=1), help="Bottleneck (or LoRA) dimension, instead of the budget's."
-        ),
-        click.option("--ar", type=click.IntRange(min=1), help="Dimension of the aside modules, likewise."),
-        click.option(
-            "--prefix-length", type=click.IntRange(min=1), help="Key and value vectors per attention, likewise."
-        ),
+        *dimension_options(),
         click.option(
             "--scaling",
             type=float,
@@ -355,7 +350,10 @@ def _train(kind: str, values: dict[str, Any]) -> None:
         values["method"] = None
     from iaa_retrieval.training.run import train_retriever
 
-    result = train_retriever(TrainOptions(kind=kind, **values))
+    own = {field.name for field in fields(TrainOptions)}
+    others = {name: values.pop(name) for name in set(values) - own}
+    dimensions = {name: value for name, value in others.items() if value is not None}
+    result = train_retriever(TrainOptions(kind=kind, dimensions=dimensions or None, **values))
     scores = "".join(f", dev {name} {value:.4f}" for name, value in result.dev_scores.items())
     click.echo(f"{result.output}: trained in {result.seconds:.0f} s{scores}")
 

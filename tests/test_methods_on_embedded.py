@@ -18,7 +18,7 @@ from iaa_retrieval.inference.text_encoder import encode_queries
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.train import main
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 TEXTS = ["read a line from a file", "sort"]
 
@@ -40,11 +40,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder"])
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", method_names())
 def test_train(method: str, kind: str, run: Path, tiny_backbone: Callable[[str], Path], tmp_path: Path) -> None:
     backbone = str(tiny_backbone("bert"))
     dimensions = {"r": 3, "ar": 2, "prefix_length": 4}
-    sizes = [f"--{name.replace('_', '-')}={dimensions[name]}" for name in get_method(method).dimensions]
+    sizes = [f"--{name.replace('_', '-')}={dimensions[name]}" for name in get_method(method).dimension_names]
     arguments: list[Any] = [
         *(kind, "--collection", "embedded", "--split", "train", "--train-queries", 12, "--backbone", backbone),
         *("--method", method, *sizes, "--negatives", run, "--negatives-per-query", 2, "--teacher", run),

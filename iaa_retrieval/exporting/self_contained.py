@@ -97,9 +97,9 @@ def write_self_contained(source: Source, directory: Path) -> bool:
 
 def loads_with_peft_only(source: Source) -> bool:
     """Whether ``AutoModel.from_pretrained`` would load this adapter wrong, or not at all."""
-    from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only
+    from iaa_retrieval.tuning.methods import find_method
 
-    return loads_with_peft_model_only(source.config.method)
+    return find_method(source.config.method).loads_with_peft_model_only()
 
 
 def _copy_adapter(checkpoint: Path, directory: Path, above: str) -> None:

@@ -17,7 +17,7 @@ from transformers.activations import GELUActivation
 from transformers.masking_utils import AttentionMaskInterface
 
 from iaa_retrieval.models.retriever import Retriever
-from iaa_retrieval.tuning.peft_configs import PEFT_PREFIX
+from iaa_retrieval.tuning.methods import find_method
 
 ATTENTION = "iaa_cached_pieces"
 # Models whose attention goes through transformers' interface and sees all tokens: no windows, no position bias.
@@ -39,8 +39,7 @@ def use_cpu_kernels(model: Retriever) -> None:
     for network in model.networks:
         if model.dtype == torch.bfloat16 and network.config.model_type in MODEL_TYPES:
             network.set_attn_implementation(ATTENTION)
-        # Some of PEFT's own methods compute with the weights themselves.
-        if packing_pays(model.dtype) and not model.config.method.startswith(PEFT_PREFIX):
+        if packing_pays(model.dtype) and find_method(model.config.method).packable:
             _pack(network)
 
 

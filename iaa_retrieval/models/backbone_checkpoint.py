@@ -16,7 +16,7 @@ from iaa_retrieval.models.backbone_files import ADAPTER_CONFIG_FILE, read_adapte
 from iaa_retrieval.models.checkpoint import PASSAGE_DIRECTORY, QUERY_DIRECTORY, require_weights
 from iaa_retrieval.models.kinds import fingerprint_of
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
-from iaa_retrieval.tuning.methods import get_method, method_names
+from iaa_retrieval.tuning.methods import find_method, mergeable_names
 
 
 def read_backbone_checkpoint(name: str) -> RetrieverConfig | None:
@@ -53,10 +53,10 @@ def _own_adapter(name: str, config: RetrieverConfig) -> str:
         return (
             f"{what}; its two encoders cannot be merged into one: give its backbone, or a checkpoint with one encoder"
         )
-    if config.method in method_names() and not get_method(config.method).place.mergeable:
+    if not find_method(config.method).mergeable:
         return (
             f"{what}; method {config.method} cannot be merged into its backbone, so that nothing is tuned on it: "
-            "give its backbone, or a checkpoint of a method that merges (full, bitfit, lora)"
+            f"give its backbone, or a checkpoint of a method that merges ({', '.join(mergeable_names())})"
         )
     command = f"python -m iaa_retrieval.export --checkpoint {shlex.quote(name)} --format merged --output MERGED"
     return f"{what}; merge it first: {command}, then give MERGED as the backbone"

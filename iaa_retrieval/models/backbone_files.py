@@ -76,12 +76,12 @@ def read_adapter_config(location: str, **hub: Any) -> dict[str, Any] | None:
 
 def require_readable_adapter(name: str, values: Mapping[str, Any]) -> None:
     """Refuse an adapter that transformers would read without a part of its weights, as it does DoRA."""
-    from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only, peft_method_name
+    from iaa_retrieval.tuning.methods import peft_method
 
-    method = peft_method_name(values)
-    if loads_with_peft_model_only(method):
+    method = peft_method(values)
+    if method.loads_with_peft_model_only():
         raise IaaRetrievalError(
-            f"{name} is a PEFT adapter ({method.removeprefix('peft-')}) that transformers reads wrongly or not at all; "
+            f"{name} is a PEFT adapter ({method.title}) that transformers reads wrongly or not at all; "
             "merge it with PEFT's merge_and_unload and save_pretrained, and give that directory"
         )
 

@@ -132,11 +132,16 @@ def make_trainer(
         train_dataset=dataset,
         data_collator=collator,
         evaluate_dev=evaluate_dev,
+        method=options.tuning_method,
+        networks=model.networks,
         eval_dataset=dataset if evaluate_dev else None,
     )
     trainer.remove_callback(PrinterCallback)
     if options.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
+    for index, network in enumerate(model.networks):
+        for callback in options.tuning_method.callbacks(network, index):
+            trainer.add_callback(callback)
     return trainer
 
 

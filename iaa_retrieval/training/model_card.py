@@ -10,7 +10,7 @@ from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.kinds import retriever_class
 from iaa_retrieval.models.retriever_config import RetrieverConfig
-from iaa_retrieval.tuning.peft_configs import loads_with_peft_model_only
+from iaa_retrieval.tuning.methods import find_method
 
 _BI_ENCODER_USE = """\
 With Pyserini, over a Faiss directory (`python -m iaa_retrieval.encode` makes one):
@@ -125,11 +125,12 @@ def model_card(config: RetrieverConfig) -> str:
         f"| {key.replace('_', ' ')} | {value} |\n" for key, value in config.training.items() if value is not None
     )
     retriever, texts = retriever_class(config.kind), _TEXTS[config.kind]
+    method = find_method(config.method)
     backbone = json.dumps(public_name(config.backbone), ensure_ascii=False)
     use = texts.use
     if config.separate_encoders:
         use += "\n" + _SEPARATE_PEFT_USE.format(backbone=backbone)
-    elif config.method != "full":
+    elif method.is_adapter:
         use += "\n" + _PEFT_USE.format(
             backbone=backbone,
             auto_class=retriever.auto_class().__name__,
@@ -137,7 +138,7 @@ def model_card(config: RetrieverConfig) -> str:
         )
     if not config.separate_encoders:
         use += _SENTENCE_TRANSFORMERS_USE.format(st_class=texts.st_class)
-    if loads_with_peft_model_only(config.method):
+    if method.loads_with_peft_model_only():
         use += _PEFT_MODEL_ONLY.format(method=config.method)
     adapters = (
         "| adapters | one for queries (`query/`), one for passages (`passage/`) |\n" if config.separate_encoders else ""
@@ -147,7 +148,7 @@ def model_card(config: RetrieverConfig) -> str:
         if config.query_lead or config.document_lead
         else ""
     )
-    front = "library_name: peft\n" if config.method != "full" else ""
+    front = "library_name: peft\n" if method.is_adapter else ""
     return (
         f"---\n{front}pipeline_tag: {retriever.pipeline_tag}\n---\n\n"
         f"# {config.method} {config.kind} on {config.backbone}\n\n"

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.tuning.methods import get_method
-from iaa_retrieval.tuning.peft_configs import peft_method_name
+from iaa_retrieval.tuning.methods import Method, check_overrides, get_method, peft_method
 
 KINDS = ("bi-encoder", "cross-encoder")
 # Options without meaning for the other kind.
@@ -28,9 +27,7 @@ METHOD_OPTIONS = (
     "activation",
 )  # what --peft-config replaces
 
-# Our own defaults (the paper gives none). The tuning methods take a far higher rate than full fine-tuning.
-LEARNING_RATES = {"full": {"bi-encoder": 3e-5, "cross-encoder": 5e-5}}
-DEFAULT_LEARNING_RATE = {"bi-encoder": 1e-3, "cross-encoder": 1e-3}
+# Our own defaults (the paper gives none). Those of the learning rate are the methods'.
 DEFAULT_BATCH_SIZE = {"bi-encoder": 32, "cross-encoder": 16}
 DEFAULT_NEGATIVES = {"bi-encoder": 1, "cross-encoder": 3}
 LOSSES = ("localized-contrastive", "pairwise", "pointwise")  # of a cross-encoder
@@ -43,7 +40,8 @@ class TrainOptions:
     """Options of one training run; None means the default for the kind and method (see :meth:`resolved`).
 
     ``method`` is a name in the registry; None means iaa-l, or with ``peft_config`` (a PEFT type and its fields, see
-    :mod:`iaa_retrieval.tuning.peft_configs`) that of the PEFT type. Lengths are in tokens. ``batch_size`` counts
+    :func:`iaa_retrieval.tuning.methods.peft_method`) that of the PEFT type. ``dimensions`` are those of methods that
+    other packages bring. Lengths are in tokens. ``batch_size`` counts
     queries. ``temperature`` divides the similarities of a bi-encoder. Without a prefix, a bi-encoder keeps its
     backbone's prompt or prefix; an empty one means none.
     """
@@ -57,6 +55,7 @@ class TrainOptions:
     r: int | None = None
     ar: int | None = None
     prefix_length: int | None = None
+    dimensions: Mapping[str, int] | None = None
     scaling: float | None = None
     activation: str | None = None
     peft_config: Mapping[str, Any] | None = None
@@ -112,8 +111,19 @@ class TrainOptions:
             UsageError: a ``peft_config`` without a type.
         """
         if self.peft_config is not None:
-            return peft_method_name(self.peft_config)
+            return peft_method(self.peft_config).name
         return self.method or DEFAULT_METHOD
+
+    @property
+    def tuning_method(self) -> Method:
+        """The method itself.
+
+        Raises:
+            UsageError: there is none of that name; a ``peft_config`` without a type.
+        """
+        if self.peft_config is not None:
+            return peft_method(self.peft_config)
+        return get_method(self.method_name)
 
     @property
     def negatives_run(self) -> str | None:
@@ -129,9 +139,8 @@ class TrainOptions:
         if self.kind not in KINDS:
             raise UsageError(f"unknown kind of model {self.kind!r}; one of {', '.join(KINDS)}")
         self._check_method()
-        rates = LEARNING_RATES.get(self.method_name, DEFAULT_LEARNING_RATE)
         values = ResolvedHyperparameters(
-            lr=self.lr if self.lr is not None else rates[self.kind],
+            lr=self.lr if self.lr is not None else self.tuning_method.learning_rates[self.kind],
             batch_size=DEFAULT_BATCH_SIZE[self.kind] if self.batch_size is None else self.batch_size,
             negatives_per_query=(
                 DEFAULT_NEGATIVES[self.kind] if self.negatives_per_query is None else self.negatives_per_query
@@ -186,10 +195,10 @@ class TrainOptions:
             raise UsageError(
                 f"only a bi-encoder has separate encoders; leave --separate-encoders out for a {self.kind}"
             )
-        if self.separate_encoders and self.method == "full":
+        if self.separate_encoders and not self.tuning_method.is_adapter:
             raise UsageError(
-                "--separate-encoders puts two adapters on one frozen backbone, and method full freezes nothing; "
-                "choose another method, or leave it out"
+                f"--separate-encoders puts two adapters on one frozen backbone, and method {self.method_name} freezes "
+                "nothing; choose another method, or leave it out"
             )
         if self.teacher and values.negatives_per_query == 0:
             raise UsageError("a teacher is learnt from by its scores of negatives; use --negatives-per-query 1 or more")
@@ -208,9 +217,10 @@ class TrainOptions:
 
     def _check_method(self) -> None:
         if self.peft_config is None:
-            get_method(self.method_name).check_overrides(self.scaling, self.activation)
+            check_overrides(self.tuning_method, self.scaling, self.activation)
             return
         contradicting = [name for name in METHOD_OPTIONS if getattr(self, name) is not None]
+        contradicting += self.dimensions or ()
         if contradicting:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in contradicting)
             raise UsageError(f"--peft-config says all about the method; leave out {names}")

@@ -97,4 +97,6 @@ def write_checkpoint(
 
 def plain(options: TrainOptions) -> dict[str, Any]:
     """The options as values that YAML holds."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(options).items()}
+    values = asdict(options)
+    values |= values.pop("dimensions") or {}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

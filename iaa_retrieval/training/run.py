@@ -14,14 +14,12 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import require_empty
 from iaa_retrieval.models.precision import choose_device, choose_precision
 from iaa_retrieval.training.across_processes import launched_processes
-from iaa_retrieval.training.adalora import adalora_callbacks
 from iaa_retrieval.training.judgments import load_judgments, make_examples, mine_training_data
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
 from iaa_retrieval.training.trainer import finite_entries, last_checkpoint, require_finite_weights
 from iaa_retrieval.training.tuned_model import new_tuned_model
-from iaa_retrieval.tuning.peft_configs import new_peft_config
 from iaa_retrieval.versions import library_versions
 from iaa_retrieval.work_in_progress import require_free, work_in_progress
 
@@ -61,8 +59,7 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     processes = launched_processes()
     if processes == 1:  # of several, another may have begun the work already
         require_free(work, resume=options.resume, overwrite=options.overwrite)
-    if options.peft_config is not None:
-        new_peft_config(options.peft_config)  # refuses what cannot be meant before anything is loaded
+    options.tuning_method.check_configuration()  # refuses what cannot be meant before anything is loaded
     if processes > 1 and options.device.startswith("cuda:"):
         raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
     device = choose_device(options.device)
@@ -81,8 +78,6 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     evaluate_dev = make_dev_evaluator(options, model, collection, dev_qrels, run, precision)
 
     trainer = make_trainer(options, hyper, model, examples, work, precision, evaluate_dev)
-    for callback in adalora_callbacks(model.networks):
-        trainer.add_callback(callback)
     with ExitStack() as held:
         with trainer.args.main_process_first(local=False):
             if trainer.is_world_process_zero():
@@ -90,6 +85,8 @@ def train_retriever(options: TrainOptions) -> TrainResult:
                 held.enter_context(work_in_progress(work, settings, resume=options.resume, overwrite=options.overwrite))
         checkpoint = last_checkpoint(work) if options.resume else None
         seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
+        for network in model.networks:
+            options.tuning_method.after_training(network)
         require_finite_weights(trainer.model)
         if trainer.is_world_process_zero():
             for cuts in trainer.data_collator.cuts:

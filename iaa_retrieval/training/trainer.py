@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ from torch import nn
 from transformers import Trainer, TrainerCallback
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.tuning.tuners.bitfit import BitFitLayer
+from iaa_retrieval.tuning.methods import Method
 
-# What BitFit calls biases; transformers goes by names, and would decay those that are not at a layer normalisation.
-BIASES = re.compile(rf"\.{BitFitLayer.adapter_layer_names[0]}\.")
 TRAINED_FILE = "model.safetensors"  # the name that Trainer looks for when it decides what can be resumed
 
 
@@ -48,12 +45,32 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
 
     Args:
         evaluate_dev: called with no argument when an evaluation is due; returns metric -> value.
+        method: what is trained; it may add to the loss, and says which of its parameters are biases.
+        networks: that it is on.
     """
 
-    def __init__(self, *args: Any, evaluate_dev: Callable[[], dict[str, float]] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        method: Method,
+        networks: Sequence[Any] = (),
+        evaluate_dev: Callable[[], dict[str, float]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._method = method
+        self._networks = networks
         super().__init__(*args, **kwargs)
         self._evaluate_dev = evaluate_dev
         self.add_callback(EpochCallback())
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The objective's loss, with what the method adds."""
+        loss = super().compute_loss(*args, **kwargs)
+        for network in self._networks:
+            extra = self._method.extra_loss(network)
+            if extra is not None:
+                loss = loss + extra
+        return loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One step's loss.
@@ -75,7 +92,7 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """What weight decay acts on: no bias and no layer normalisation, whatever a method calls its biases."""
-        return [name for name in super().get_decay_parameter_names(model) if not BIASES.search(name)]
+        return [name for name in super().get_decay_parameter_names(model) if not self._method.takes_no_decay(name)]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score the dev queries; logged and used to choose the best checkpoint."""

@@ -22,8 +22,6 @@ from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.speed import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
-from iaa_retrieval.tuning.methods import get_method
-from iaa_retrieval.tuning.peft_configs import apply_peft_config, loads_with_peft_model_only
 
 DEFAULT_QUERY_LENGTH = 64  # of a backbone that says none
 
@@ -48,7 +46,8 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     dimensions = _dimensions(options, model)
     network = model.network
     use_fast_attention(network, device)
-    dropout = options.dropout if options.dropout is not None else (None if options.method_name == "full" else 0.0)
+    method = options.tuning_method
+    dropout = options.dropout if options.dropout is not None else method.backbone_dropout
     if dropout is not None:
         set_dropout(network, dropout)
     # Without a task head to train, the pooler takes no part and must not be trained either.
@@ -59,11 +58,7 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     backbone_parameters = sum(parameter.numel() for parameter in model.backbone.parameters())
 
     def tune(bare: Any) -> nn.Module:
-        if options.peft_config is not None:
-            return apply_peft_config(bare, options.peft_config, **task)
-        return apply_method(
-            bare, options.method_name, dimensions, scaling=options.scaling, activation=options.activation, **task
-        )
+        return apply_method(bare, method, dimensions, scaling=options.scaling, activation=options.activation, **task)
 
     networks = [network, share_weights(network)] if options.separate_encoders else [network]
     shared = weights_untouched(network, f"method {options.method_name}") if options.separate_encoders else nullcontext()
@@ -83,7 +78,7 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
         f"{counts['biases']:,}",
         f"{counts['heads']:,}",
     )
-    if loads_with_peft_model_only(options.method_name):
+    if method.loads_with_peft_model_only():
         LOG.warning(
             "only peft.PeftModel and this package load a %s checkpoint; AutoModel.from_pretrained, load_adapter and "
             "sentence-transformers do not",
@@ -158,9 +153,9 @@ def _dimensions(options: TrainOptions, model: Retriever) -> dict[str, int]:
     """Explicit dimensions where given, the budget's otherwise; none for PEFT's own methods."""
     if options.peft_config is not None:
         return {}
-    given = {"r": options.r, "ar": options.ar, "prefix_length": options.prefix_length}
+    given = {"r": options.r, "ar": options.ar, "prefix_length": options.prefix_length, **(options.dimensions or {})}
     explicit = {name: value for name, value in given.items() if value is not None}
-    wanted = set(get_method(options.method_name).dimensions)
+    wanted = set(options.tuning_method.dimension_names)
     unknown = sorted(set(explicit) - wanted)
     if unknown:
         raise UsageError(f"method {options.method_name} has no dimension {', '.join(unknown)}")

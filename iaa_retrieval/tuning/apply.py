@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from peft import LoraConfig, TaskType, get_peft_model
+from peft import TaskType
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.tuning.architectures import get_architecture, in_layers
-from iaa_retrieval.tuning.methods import get_method
-from iaa_retrieval.tuning.tuners.bitfit import BitFitConfig
-from iaa_retrieval.tuning.tuners.config import IAAConfig
+from iaa_retrieval.tuning.methods import Method, Settings, check_overrides, get_method
 
-ADAPTER_NAME = "default"
 EMBEDDING_TASK = "FEATURE_EXTRACTION"
-DEFAULT_SCALING = 1.0
-DEFAULT_ACTIVATION = "relu"
-IN_POOLER = r"(?:.*\.)?pooler\..*"
 
 
 def apply_method(
     model: Any,
-    method: str,
+    method: str | Method,
     dimensions: Mapping[str, int],
     *,
     modules_to_save: list[str] | None = None,
@@ -36,7 +30,7 @@ def apply_method(
 
     Args:
         model: an encoder (`AutoModel`) or one with a task head (`AutoModelForSequenceClassification`).
-        method: a name in the registry.
+        method: a name in the registry, or a method, such as `peft_method` makes of a PEFT configuration.
         dimensions: exactly the method's own, see `Method.dimensions`.
         modules_to_save: modules trained and saved whole; default: the task head, see `head_modules`.
         task_type: PEFT's task type. With "FEATURE_EXTRACTION" the pooler takes no part in the result, so that
@@ -54,31 +48,23 @@ def apply_method(
             method does not have; a backbone type that is not supported; BitFit on a backbone without biases
             (ModernBERT).
     """
-    entry = get_method(method)
+    entry = get_method(method) if isinstance(method, str) else method
     if task_type not in (None, *TaskType):
         raise UsageError(f"unknown task type {task_type!r}; known: {', '.join(TaskType)}")
-    pooler = _unused_pooler(model) if task_type == EMBEDDING_TASK else None
-    if entry.tuner == "none":
-        entry.check(dimensions)
-        entry.check_overrides(scaling, activation)
-        model.requires_grad_(True)
-        if pooler is not None:
-            pooler.requires_grad_(False)
-        trained: nn.Module = model
-        return trained
-    config = method_config(model, method, dimensions, dropout=dropout, scaling=scaling, activation=activation)
-    if entry.tuner == "bitfit" and pooler is not None:
-        config.exclude_modules = IN_POOLER
-    config.task_type = task_type
-    heads = head_modules(model) if modules_to_save is None else list(modules_to_save)
-    config.modules_to_save = heads or None
-    tuned: nn.Module = get_peft_model(model, config, adapter_name=ADAPTER_NAME)
+    dims, settings = _checked(entry, dimensions, dropout, scaling, activation)
+    settings = replace(
+        settings,
+        modules_to_save=tuple(head_modules(model) if modules_to_save is None else modules_to_save),
+        task_type=task_type,
+        unused_pooler=task_type == EMBEDDING_TASK and _has_unused_pooler(model),
+    )
+    tuned: nn.Module = entry.apply(model, dims, settings)
     return tuned
 
 
 def method_config(
     model: Any,
-    method: str,
+    method: str | Method,
     dimensions: Mapping[str, int],
     *,
     dropout: float = 0.0,
@@ -89,28 +75,8 @@ def method_config(
 
     The arguments are those of `apply_method`, and so are the errors; `full` is no adapter and has none.
     """
-    entry = get_method(method)
-    dims = entry.check(dimensions)
-    entry.check_overrides(scaling, activation)
-    factor = DEFAULT_SCALING if scaling is None else scaling
-    if entry.tuner == "none":
-        raise UsageError(f"method {method} trains the backbone itself and is no adapter; choose another method")
-    architecture = get_architecture(getattr(model.config, "model_type", None))
-    if entry.tuner == "bitfit":
-        return BitFitConfig()
-    if entry.tuner == "lora":
-        targets = "|".join(in_layers(architecture, module) for module in architecture.lora_targets)
-        alpha = 2 * dims["r"] * factor
-        return LoraConfig(r=dims["r"], lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
-    return IAAConfig(
-        **entry.settings,
-        r=dims.get("r"),
-        aside_r=dims.get("ar"),
-        prefix_length=dims.get("prefix_length", 0),
-        dropout=dropout,
-        scaling=factor,
-        activation=activation or DEFAULT_ACTIVATION,
-    )
+    entry = get_method(method) if isinstance(method, str) else method
+    return entry.peft_config(model, *_checked(entry, dimensions, dropout, scaling, activation))
 
 
 def head_modules(model: Any) -> list[str]:
@@ -156,6 +122,19 @@ def _kind(model: Any, name: str) -> str:
     return "heads" if has_head and not name.startswith(f"{model.base_model_prefix}.") else "weights"
 
 
-def _unused_pooler(model: Any) -> nn.Module | None:
-    pooler: nn.Module | None = getattr(model.base_model, "pooler", None)
-    return pooler if model.base_model is model else None
+def _checked(
+    method: Method, dimensions: Mapping[str, int], dropout: float, scaling: float | None, activation: str | None
+) -> tuple[dict[str, int], Settings]:
+    """The dimensions in the method's order, and its settings with the defaults filled in."""
+    dims = method.check(dimensions)
+    check_overrides(method, scaling, activation)
+    settings = Settings(dropout=dropout)
+    if scaling is not None:
+        settings = replace(settings, scaling=scaling)
+    if activation is not None:
+        settings = replace(settings, activation=activation)
+    return dims, settings
+
+
+def _has_unused_pooler(model: Any) -> bool:
+    return model.base_model is model and getattr(model, "pooler", None) is not None

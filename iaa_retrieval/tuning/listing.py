@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.tuning.budget import BERT_HIDDEN_SIZE, BERT_LAYERS, BERT_PARAMETERS, choose_dimensions
-from iaa_retrieval.tuning.methods import METHOD_NAMES, Method, get_method
+from iaa_retrieval.tuning.methods import Method, all_dimensions, methods
+from iaa_retrieval.tuning.methods.scaling import BERT_HIDDEN_SIZE, BERT_LAYERS, BERT_PARAMETERS
 
 COSTS_FILE = Path("docs/method_costs.json")
 BUDGETS = (("at 0.5%", 0.005), ("at 6.7%", 0.067))
@@ -22,7 +22,7 @@ _PAGE_HEAD = """\
 <!-- Generated: python -m iaa_retrieval.train --list-methods markdown > docs/methods.md -->
 
 `python -m iaa_retrieval.train bi-encoder --method NAME --budget 0.5%` (or `cross-encoder`) trains each of them.
-Explicit `--r`, `--ar` and `--prefix-length` override the budget's dimensions; `--scaling` and `--activation` override
+Explicit {dimensions} override the budget's dimensions; `--scaling` and `--activation` override
 what is said below. Any other method of PEFT is trained with `--peft-config` (see the end of this page).
 
 A post-LN layer of the backbone is `a = LN(x + Attn(x))`, `y = LN(a + FFN(a))`. A bottleneck of dimension r is
@@ -67,15 +67,13 @@ and all others to the query and value projections.
 def methods_table() -> str:
     """All methods for a terminal: one line each, then each one's details."""
     rows = [("name", "title", "dimensions", "inserted", "mergeable")]
-    for name in METHOD_NAMES:
-        method = get_method(name)
-        rows.append((name, method.title, _dimensions(method), method.place.inserted, _yes(method.place.mergeable)))
+    for method in methods():
+        rows.append((method.name, method.title, _dimensions(method), method.place.inserted, _yes(method.mergeable)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    for name in METHOD_NAMES:
-        method = get_method(name)
-        lines += ["", f"{name} ({method.title})"]
+    for method in methods():
+        lines += ["", f"{method.name} ({method.title})"]
         for label, value in (*_place(method), ("formula", method.formula), ("paper", method.paper)):
             for number, part in enumerate(value.split("\n")):
                 label_part = label if number == 0 else ""
@@ -89,8 +87,8 @@ def methods_page(costs: Mapping[str, Any] | None = None) -> str:
     Args:
         costs: what `read_costs` gives; None leaves the measured table out.
     """
-    parts = [_PAGE_HEAD, _overview(), *(_section(get_method(name)) for name in METHOD_NAMES), _costs(costs), _PAGE_TAIL]
-    return "\n".join(parts)
+    head = _PAGE_HEAD.format(dimensions=_all_dimensions())
+    return "\n".join([head, _overview(), *map(_section, methods()), _costs(costs), _PAGE_TAIL])
 
 
 def read_costs(path: Path) -> dict[str, Any] | None:
@@ -117,14 +115,13 @@ def _overview() -> str:
         head += [label, "weights"]
     head.append("mergeable")
     rows = []
-    for name in METHOD_NAMES:
-        method = get_method(name)
-        cells = [f"[{method.title}](#{name})", _dimensions(method)]
+    for method in methods():
+        cells = [f"[{method.title}](#{method.name})", _dimensions(method)]
         for _, budget in BUDGETS:
             dimensions = _at(method, budget)
             sizes = ", ".join(str(value) for value in dimensions.values()) or "-"
             cells += [sizes, f"{_weights(method, dimensions):,}"]
-        rows.append([*cells, _yes(method.place.mergeable)])
+        rows.append([*cells, _yes(method.mergeable)])
     return _markdown_table(head, rows, right=(3, 5))
 
 
@@ -195,7 +192,7 @@ def _place(method: Method) -> list[tuple[str, str]]:
 def _at(method: Method, budget: float) -> dict[str, int]:
     if not method.dimensions:
         return {}
-    return choose_dimensions(method.name, budget, BERT_HIDDEN_SIZE, BERT_LAYERS, BERT_PARAMETERS)
+    return method.dimensions_for(budget, BERT_HIDDEN_SIZE, BERT_LAYERS, BERT_PARAMETERS)
 
 
 def _weights(method: Method, dimensions: Mapping[str, int]) -> int:
@@ -203,7 +200,12 @@ def _weights(method: Method, dimensions: Mapping[str, int]) -> int:
 
 
 def _dimensions(method: Method) -> str:
-    return ", ".join(method.dimensions) or "none"
+    return ", ".join(method.dimension_names) or "none"
+
+
+def _all_dimensions() -> str:
+    *others, last = (f"`--{name.replace('_', '-')}`" for name in all_dimensions())
+    return f"{', '.join(others)} and {last}"
 
 
 def _overrides(method: Method) -> str:

@@ -1,21 +1,32 @@
-"""Makes our tuners known to PEFT. Importing this module registers; importing it again changes nothing."""
+"""Makes the tuners of all methods known to PEFT. Importing this module registers; again, it changes nothing."""
 
 from __future__ import annotations
+
+import logging
 
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from peft.utils import register_peft_method
 
-from iaa_retrieval.tuning.tuners.bitfit import BitFitConfig, BitFitModel
-from iaa_retrieval.tuning.tuners.config import IAAConfig
-from iaa_retrieval.tuning.tuners.model import IAAModel
-from iaa_retrieval.tuning.tuners.peft_types import BITFIT, IAA
+from iaa_retrieval.tuning.methods import Method
+from iaa_retrieval.tuning.methods.registry import follow_methods
+from iaa_retrieval.tuning.tuners.peft_types import peft_type
+
+LOG = logging.getLogger("iaa_retrieval")
 
 
-def register() -> None:
-    """Register the types IAA and BITFIT, unless they are registered already."""
-    for peft_type, config, model in ((IAA, IAAConfig, IAAModel), (BITFIT, BitFitConfig, BitFitModel)):
-        if peft_type not in PEFT_TYPE_TO_TUNER_MAPPING:
-            register_peft_method(name=peft_type.value.lower(), config_cls=config, model_cls=model)
+def register_tuners(method: Method) -> None:
+    """Register the tuners that a method brings, unless they are registered already.
+
+    Those of another package that cannot be imported are left out, with a warning: this happens inside `import peft`.
+    """
+    try:
+        tuners = method.tuners()
+    except Exception as error:
+        LOG.warning("PEFT does not know method %s: %s", method.name, " ".join(str(error).split()))
+        return
+    for tuner in tuners:
+        if peft_type(tuner.peft_type) not in PEFT_TYPE_TO_TUNER_MAPPING:
+            register_peft_method(name=tuner.peft_type.lower(), config_cls=tuner.config, model_cls=tuner.model)
 
 
-register()
+follow_methods(register_tuners)

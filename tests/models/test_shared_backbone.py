@@ -16,10 +16,10 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights, weights_untouched
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 Backbone = Callable[[str], Path]
-METHODS = tuple(name for name in METHOD_NAMES if name != "full")
+METHODS = tuple(name for name in method_names() if name != "full")
 SIZES = {"r": 8, "ar": 8, "prefix_length": 5}
 
 
@@ -27,7 +27,7 @@ def bi_encoder_of(backbone: Path, method: str, separate: bool = True) -> BiEncod
     """A bi-encoder whose adapters are moved away from where they start, each to another place."""
     bi_encoder = load_bi_encoder(str(backbone), pooling="mean", normalize=True, precision="fp32", device="cpu")
     bare = [bi_encoder.encoder, *([share_weights(bi_encoder.encoder)] if separate else [])]
-    sizes = {name: SIZES[name] for name in get_method(method).dimensions}
+    sizes = {name: SIZES[name] for name in get_method(method).dimension_names}
     bi_encoder.encoder, *rest = (apply_method(network, method, sizes, task_type=EMBEDDING_TASK) for network in bare)
     bi_encoder.passage_encoder = rest[0] if rest else None
     torch.manual_seed(0)

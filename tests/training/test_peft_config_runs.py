@@ -20,11 +20,11 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.training import run as training_run
-from iaa_retrieval.training.adalora import AdaLoraCallback, adalora_callbacks
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
-from iaa_retrieval.tuning.apply import EMBEDDING_TASK
-from iaa_retrieval.tuning.peft_configs import apply_peft_config
+from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method
+from iaa_retrieval.tuning.methods import peft_method
+from iaa_retrieval.tuning.methods.adalora_schedule import AdaLoraCallback
 
 Options = Callable[..., TrainOptions]
 
@@ -182,14 +182,15 @@ def test_adalora_needs_room_for_its_schedule(toy_options: Options) -> None:
 def test_adaloras_penalty_is_peft_s_own(toy: Any) -> None:
     """PEFT adds it to the loss of a model that returns one."""
     encoder = AutoModel.from_pretrained(toy.backbone)
-    tuned = apply_peft_config(encoder, CONFIGS["peft-adalora"], task_type=EMBEDDING_TASK)
+    method = peft_method(CONFIGS["peft-adalora"])
+    tuned: Any = apply_method(encoder, method, {}, task_type=EMBEDDING_TASK)
     tuner = tuned.base_model
     encoder.forward = lambda: SimpleNamespace(loss=torch.zeros(()))
     tuner().loss.backward()
     expected = {name: p.grad.clone() for name, p in tuned.named_parameters() if p.grad is not None}
     assert len(expected) == 12
     tuned.zero_grad()
-    (callback,) = adalora_callbacks([tuned])
+    (callback,) = method.callbacks(tuned, 0)
     assert isinstance(callback, AdaLoraCallback)
     callback.on_pre_optimizer_step(None, None, None)
     found = {name: p.grad for name, p in tuned.named_parameters() if p.grad is not None}

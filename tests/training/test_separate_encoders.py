@@ -37,12 +37,12 @@ from iaa_retrieval.search import main as search
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.tuned_model import new_tuned_model
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 Options = Callable[..., TrainOptions]
 pytestmark = pytest.mark.usefixtures("same_environment")
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
-METHODS = tuple(name for name in METHOD_NAMES if name != "full")
+METHODS = tuple(name for name in method_names() if name != "full")
 SIZES = {"r": 4, "ar": 3, "prefix_length": 5}
 TEXTS = ["the boy read a good book", "land and water made the world", "hot word time", "mother"]
 ROLES = ("query", "passage")
@@ -94,7 +94,7 @@ def checkpoint(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_both_adapters(method: str, toy_options: Options) -> None:
-    sizes = {name: SIZES[name] for name in get_method(method).dimensions}
+    sizes = {name: SIZES[name] for name in get_method(method).dimension_names}
     options = toy_options(method=method, separate_encoders=True, max_steps=2, lr=1e-2, warmup=0.0, **sizes)
     fresh = new_tuned_model(options, "cpu", "fp32").model
     starts = [dict(network.named_parameters()) for network in fresh.networks]

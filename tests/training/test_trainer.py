@@ -21,7 +21,7 @@ from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.trainer import RetrievalTrainer, finite_entries
 from iaa_retrieval.tuning.apply import apply_method
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 Options = Callable[..., TrainOptions]
 
@@ -42,12 +42,14 @@ DECAYED = {
 }
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", method_names())
 def test_weight_decay_acts_on_weights_and_on_no_bias(method: str, tiny_backbone: Callable[[str], Path]) -> None:
-    dimensions = {name: 3 for name in get_method(method).dimensions}
+    dimensions = {name: 3 for name in get_method(method).dimension_names}
     backbone = AutoModelForSequenceClassification.from_pretrained(tiny_backbone("bert"), num_labels=1)
     model = apply_method(backbone, method, dimensions, modules_to_save=["classifier"])
-    decayed = set(RetrievalTrainer.get_decay_parameter_names(object.__new__(RetrievalTrainer), model))
+    trainer = object.__new__(RetrievalTrainer)
+    trainer._method = get_method(method)
+    decayed = set(trainer.get_decay_parameter_names(model))
     seen = set()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

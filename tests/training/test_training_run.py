@@ -23,7 +23,7 @@ from iaa_retrieval.training import run as training_run
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.trainer import RetrievalTrainer, last_checkpoint, trained_state
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 from iaa_retrieval.work_in_progress import locked
 
 Options = Callable[..., TrainOptions]
@@ -42,9 +42,9 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder"])
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", method_names())
 def test_every_method_at_both_stages(method: str, kind: str, toy_options: Options) -> None:
-    dimensions = {name: DIMENSIONS[name] for name in get_method(method).dimensions}
+    dimensions = {name: DIMENSIONS[name] for name in get_method(method).dimension_names}
     result = train_retriever(toy_options(kind, method=method, max_steps=2, lr=1e-2, **dimensions))
     load: Any = load_bi_encoder if kind == "bi-encoder" else load_cross_encoder
     model = load(str(result.output), precision="fp32", device="cpu")

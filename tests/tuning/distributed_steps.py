@@ -9,7 +9,7 @@ import torch
 from tuning_models import sizes_of
 
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method
-from iaa_retrieval.tuning.methods import METHOD_NAMES
+from iaa_retrieval.tuning.methods import method_names
 
 STEPS = 3
 
@@ -49,7 +49,7 @@ def train(method: str, backbone: str, part: slice, distributed: bool) -> dict[st
 def main(backbone: str, output: str) -> None:
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
-    for method in METHOD_NAMES:
+    for method in method_names():
         part = slice(2 * rank, 2 * rank + 2)
         torch.save(train(method, backbone, part, distributed=True), Path(output) / f"{method}-{rank}.pt")
     torch.distributed.destroy_process_group()

@@ -6,11 +6,11 @@ import pytest
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 BERT_BASE = (768, 12, 109_482_240)
 MINILM = (384, 6, 22_713_216)
-SIZED = [name for name in METHOD_NAMES if get_method(name).dimensions]
+SIZED = [name for name in method_names() if get_method(name).dimension_names]
 
 
 @pytest.mark.parametrize(("text", "fraction"), [("0.5%", 0.005), (" 6.7 % ", 0.067), ("100%", 1.0), (".09%", 0.0009)])

@@ -12,7 +12,7 @@ import torch
 from distributed_steps import train
 from tuning_models import Backbone, close
 
-from iaa_retrieval.tuning.methods import METHOD_NAMES
+from iaa_retrieval.tuning.methods import method_names
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,13 @@ def by_two(tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) ->
         [*torchrun, str(script), str(tiny_backbone("bert")), str(output)],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parent)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])},
     )
     assert finished.returncode == 0, finished.stderr
     return output
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", method_names())
 def test_two_processes_reach_what_one_reaches(method: str, by_two: Path, tiny_backbone: Backbone):
     first, second = (torch.load(by_two / f"{method}-{rank}.pt") for rank in (0, 1))
     one = train(method, str(tiny_backbone("bert")), slice(0, 4), distributed=False)

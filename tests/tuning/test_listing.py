@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.train import main
 from iaa_retrieval.tuning.listing import COSTS_FILE, methods_page, methods_table, read_costs
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -74,14 +74,14 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("name", method_names())
 def test_both_say_all_of_a_method(name: str):
     method = get_method(name)
     place = method.place
     for text in (words(methods_table()), words(methods_page())):
         for fact in (name, method.title, method.paper, place.inserted, place.workspace, place.insertion, place.reads):
             assert fact in text
-        for fact in (place.writes, place.parameter_sharing, *method.dimensions, *method.formula.split("\n")):
+        for fact in (place.writes, place.parameter_sharing, *method.dimension_names, *method.formula.split("\n")):
             assert words(fact) in text
     assert method.initialisation in methods_page()
 

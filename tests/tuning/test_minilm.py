@@ -14,7 +14,7 @@ from tuning_models import MERGEABLE, PEFT_METHODS, WITH_PREFIX, close, load, ran
 from iaa_retrieval.models.backbone import MINILM, resolve_backbone
 from iaa_retrieval.tuning.apply import apply_method, count_trainable
 from iaa_retrieval.tuning.budget import choose_dimensions
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 SHAPE = (384, 6, 22_713_216)
 methods = pytest.mark.parametrize("method", PEFT_METHODS)
@@ -82,7 +82,7 @@ def test_padding_does_not_change_the_result(method: str, minilm: Path, texts: di
     assert close(states(model, texts)[lengths[0] :], states(model, alone))
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", method_names())
 def test_weights_are_counted_exactly(method: str, minilm: Path):
     dimensions = dimensions_of(method)
     counts = count_trainable(tuned(minilm, method))

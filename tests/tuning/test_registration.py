@@ -12,6 +12,7 @@ from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from tuning_models import Backbone, batch, load, states, tuned
 
 from iaa_retrieval.tuning import registration
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 LOAD = """
 import sys
@@ -59,6 +60,7 @@ def test_the_registry_and_budgets_need_neither_torch_nor_peft():
 
 def test_registering_again_changes_nothing():
     before = dict(PEFT_TYPE_TO_TUNER_MAPPING)
-    registration.register()
+    for name in method_names():
+        registration.register_tuners(get_method(name))
     assert before == PEFT_TYPE_TO_TUNER_MAPPING
     assert {"IAA", "BITFIT"} <= {peft_type.value for peft_type in before}

@@ -11,11 +11,11 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from iaa_retrieval.tuning.apply import apply_method
-from iaa_retrieval.tuning.methods import METHOD_NAMES, get_method
+from iaa_retrieval.tuning.methods import get_method, method_names
 
 BACKBONES = ("bert", "roberta", "xlm-roberta", "electra", "mpnet", "distilbert", "modernbert")
 SIZES = {"r": 4, "ar": 3, "prefix_length": 5}
-PEFT_METHODS = tuple(name for name in METHOD_NAMES if name != "full")
+PEFT_METHODS = tuple(name for name in method_names() if name != "full")
 # ModernBERT has no bias to train; the refusal has a test of its own.
 MATRIX = [(m, b) for b in BACKBONES for m in PEFT_METHODS if (m, b) != ("bitfit", "modernbert")]
 MERGEABLE = ("bitfit", "lora")
@@ -26,7 +26,7 @@ _loaded: dict[tuple[Path, Any, str | None], Any] = {}
 
 
 def sizes_of(method: str) -> dict[str, int]:
-    return {name: SIZES[name] for name in get_method(method).dimensions}
+    return {name: SIZES[name] for name in get_method(method).dimension_names}
 
 
 def load(directory: Path, auto: Any = AutoModel, attention: str | None = None) -> Any:

@@ -1,10 +1,10 @@
-"""Our two members of PEFT's `PeftType` enum; PEFT refuses to register a tuner whose type is not a member."""
+"""Members of PEFT's `PeftType` enum that it lacks; PEFT refuses to register a tuner whose type is not a member."""
 
 from peft.utils.peft_types import PeftType
 
 
-def _member(name: str) -> PeftType:
-    """Return the member `name`, adding it where it is missing.
+def peft_type(name: str) -> PeftType:
+    """Return the member `name` (in capitals), adding it where it is missing.
 
     An enum cannot be extended by inheritance once it has members, so the member is entered in the tables that
     look-up by name (`PeftType["IAA"]`), by value (`PeftType("IAA")`) and iteration read.
@@ -23,5 +23,5 @@ def _member(name: str) -> PeftType:
     return member
 
 
-IAA = _member("IAA")
-BITFIT = _member("BITFIT")
+IAA = peft_type("IAA")
+BITFIT = peft_type("BITFIT")

@@ -7,29 +7,18 @@ train at its initial rank and prune nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import AdaLoraModel
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.tuning.apply import ADAPTER_NAME
+from iaa_retrieval.tuning.methods.base import ADAPTER_NAME
 
 _AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of a rank allocator, each by parameter
-
-
-def adalora_callbacks(networks: Iterable[Any]) -> list[AdaLoraCallback]:
-    """One callback per network that is trained with AdaLoRA, to be given to the trainer."""
-    return [
-        AdaLoraCallback(network.base_model, index)
-        for index, network in enumerate(networks)
-        if isinstance(network.base_model, AdaLoraModel)
-    ]
 
 
 class AdaLoraCallback(TrainerCallback):  # type: ignore[misc]
@@ -86,10 +75,6 @@ class AdaLoraCallback(TrainerCallback):  # type: ignore[misc]
         }
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / self.file_name
         save_file(tensors, path, metadata={"rank_pattern": json.dumps(self.config.rank_pattern)})
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save every rank, the pruned ones as zeros: PEFT would cut the best checkpoint by the last one's pattern."""
-        self.config.rank_pattern = None
 
     def _restore(self, checkpoint: Path) -> None:
         path = checkpoint / self.file_name

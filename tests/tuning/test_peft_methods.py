@@ -14,16 +14,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from tuning_models import BACKBONES, Backbone, batch, close, load, randomise, states
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.tuning.apply import EMBEDDING_TASK, count_trainable, head_modules
+from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.merging import merge_into_backbone
-from iaa_retrieval.tuning.peft_configs import (
-    REFUSED_TYPES,
-    apply_peft_config,
-    loads_with_peft_model_only,
-    new_peft_config,
-    peft_method_name,
-    supported_types,
-)
+from iaa_retrieval.tuning.methods import find_method, peft_method
+from iaa_retrieval.tuning.methods.peft_refusals import REFUSED_TYPES, supported_types
 
 # What a type needs to fit a hidden size of 32; the others take their own defaults.
 FITTING: dict[str, dict[str, Any]] = {
@@ -62,7 +56,7 @@ def applied(model: Any, values: dict[str, Any]) -> Any:
     torch.manual_seed(5)
     heads = head_modules(model)
     task = {"modules_to_save": heads} if heads else {"task_type": EMBEDDING_TASK}
-    return apply_peft_config(model, values, **task)
+    return apply_method(model, peft_method(values), {}, **task)
 
 
 def test_every_type_of_peft_is_decided_on():
@@ -94,7 +88,7 @@ def test_embedding_model_trains_and_reloads(values: dict[str, Any], tiny_backbon
     model.save_pretrained(tmp_path)
     reloaded = PeftModel.from_pretrained(load(tiny_backbone("bert")), tmp_path)
     assert torch.equal(states(reloaded), trained)
-    if loads_with_peft_model_only(peft_method_name(values)):
+    if peft_method(values).loads_with_peft_model_only():
         with pytest.raises((ValueError, AssertionError)):
             assert close(states(AutoModel.from_pretrained(tmp_path)), trained)
     else:
@@ -210,7 +204,7 @@ def test_an_adapter_config_of_peft_is_understood(tiny_backbone: Backbone, tmp_pa
 )
 def test_configurations_that_cannot_be_meant(values: dict[str, Any], message: str, tiny_backbone: Backbone):
     with pytest.raises(UsageError, match=message) as raised:
-        new_peft_config(values)
+        peft_method(values).check_configuration()
         applied(load(tiny_backbone("bert")), values)
     assert "\n" not in str(raised.value)
 
@@ -231,7 +225,7 @@ def test_configurations_that_do_not_fit_the_backbone(values: dict[str, Any], mes
 
 def test_a_configuration_that_changes_the_backbone_is_refused(tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch):
     """As PiSSA does; the check does not depend on its name."""
-    monkeypatch.setattr("iaa_retrieval.tuning.peft_configs.LORA_STARTS", (True, "pissa", "olora"))
+    monkeypatch.setattr("iaa_retrieval.tuning.methods.peft_refusals.LORA_STARTS", (True, "pissa", "olora"))
     for start in ("pissa", "olora"):
         with pytest.raises(UsageError, match="changes the backbone's own weights"):
             applied(load(tiny_backbone("bert")), {"peft_type": "LORA", "init_lora_weights": start})
@@ -261,8 +255,14 @@ def test_an_unknown_backbone_needs_target_modules():
     ],
 )
 def test_names(values: dict[str, Any], name: str):
-    assert peft_method_name(values) == name
+    method = peft_method(values)
+    found = find_method(name)
+    assert (method.name, found.name) == (name, name)
+    assert type(method) is type(found)
+    assert method.peft_type == found.peft_type == values["peft_type"].upper()
 
 
 def test_the_names_of_our_own_methods_are_not_mistaken():
-    assert not any(loads_with_peft_model_only(name) for name in ("lora", "iaa-l", "none", "peft-unheard-of"))
+    assert not any(
+        find_method(name).loads_with_peft_model_only() for name in ("lora", "iaa-l", "none", "peft-unheard-of")
+    )
