@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable
 from dataclasses import MISSING
 from typing import Any, TypeVar
@@ -33,7 +32,7 @@ def documented_options(cls: type[Any], variant: str = "") -> Callable[[Callable[
             )
             for name, default, annotation, _ in listed
         ]
-        returned = typing.get_type_hints(function).get("return", inspect.Signature.empty)
+        returned = function.__annotations__.get("return", inspect.Signature.empty)
         function.__signature__ = inspect.Signature(parameters, return_annotation=returned)  # type: ignore[attr-defined]
         return function
 

@@ -53,7 +53,7 @@ class Option:
         default_text: what a default stands for, as help shows it ("" shows none); by variant where it differs.
         default_of: what a default of None becomes (see ``default_for``), by variant where it differs; help shows it.
         variants: the variants that have the option; empty is all.
-        check: what its values must be like.
+        check: what its values must be like; by variant where it differs, see ``check``.
         type: click's type, where the annotation does not say it, by variant where it differs; a callable is asked
             when the command is made.
         metavar: what help calls the value.
@@ -68,7 +68,7 @@ class Option:
     default_text: str | Mapping[str, str] | None = None
     default_of: Any = None
     variants: tuple[str, ...] = ()
-    check: Check | None = None
+    check: Check | Mapping[str, Check] | None = None
     type: Any = None
     metavar: str | None = None
     flags: tuple[str, ...] = ()
@@ -139,8 +139,11 @@ def one_of(*values: str) -> Check:
     return Check(lambda value: value in values, "one of " + ", ".join(values), values)
 
 
-def check(options: Any) -> None:
+def check(options: Any, variant: str = "") -> None:
     """Refuse a value of ``options`` (not of its groups, which check themselves) that its check does not pass.
+
+    Args:
+        variant: whose checks to make where they differ; without one these are left out.
 
     Raises:
         UsageError: names the option and the value.
@@ -148,9 +151,10 @@ def check(options: Any) -> None:
     for entry in dataclasses.fields(options):
         about, value = entry.metadata.get(_KEY), getattr(options, entry.name)
         if about is not None and value is not None:
+            wanted = _of_variant(about.check, variant)
             finite = not isinstance(value, float) or math.isfinite(value)
-            if not finite or (about.check is not None and not about.check.passes(value)):
-                raise UsageError(f"{flag_of(entry.name)} {value} is out of range" + _wanted(about.check))
+            if not finite or (wanted is not None and not wanted.passes(value)):
+                raise UsageError(f"{flag_of(entry.name)} {value} is out of range" + _wanted(wanted))
 
 
 def default_for(options: Any, name: str, variant: str) -> Any:
@@ -273,12 +277,12 @@ def _click_option(
     name: str, default: Any, annotation: Any, about: Option, variant: str
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     settings: dict[str, Any] = {**_click_type(annotation), **about.settings}
-    if about.check is not None and about.check.choices:
-        settings["type"] = click.Choice(about.check.choices)
+    wanted = _of_variant(about.check, variant)
+    if wanted is not None and wanted.choices:
+        settings["type"] = click.Choice(wanted.choices)
     if about.type is not None:
-        wanted = _of_variant(about.type, variant)
-        plain = isinstance(wanted, (type, click.ParamType))
-        settings["type"] = wanted if plain else wanted()
+        kept = _of_variant(about.type, variant)
+        settings["type"] = kept if isinstance(kept, (type, click.ParamType)) else kept()
     if about.metavar is not None:
         settings["metavar"] = about.metavar
     flags = about.flags or (flag_of(name),)
@@ -302,7 +306,7 @@ def help_of(about: Option, variant: str) -> str:
 
 def _stated_default(about: Option, variant: str) -> str | None:
     stated = _of_variant(about.default_of if about.default_text is None else about.default_text, variant)
-    return None if stated is None else str(stated)
+    return f"{stated:g}" if isinstance(stated, float) else None if stated is None else str(stated)
 
 
 def _of_variant(value: Any, variant: str) -> Any:

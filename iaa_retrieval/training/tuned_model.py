@@ -14,8 +14,9 @@ from iaa_retrieval.models.bi_encoder import BiEncoder, position_limit
 from iaa_retrieval.models.cross_encoder import CrossEncoder, new_cross_encoder
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
 from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
+from iaa_retrieval.training.network_settings import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
+from iaa_retrieval.training.option_groups import DEFAULT_BUDGET
 from iaa_retrieval.training.options import TrainOptions
-from iaa_retrieval.training.speed import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
 from iaa_retrieval.tuning.methods import get_method
@@ -40,11 +41,12 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     Raises:
         UsageError: dimensions, budget or lengths that the method or backbone does not take.
     """
+    tuning = options.tuning
     model = _new_model(options)
     dimensions = _dimensions(options, model)
     network = network_of(model)
     use_fast_attention(network, device)
-    dropout = options.dropout if options.dropout is not None else (None if options.method_name == "full" else 0.0)
+    dropout = tuning.dropout if tuning.dropout is not None else (None if tuning.method_name == "full" else 0.0)
     if dropout is not None:
         set_dropout(network, dropout)
     # Without a task head to train, the pooler takes no part and must not be trained either.
@@ -55,15 +57,15 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     backbone_parameters = sum(parameter.numel() for parameter in _backbone(model).parameters())
 
     def tune(bare: Any) -> nn.Module:
-        if options.peft_config is not None:
-            return apply_peft_config(bare, options.peft_config, **task)
+        if tuning.peft_config is not None:
+            return apply_peft_config(bare, tuning.peft_config, **task)
         return apply_method(
-            bare, options.method_name, dimensions, scaling=options.scaling, activation=options.activation, **task
+            bare, tuning.method_name, dimensions, scaling=tuning.scaling, activation=tuning.activation, **task
         )
 
-    if isinstance(model, BiEncoder) and options.separate_encoders:
+    if isinstance(model, BiEncoder) and tuning.separate_encoders:
         for_passages = share_weights(network)
-        with weights_untouched(network, f"method {options.method_name}"):
+        with weights_untouched(network, f"method {tuning.method_name}"):
             model.encoder, model.passage_encoder = tune(network), tune(for_passages)
         model.config = replace(model.config, separate_encoders=True)
     else:
@@ -71,9 +73,9 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     counts = _count_trainable(model)
     LOG.info(
         "%s %s on %s%s trains %s weights (%.2f%% of the backbone's %s parameters), %s biases and %s in heads",
-        options.method_name,
+        tuning.method_name,
         options.kind,
-        options.backbone,
+        tuning.backbone,
         "".join(f", {key} = {value}" for key, value in dimensions.items()),
         f"{counts['weights']:,}",
         100 * counts["weights"] / backbone_parameters,
@@ -81,11 +83,11 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
         f"{counts['biases']:,}",
         f"{counts['heads']:,}",
     )
-    if loads_with_peft_model_only(options.method_name):
+    if loads_with_peft_model_only(tuning.method_name):
         LOG.warning(
             "only peft.PeftModel and this package load a %s checkpoint; AutoModel.from_pretrained, load_adapter and "
             "sentence-transformers do not",
-            options.method_name,
+            tuning.method_name,
         )
     model.to(device)
     if precision == "bf16":
@@ -118,33 +120,34 @@ def _set_network(model: BiEncoder | CrossEncoder, network: nn.Module) -> None:
 
 def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
     if options.kind == "cross-encoder":
-        model: BiEncoder | CrossEncoder = new_cross_encoder(options.backbone)
+        model: BiEncoder | CrossEncoder = new_cross_encoder(options.tuning.backbone)
     else:
-        checkpoint = read_backbone_checkpoint(options.backbone)
+        checkpoint = read_backbone_checkpoint(options.tuning.backbone)
         inherits = checkpoint is not None and checkpoint.kind == "bi-encoder"
         model = new_bi_encoder(
-            options.backbone,
-            settings=None if inherits else _backbone_settings(options.backbone),
-            pooling=options.pooling,
-            normalize=options.normalize,
+            options.tuning.backbone,
+            settings=None if inherits else _backbone_settings(options.tuning.backbone),
+            pooling=options.text.pooling,
+            normalize=options.text.normalize,
             precision="fp32",
             device="cpu",
         )
     limit = position_limit(network_of(model))
     lengths: dict[str, Any] = {
-        name: getattr(model.config, name) if getattr(options, name) is None else getattr(options, name)
+        name: getattr(model.config, name) if getattr(options.text, name) is None else getattr(options.text, name)
         for name in ("query_max_length", "document_max_length")
     }
-    for name, length in (*lengths.items(), ("train_max_length", options.train_max_length)):
+    for name, length in (*lengths.items(), ("train_max_length", options.text.train_max_length)):
         if length is not None and not 2 < length <= limit:
             raise UsageError(
-                f"--{name.replace('_', '-')} {length} is outside what {options.backbone} takes: 3 to {limit} tokens"
+                f"--{name.replace('_', '-')} {length} is outside what {options.tuning.backbone} takes: "
+                f"3 to {limit} tokens"
             )
     # An adapter may learn another prefix than the checkpoint that it starts from; it takes the prompt's place.
     prefixes: dict[str, Any] = {
         key: value
         for role in ("query", "document")
-        if (prefix := getattr(options, f"{role}_prefix")) is not None
+        if (prefix := getattr(options.text, f"{role}_prefix")) is not None
         for key, value in ((f"{role}_prefix", prefix), (f"{role}_prompt", ""))
     }
     model.config = replace(model.config, **lengths, **prefixes)
@@ -161,22 +164,21 @@ def _backbone_settings(backbone: str) -> TextSettings:
 
 def _dimensions(options: TrainOptions, model: BiEncoder | CrossEncoder) -> dict[str, int]:
     """Explicit dimensions where given, the budget's otherwise; none for PEFT's own methods."""
-    if options.peft_config is not None:
+    if options.tuning.peft_config is not None:
         return {}
-    given = {"r": options.r, "ar": options.ar, "prefix_length": options.prefix_length}
-    explicit = {name: value for name, value in given.items() if value is not None}
-    wanted = set(get_method(options.method_name).dimensions)
+    explicit = dict(options.tuning.dimensions)
+    wanted = set(get_method(options.tuning.method_name).dimensions)
     unknown = sorted(set(explicit) - wanted)
     if unknown:
-        raise UsageError(f"method {options.method_name} has no dimension {', '.join(unknown)}")
-    if wanted <= set(explicit) and options.budget is None:
+        raise UsageError(f"method {options.tuning.method_name} has no dimension {', '.join(unknown)}")
+    if wanted <= set(explicit) and options.tuning.budget is None:
         return explicit
     base = _backbone(model)
     layers = getattr(base.config, "num_hidden_layers", None) or base.config.n_layers
     width = getattr(base.config, "hidden_size", None) or base.config.dim
     chosen = choose_dimensions(
-        options.method_name,
-        parse_budget(options.budget or "0.5%"),
+        options.tuning.method_name,
+        parse_budget(options.tuning.budget or DEFAULT_BUDGET),
         int(width),
         int(layers),
         sum(parameter.numel() for parameter in base.parameters()),
