@@ -21,6 +21,7 @@ from iaa_retrieval.options import (
     at_least,
     build,
     changed,
+    check,
     click_options,
     default_for,
     flat,
@@ -149,6 +150,22 @@ def test_names_may_be_added_after_the_command_was_made(monkeypatch: pytest.Monke
     monkeypatch.setattr(f"{__name__}.COLOURS", ["red", "blue"])
     assert CliRunner().invoke(command, arguments).exit_code == 0
     assert "[red|blue]" in CliRunner().invoke(command, ["--help"]).output
+
+
+@dataclass(frozen=True)
+class Rows(Checked):
+    rows: int | None = option(
+        None, help="How many.", default_of={"one": 1, "some": 3}, check={"one": at_least(0), "some": at_least(2)}
+    )
+
+
+def test_a_check_may_depend_on_the_variant() -> None:
+    check(Rows(1), "one")
+    with pytest.raises(UsageError, match="--rows 1 is out of range; it must be 2 or more"):
+        check(Rows(1), "some")
+    with pytest.raises(UsageError, match="--rows -1 is out of range; it must be 0 or more"):
+        check(Rows(-1), "one")
+    check(Rows(), "some")
 
 
 def test_a_function_of_keyword_options_says_what_it_takes() -> None:
