@@ -53,11 +53,17 @@ def measure(method: str, budget: str) -> dict[str, Any]:
         negatives={str(n): [str(n + count)] for n in range(count)},
     )
     precision = choose_precision("auto", "cpu")
-    options = TrainOptions(
-        "bi-encoder", "embedded", "", BACKBONE, method, budget=budget if "%" in budget else None, device="cpu"
+    options = TrainOptions.of(
+        kind="bi-encoder",
+        collection="embedded",
+        output="",
+        backbone=BACKBONE,
+        method=method,
+        budget=budget if "%" in budget else None,
+        device="cpu",
     )
     tuned = new_tuned_model(options, "cpu", precision)
-    objective = BiEncoderObjective(tuned.model, options.temperature).train()  # type: ignore[arg-type]
+    objective = BiEncoderObjective(tuned.model, options.objective.temperature).train()  # type: ignore[arg-type]
     collator = BiEncoderCollator(tuned.model, data, TOKENS)  # type: ignore[arg-type]
     dataset = ExampleDataset(data, 1, seed=1)
     batches = [collator([dataset[n] for n in range(start, start + BATCH)]) for start in range(0, count, BATCH)]

@@ -23,7 +23,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, TypeVar
 
@@ -50,27 +50,31 @@ class Option:
 
     Attributes:
         help: one sentence; by variant (see ``click_options``) where it differs.
-        default_text: what a default of None stands for, as help shows it; by variant where it differs.
-        default_of: what a default of None becomes (see ``default_for``), by variant; help shows it.
+        default_text: what a default stands for, as help shows it ("" shows none); by variant where it differs.
+        default_of: what a default of None becomes (see ``default_for``), by variant where it differs; help shows it.
         variants: the variants that have the option; empty is all.
-        check: what its values must be like.
-        type: click's type, where the annotation does not say it; a callable is asked when the command is made.
+        check: what its values must be like; by variant where it differs, see ``check``.
+        type: click's type, where the annotation does not say it, by variant where it differs; a callable is asked
+            when the command is made.
         metavar: what help calls the value.
         flags: other names than the field's own, such as ``("--fields",)``.
         settings: further arguments of ``click.Option``.
         python_only: the command line does not have it.
+        each: of a mapping, what its entries are called and say about themselves. Each is an option of its own on the
+            command line and in a flat record, None where the mapping has no such entry.
     """
 
     help: str | Mapping[str, str] = ""
     default_text: str | Mapping[str, str] | None = None
-    default_of: Mapping[str, Any] | None = None
+    default_of: Any = None
     variants: tuple[str, ...] = ()
-    check: Check | None = None
+    check: Check | Mapping[str, Check] | None = None
     type: Any = None
     metavar: str | None = None
     flags: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     python_only: bool = False
+    each: Callable[[], Mapping[str, Option]] | None = None
 
 
 def option(default: Any = MISSING, **settings: Any) -> Any:
@@ -90,6 +94,19 @@ def option(default: Any = MISSING, **settings: Any) -> Any:
 def group(options: type[T]) -> T:
     """A dataclass field that is a group of options, by default that with all defaults."""
     return field(default_factory=options)
+
+
+class NamesOf(click.Choice[str]):
+    """A click type: one of the names that ``names`` gives whenever it is asked, such as those in a registry."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+        self.case_sensitive = True
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """All names there are now."""
+        return tuple(self._names())
 
 
 class Checked:
@@ -122,8 +139,11 @@ def one_of(*values: str) -> Check:
     return Check(lambda value: value in values, "one of " + ", ".join(values), values)
 
 
-def check(options: Any) -> None:
+def check(options: Any, variant: str = "") -> None:
     """Refuse a value of ``options`` (not of its groups, which check themselves) that its check does not pass.
+
+    Args:
+        variant: whose checks to make where they differ; without one these are left out.
 
     Raises:
         UsageError: names the option and the value.
@@ -131,9 +151,10 @@ def check(options: Any) -> None:
     for entry in dataclasses.fields(options):
         about, value = entry.metadata.get(_KEY), getattr(options, entry.name)
         if about is not None and value is not None:
+            wanted = _of_variant(about.check, variant)
             finite = not isinstance(value, float) or math.isfinite(value)
-            if not finite or (about.check is not None and not about.check.passes(value)):
-                raise UsageError(f"{flag_of(entry.name)} {value} is out of range" + _wanted(about.check))
+            if not finite or (wanted is not None and not wanted.passes(value)):
+                raise UsageError(f"{flag_of(entry.name)} {value} is out of range" + _wanted(wanted))
 
 
 def default_for(options: Any, name: str, variant: str) -> Any:
@@ -142,7 +163,12 @@ def default_for(options: Any, name: str, variant: str) -> Any:
     if value is not None:
         return value
     about = next(entry.metadata[_KEY] for entry in dataclasses.fields(options) if entry.name == name)
-    return about.default_of[variant]
+    return _of_variant(about.default_of, variant)
+
+
+def names_of(cls: type[Any], variant: str = "") -> tuple[str, ...]:
+    """The names of the options that a variant has."""
+    return tuple(name for name, *_ in single_options(cls, variant))
 
 
 def flag_of(name: str) -> str:
@@ -169,7 +195,13 @@ def flat(options: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for entry in dataclasses.fields(options):
         value = getattr(options, entry.name)
-        values |= flat(value) if dataclasses.is_dataclass(value) else {entry.name: value}
+        names = _entry_names(entry)
+        if dataclasses.is_dataclass(value):
+            values |= flat(value)
+        elif names:
+            values |= {**dict.fromkeys(names), **value}
+        else:
+            values[entry.name] = value
     return values
 
 
@@ -195,9 +227,9 @@ def click_options(cls: type[Any], variant: str = "") -> Callable[[Callable[..., 
         variant: of the command, such as the kind of model that it trains; options of other variants are left out.
     """
     made = [
-        _click_option(entry, annotation, about, variant)
-        for entry, annotation, about in option_fields(cls)
-        if not about.python_only and (not about.variants or variant in about.variants)
+        _click_option(name, default, annotation, about, variant)
+        for name, default, annotation, about in single_options(cls, variant)
+        if not about.python_only
     ]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -208,48 +240,77 @@ def click_options(cls: type[Any], variant: str = "") -> Callable[[Callable[..., 
     return decorate
 
 
+def single_options(cls: type[Any], variant: str) -> Iterator[tuple[str, Any, Any, Option]]:
+    """The options of a variant: name, default (``MISSING`` where required), type and what is said about each."""
+    for entry, annotation, about in option_fields(cls):
+        if about.variants and variant not in about.variants:
+            continue
+        if about.each is not None:
+            (_, kept) = typing.get_args(annotation)
+            yield from ((name, None, kept | None, one) for name, one in about.each().items())
+        else:
+            default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
+            yield entry.name, default, annotation, about
+
+
+def _entry_names(entry: dataclasses.Field[Any]) -> tuple[str, ...]:
+    """Of a mapping whose entries are options: their names."""
+    about = entry.metadata.get(_KEY)
+    return () if about is None or about.each is None else tuple(about.each())
+
+
 def _build(cls: type[T], rest: dict[str, Any]) -> T:
     hints = typing.get_type_hints(cls)
     given: dict[str, Any] = {}
     for entry in dataclasses.fields(cls):  # type: ignore[arg-type]
+        entries = {name: rest.pop(name) for name in _entry_names(entry) if name in rest}
         if entry.name in rest:
             given[entry.name] = rest.pop(entry.name)
         elif dataclasses.is_dataclass(hints[entry.name]):
             given[entry.name] = _build(hints[entry.name], rest)
+        elif entries:
+            given[entry.name] = {name: value for name, value in entries.items() if value is not None}
     return cls(**given)
 
 
 def _click_option(
-    entry: dataclasses.Field[Any], annotation: Any, about: Option, variant: str
+    name: str, default: Any, annotation: Any, about: Option, variant: str
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     settings: dict[str, Any] = {**_click_type(annotation), **about.settings}
-    if about.check is not None and about.check.choices:
-        settings["type"] = click.Choice(about.check.choices)
+    wanted = _of_variant(about.check, variant)
+    if wanted is not None and wanted.choices:
+        settings["type"] = click.Choice(wanted.choices)
     if about.type is not None:
-        plain = isinstance(about.type, (type, click.ParamType))
-        settings["type"] = about.type if plain else about.type()
+        kept = _of_variant(about.type, variant)
+        settings["type"] = kept if isinstance(kept, (type, click.ParamType)) else kept()
     if about.metavar is not None:
         settings["metavar"] = about.metavar
-    flags = about.flags or (flag_of(entry.name),)
+    flags = about.flags or (flag_of(name),)
     if settings.get("is_flag") and annotation is not bool:  # yes, no, or what the model says itself
         flags, settings = (f"{flags[0]}/--no-{flags[0][2:]}", *flags[1:]), {"default": None, **about.settings}
-    text = _of_variant(about.help, variant)
-    default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
-    default_text = _of_variant(about.default_text or about.default_of, variant)
     if default is MISSING:
         settings["required"] = True
     elif not settings.get("multiple"):
         settings["default"] = default
-        if default is not None and default is not False and default_text is None:
-            shown = default if isinstance(default, tuple) else (default,)
-            default_text = ", ".join(map(str, shown))
-    if default_text:
-        text += f"  [default: {default_text}]"
-    return click.option(*flags, entry.name, help=text, **settings)
+        if default is not None and default is not False and _stated_default(about, variant) is None:
+            settings.setdefault("show_default", True)
+    return click.option(*flags, name, help=help_of(about, variant), **settings)
 
 
-def _of_variant(text: str | Mapping[str, str] | None, variant: str) -> Any:
-    return text.get(variant) if isinstance(text, Mapping) else text
+def help_of(about: Option, variant: str) -> str:
+    """What an option says about itself, with the default that it states instead of its value."""
+    text: str = _of_variant(about.help, variant)
+    stated = _stated_default(about, variant)
+    return f"{text}  [default: {stated}]" if stated else text
+
+
+def _stated_default(about: Option, variant: str) -> str | None:
+    stated = _of_variant(about.default_of if about.default_text is None else about.default_text, variant)
+    return f"{stated:g}" if isinstance(stated, float) else None if stated is None else str(stated)
+
+
+def _of_variant(value: Any, variant: str) -> Any:
+    return value.get(variant) if isinstance(value, Mapping) else value
 
 
 def _click_type(annotation: Any) -> dict[str, Any]:

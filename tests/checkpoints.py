@@ -99,7 +99,7 @@ def _train(kind: str, method: str, backbone: Path) -> Trained:
             run, "write_checkpoint", lambda output, model, *rest: [kept.append(model), write(output, model, *rest)]
         )
         run.train_retriever(
-            TrainOptions(
+            TrainOptions.of(
                 kind=kind,
                 collection=str(collection),
                 output=str(folder / "checkpoint"),

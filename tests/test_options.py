@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +12,21 @@ import pytest
 from click.testing import CliRunner
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.keyword_options import documented_options
 from iaa_retrieval.options import (
     Checked,
+    NamesOf,
+    Option,
     above,
     at_least,
     build,
     changed,
+    check,
     click_options,
     default_for,
     flat,
     group,
+    names_of,
     one_of,
     option,
     share,
@@ -101,3 +108,74 @@ def test_changes_go_where_the_option_stands_and_unknown_names_are_refused() -> N
     assert changed(Whole("x"), warmup=0.2, batch=3) == Whole("x", batch=3, rate=Rate(warmup=0.2))
     with pytest.raises(TypeError, match="Whole has no option colour"):
         build(Whole, {"colour": "red"}, data="x")
+
+
+COLOURS = ["red"]
+
+
+@dataclass(frozen=True)
+class Sized(Checked):
+    name: str = option(help="What it is.")
+    sizes: Mapping[str, int] = option(
+        {}, each=lambda: {"width": Option(help="From side to side."), "height": Option(help="From top to bottom.")}
+    )
+    steps: int = option(-1, help="All.", default_text="")
+    colour: str | None = option(None, help="Paint.", type=NamesOf(lambda: COLOURS), default_of="red")
+
+
+def test_the_entries_of_a_mapping_are_options_of_their_own() -> None:
+    seen: list[dict[str, Any]] = []
+    command = click.command()(click_options(Sized)(lambda **values: seen.append(values)))
+    help_text = CliRunner().invoke(command, ["--help"]).output
+    assert "--width INTEGER" in help_text and "From top to bottom." in help_text and "--sizes" not in help_text
+    assert CliRunner().invoke(command, ["--name", "x", "--height", "3"]).exit_code == 0
+    made = build(Sized, seen[0])
+    assert made == Sized("x", {"height": 3}) == build(Sized, {"name": "x", "sizes": {"height": 3}})
+    assert flat(made) == {"name": "x", "width": None, "height": 3, "steps": -1, "colour": None}
+    assert changed(made, width=2, height=None) == Sized("x", {"width": 2})
+    assert names_of(Sized) == ("name", "width", "height", "steps", "colour")
+
+
+def test_a_stated_default_is_shown_instead_of_the_value() -> None:
+    output = CliRunner().invoke(click.command()(click_options(Sized)(lambda **_: None)), ["--help"]).output
+    assert "-1" not in output and "Paint.  [default: red]" in output
+    assert default_for(Sized("x"), "colour", "any") == "red"
+
+
+def test_names_may_be_added_after_the_command_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = click.command()(click_options(Sized)(lambda **_: None))
+    arguments = ["--name", "x", "--colour", "blue"]
+    refused = CliRunner().invoke(command, arguments)
+    assert refused.exit_code == 2 and "'blue' is not 'red'" in refused.output
+    monkeypatch.setattr(f"{__name__}.COLOURS", ["red", "blue"])
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert "[red|blue]" in CliRunner().invoke(command, ["--help"]).output
+
+
+@dataclass(frozen=True)
+class Rows(Checked):
+    rows: int | None = option(
+        None, help="How many.", default_of={"one": 1, "some": 3}, check={"one": at_least(0), "some": at_least(2)}
+    )
+
+
+def test_a_check_may_depend_on_the_variant() -> None:
+    check(Rows(1), "one")
+    with pytest.raises(UsageError, match="--rows 1 is out of range; it must be 2 or more"):
+        check(Rows(1), "some")
+    with pytest.raises(UsageError, match="--rows -1 is out of range; it must be 0 or more"):
+        check(Rows(-1), "one")
+    check(Rows(), "some")
+
+
+def test_a_function_of_keyword_options_says_what_it_takes() -> None:
+    @documented_options(Whole, "cross")
+    def whole(**options: Any) -> int:
+        """Count."""
+        return len(options)
+
+    parameters = inspect.signature(whole).parameters
+    assert list(parameters)[:3] == ["data", "batch", "loud"] and "unit" not in parameters
+    assert parameters["data"].default is inspect.Parameter.empty and parameters["batch"].default == 32
+    assert "        batch: Pairs.\n" in str(whole.__doc__) and "[default: 5e-05]" in str(whole.__doc__)
+    assert whole(batch=1) == 1

@@ -31,10 +31,10 @@ def options(method: str, batch: int, steps: int, dropout: float | None, run: str
     """What is trained."""
     from iaa_retrieval.training.options import TrainOptions
 
-    return TrainOptions(
-        "bi-encoder",
-        "beir/scifact/train",
-        output,
+    return TrainOptions.of(
+        kind="bi-encoder",
+        collection="beir/scifact/train",
+        output=output,
         method=method,
         **DIMENSIONS.get(method, {}),
         negatives=run,
@@ -60,10 +60,12 @@ def train_with_sentence_transformers(asked: Any) -> None:
     from iaa_retrieval.models.precision import choose_precision
     from iaa_retrieval.training.data import ExampleDataset
     from iaa_retrieval.training.judgments import load_judgments, mine_training_data
+    from iaa_retrieval.training.kinds import TRAINING_KINDS
     from iaa_retrieval.tuning.apply import method_config
 
-    collection, qrels, _ = load_judgments(asked)
-    data = mine_training_data(asked, collection, qrels, read_run(asked.negatives), asked.resolved())
+    kind = TRAINING_KINDS[asked.kind]
+    judgments = load_judgments(asked.data, asked.dev, asked.seed)
+    data = mine_training_data(kind, asked.data, judgments, read_run(asked.data.negatives), 1)
     dataset = ExampleDataset(data, 1, asked.seed)
     examples = [dataset[number] for number in range(len(dataset))]
     columns = {
@@ -73,15 +75,15 @@ def train_with_sentence_transformers(asked: Any) -> None:
     }
     model = SentenceTransformer(MINILM, device="cpu")
     model.max_seq_length = MAX_LENGTH
-    if asked.method != "full":
-        model.add_adapter(method_config(model[0].auto_model, asked.method, DIMENSIONS[asked.method]))
+    if asked.tuning.method != "full":
+        model.add_adapter(method_config(model[0].auto_model, asked.tuning.method, DIMENSIONS[asked.tuning.method]))
     for module in model.modules():
         if type(module).__name__ == "Dropout":
-            module.p = asked.dropout
+            module.p = asked.tuning.dropout
     arguments = Arguments(
         output_dir=asked.output,
-        max_steps=asked.max_steps,
-        per_device_train_batch_size=asked.batch_size,
+        max_steps=asked.optimisation.max_steps,
+        per_device_train_batch_size=asked.optimisation.batch_size,
         learning_rate=1e-3,
         bf16=choose_precision("auto", "cpu") == "bf16",
         use_cpu=True,

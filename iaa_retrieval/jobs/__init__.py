@@ -1,1 +1,1 @@
-"""One module per verb: its options, a frozen dataclass, and the typed function that the command line calls."""
+"""What each verb does: one module per verb, with its options and the typed function that the command line calls."""

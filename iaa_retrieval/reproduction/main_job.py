@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from iaa_retrieval.inference.corpus_reader import Corpus
 from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.reranking import rerank_run, with_tail
 from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.options import changed, flat
 from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
 from iaa_retrieval.reproduction.stages import Stages
@@ -151,7 +152,7 @@ class _MainJob:
 
     def train(self, kind: str, **settings: Any) -> Path:
         """Tune on the training queries, with negatives from the BM25 run; the checkpoint."""
-        training = TrainOptions(
+        training = TrainOptions.of(
             kind=kind,
             collection=self.source,
             output="",
@@ -162,8 +163,8 @@ class _MainJob:
         )
         return self.stages.run(
             kind,
-            {key: value for key, value in asdict(training).items() if key != "output"},
-            lambda output: _train(replace(training, output=str(output), negatives=str(self.first_stage), resume=True)),
+            {key: value for key, value in flat(training).items() if key != "output"},
+            lambda output: _train(changed(training, output=str(output), negatives=str(self.first_stage), resume=True)),
             after=("bm25.trec",),
             reads=[self.source, self.options.backbone],
         )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.training.dangling import TRAINING, with_their_documents, with_their_queries
+from iaa_retrieval.training.dangling_judgments import TRAINING, with_their_documents, with_their_queries
 
 LOG = logging.getLogger("iaa_retrieval")
 

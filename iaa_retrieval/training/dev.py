@@ -18,8 +18,8 @@ from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
-from iaa_retrieval.training.dangling import DEV, with_their_documents, with_their_queries
-from iaa_retrieval.training.options import DEV_METRICS
+from iaa_retrieval.training.dangling_judgments import DEV, with_their_documents, with_their_queries
+from iaa_retrieval.training.option_groups import DEV_METRICS
 
 DEPTH = 100  # hits of a dev query that are scored
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import NamedTuple
 
 from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.holdout import hold_out
@@ -12,36 +13,54 @@ from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.training.dangling import DEV, TRAINING, with_their_queries
+from iaa_retrieval.training.dangling_judgments import DEV, TRAINING, with_their_queries
 from iaa_retrieval.training.data import ExampleDataset, TrainingData, load_training_data
-from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.kinds import TrainingKind
+from iaa_retrieval.training.option_groups import DataOptions, DevOptions
+from iaa_retrieval.training.options import ResolvedHyperparameters
 from iaa_retrieval.training.splits import dev_collection, training_collection
 
 LOG = logging.getLogger("iaa_retrieval")
 
 
-def load_judgments(options: TrainOptions) -> tuple[Collection, Qrels, Qrels]:
-    """The collection, the training judgments and the dev judgments (empty without dev queries).
+class Judgments(NamedTuple):
+    """What is learnt from, and what chooses the checkpoint.
+
+    Attributes:
+        collection: with the training split.
+        train: judgments of the training queries.
+        dev: judgments of the dev queries; empty where there are none.
+        dev_collection: with the queries of ``dev``.
+    """
+
+    collection: Collection
+    train: Qrels
+    dev: Qrels
+    dev_collection: Collection
+
+
+def load_judgments(data: DataOptions, dev: DevOptions, seed: int) -> Judgments:
+    """The judgments of the training and the dev queries.
 
     Queries that the collection does not have are left out of both.
     """
-    collection = training_collection(options.collection, options.split)
+    collection = training_collection(data.collection, data.split)
+    with_dev = collection
     texts, train = with_their_queries(collection, collection.qrels(), TRAINING)
-    if options.dev_fraction:
-        train, dev = hold_out(train, options.dev_fraction, options.seed)
-    elif options.dev_split:
-        dev_half = dev_collection(options.collection, options.dev_split)
-        dev_texts, dev = with_their_queries(dev_half, dev_half.qrels(), DEV)
-        clash = set(train) & set(dev)
+    dev_qrels: Qrels = {}
+    if dev.dev_fraction:
+        train, dev_qrels = hold_out(train, dev.dev_fraction, seed)
+    elif dev.dev_split:
+        with_dev = dev_collection(data.collection, dev.dev_split)
+        dev_texts, dev_qrels = with_their_queries(with_dev, with_dev.qrels(), DEV)
+        clash = set(train) & set(dev_qrels)
         if clash:
             raise UsageError(
-                f"dev split {options.dev_split} shares {len(clash)} queries with the training split (e.g. {min(clash)})"
+                f"dev split {dev.dev_split} shares {len(clash)} queries with the training split (e.g. {min(clash)})"
             )
-        _warn_of_shared_texts({texts[query_id] for query_id in train}, dev_texts, options.dev_split)
-    else:
-        dev = {}
-    train = {query_id: train[query_id] for query_id in sample_ids(train, options.train_queries, options.seed)}
-    return collection, train, dev
+        _warn_of_shared_texts({texts[query_id] for query_id in train}, dev_texts, dev.dev_split)
+    train = {query_id: train[query_id] for query_id in sample_ids(train, data.train_queries, seed)}
+    return Judgments(collection, train, dev_qrels, with_dev)
 
 
 def _warn_of_shared_texts(train: set[str], dev: dict[str, str], split: str) -> None:
@@ -58,22 +77,23 @@ def _warn_of_shared_texts(train: set[str], dev: dict[str, str], split: str) -> N
 
 
 def mine_training_data(
-    options: TrainOptions, collection: Collection, qrels: Qrels, run: Run, hyper: ResolvedHyperparameters
+    kind: TrainingKind, options: DataOptions, judgments: Judgments, run: Run, negatives_per_query: int
 ) -> TrainingData:
     """The training texts, with the negatives that ``run`` gives and the teacher's scores.
 
     With a teacher, documents that it did not score are no negatives.
 
     Raises:
-        UsageError: a cross-encoder without a run to take negatives from.
+        UsageError: a kind that needs negatives without a run to take them from.
         IaaRetrievalError: the run gives none.
     """
-    if options.kind == "cross-encoder" and not run:
+    collection, qrels = judgments.collection, judgments.train
+    if kind.compares_within_query and not run:
         raise UsageError(
-            "a cross-encoder learns from negatives; give a first-stage run of the training queries with --negatives "
+            f"a {kind.name} learns from negatives; give a first-stage run of the training queries with --negatives "
             "(python -m iaa_retrieval.search makes one) or --teacher"
         )
-    if hyper.negatives_per_query == 0 or not run:
+    if negatives_per_query == 0 or not run:
         return load_training_data(collection, qrels, {})
     first, last = options.negative_ranks
     negatives, report = mine_negatives(run, qrels, first_rank=first, last_rank=last, margin=options.negative_margin)
@@ -97,17 +117,15 @@ def mine_training_data(
 
 
 def make_examples(
-    options: TrainOptions, data: TrainingData, hyper: ResolvedHyperparameters, processes: int
+    kind: TrainingKind, data: TrainingData, hyper: ResolvedHyperparameters, seed: int, processes: int
 ) -> ExampleDataset:
     """The examples of a run, of which there must be enough for a step of all ``processes``.
 
     Raises:
-        UsageError: there are not, or a bi-encoder would have nothing to compare a positive with.
+        UsageError: there are not, or a step would have nothing to compare a positive with.
         IaaRetrievalError: there is no example at all.
     """
-    examples = ExampleDataset(
-        data, hyper.negatives_per_query, options.seed, needs_negatives=options.kind == "cross-encoder"
-    )
+    examples = ExampleDataset(data, hyper.negatives_per_query, seed, needs_negatives=kind.compares_within_query)
     count, batch_size = len(examples), hyper.batch_size
     if processes > 1 and count < processes * batch_size:
         fitting = f"--batch-size {count // processes} or" if count >= processes else "other data or"
@@ -119,9 +137,9 @@ def make_examples(
         LOG.warning(
             "the training examples (%d) are fewer than --batch-size %d: each step takes all of them", count, batch_size
         )
-    if options.kind == "bi-encoder" and processes * min(count, batch_size) == 1 and not examples.has_negatives:
+    if not kind.compares_within_query and processes * min(count, batch_size) == 1 and not examples.has_negatives:
         raise UsageError(
-            "a bi-encoder learns by comparing a query's positive with other documents, and a step would have none: "
+            f"a {kind.name} learns by comparing a query's positive with other documents, and a step would have none: "
             f"of training examples there are {count}, --batch-size is {batch_size} and no --negatives are given"
         )
     return examples

@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import EarlyStoppingCallback, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback
 from transformers.training_args import ParallelMode
 
-from iaa_retrieval.collections.base import Collection
-from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.negatives import is_query_itself
 from iaa_retrieval.collections.runs import rank, read_run
 from iaa_retrieval.collections.sampling import sample_ids
@@ -25,95 +21,107 @@ from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
-from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import ExampleDataset, TrainingData
-from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
-from iaa_retrieval.training.losses import Distillation
-from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
-from iaa_retrieval.training.options import DEV_METRICS, ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.judgments import Judgments
+from iaa_retrieval.training.kinds import DevEvaluator, TrainingKind
+from iaa_retrieval.training.option_groups import DEV_METRICS, DevOptions
+from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 from iaa_retrieval.training.output import plain
 from iaa_retrieval.training.trainer import RetrievalTrainer
 
 
 def make_dev_evaluator(
-    options: TrainOptions,
+    kind: TrainingKind,
     model: BiEncoder | CrossEncoder,
-    collection: Collection,
-    dev_qrels: Qrels,
+    judgments: Judgments,
     run: Run,
+    dev: DevOptions,
+    seed: int,
     precision: str,
-) -> Callable[[], dict[str, float]] | None:
-    """A function that scores the dev queries; None where there are none."""
-    if not dev_qrels:
+) -> DevEvaluator | None:
+    """A function that scores the dev queries; None where there are none.
+
+    Args:
+        run: has hits for the dev queries where ``dev`` names no run of them.
+    """
+    if not judgments.dev:
         return None
-    kept = {query_id: dev_qrels[query_id] for query_id in sample_ids(dev_qrels, options.dev_queries, options.seed)}
-    if options.dev_split:
-        collection = load_collection(options.collection, options.dev_split)
-    candidates = _cut(read_run(options.dev_run) if options.dev_run else run, kept, options.dev_depth)
-    if isinstance(model, CrossEncoder):
-        return cross_encoder_dev_evaluator(model, collection, kept, candidates=candidates, precision=precision)
-    return bi_encoder_dev_evaluator(
-        model,
-        collection,
-        kept,
-        sample_size=options.dev_documents,
-        precision=precision,
-        seed=options.seed,
-        distractors={query_id: list(hits) for query_id, hits in candidates.items()},
-    )
+    kept = {query_id: judgments.dev[query_id] for query_id in sample_ids(judgments.dev, dev.dev_queries, seed)}
+    hits = _cut(read_run(dev.dev_run) if dev.dev_run else run, kept, dev.dev_depth)
+    return kind.dev_evaluator(model, judgments.dev_collection, kept, hits, dev, seed, precision)
 
 
 def make_trainer(
+    kind: TrainingKind,
     options: TrainOptions,
     hyper: ResolvedHyperparameters,
     model: BiEncoder | CrossEncoder,
     dataset: ExampleDataset,
     work: Path,
     precision: str,
-    evaluate_dev: Callable[[], dict[str, float]] | None,
+    evaluate_dev: DevEvaluator | None,
 ) -> RetrievalTrainer:
     """The trainer of one run on ``dataset``, which keeps its checkpoints in ``work``."""
-    length = options.train_max_length or model.config.document_max_length
-    distillation = None
-    if hyper.distillation and hyper.distillation_weight and hyper.teacher_temperature:
-        distillation = Distillation(hyper.distillation, hyper.distillation_weight, hyper.teacher_temperature)
-    objective: nn.Module
-    if isinstance(model, BiEncoder):
-        objective, collator = (
-            BiEncoderObjective(model, options.temperature, distillation, options.grad_cache),
-            BiEncoderCollator(model, dataset.data, length),
-        )
-    else:
-        objective = CrossEncoderObjective(model, options.loss, distillation, options.grad_cache)
-        collator = CrossEncoderCollator(model, dataset.data, length)  # type: ignore[assignment]
-    interval = {"steps": options.eval_steps} if options.eval_steps else {}
-    strategy = "steps" if options.eval_steps else "epoch"
+    scores_dev, method = evaluate_dev is not None, options.tuning.chosen_method
+    trainer = RetrievalTrainer(
+        model=kind.objective(model, hyper, options.objective),
+        args=_arguments(options, hyper, torch.device(model.device), len(dataset), work, precision, scores_dev),
+        train_dataset=dataset,
+        data_collator=kind.collator(
+            model, dataset.data, options.text.train_max_length or model.config.document_max_length
+        ),
+        evaluate_dev=evaluate_dev,
+        method=method,
+        networks=model.networks,
+        eval_dataset=dataset if scores_dev else None,
+    )
+    trainer.remove_callback(PrinterCallback)
+    if options.dev.patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.dev.patience))
+    for index, network in enumerate(model.networks):
+        for callback in method.callbacks(network, index):
+            trainer.add_callback(callback)
+    return trainer
+
+
+def _arguments(
+    options: TrainOptions,
+    hyper: ResolvedHyperparameters,
+    device: torch.device,
+    examples: int,
+    work: Path,
+    precision: str,
+    scores_dev: bool,
+) -> TrainingArguments:
+    """What transformers' trainer is told about a run on ``device`` over ``examples`` examples."""
+    optimisation, eval_steps = options.optimisation, options.dev.eval_steps
+    strategy = "steps" if eval_steps else "epoch"
     arguments = TrainingArguments(
         output_dir=str(work),
-        num_train_epochs=options.epochs,
-        max_steps=options.max_steps,
+        num_train_epochs=optimisation.epochs,
+        max_steps=optimisation.max_steps,
         per_device_train_batch_size=hyper.batch_size,
         learning_rate=hyper.lr,
-        weight_decay=options.weight_decay,
-        warmup_steps=options.warmup,
+        weight_decay=optimisation.weight_decay,
+        warmup_steps=optimisation.warmup,
         lr_scheduler_type="linear",
         max_grad_norm=1.0,
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        use_cpu=not str(model.device).startswith("cuda"),
+        use_cpu=device.type != "cuda",
         seed=options.seed,
         # The last, smaller batch has fewer in-batch negatives: a different loss. It is left out where it can be.
-        dataloader_drop_last=len(dataset) >= hyper.batch_size,
-        dataloader_pin_memory=str(model.device).startswith("cuda"),
+        dataloader_drop_last=examples >= hyper.batch_size,
+        dataloader_pin_memory=device.type == "cuda",
         remove_unused_columns=False,
         save_strategy=strategy,
-        eval_strategy=strategy if evaluate_dev else "no",
-        save_steps=interval.get("steps", 500),
-        eval_steps=interval.get("steps"),
+        eval_strategy=strategy if scores_dev else "no",
+        save_steps=eval_steps or 500,
+        eval_steps=eval_steps,
         save_total_limit=2,
-        load_best_model_at_end=evaluate_dev is not None,
-        metric_for_best_model=f"eval_{options.dev_metric}" if evaluate_dev else None,
-        greater_is_better=True if evaluate_dev else None,
+        load_best_model_at_end=scores_dev,
+        metric_for_best_model=f"eval_{options.dev.dev_metric}" if scores_dev else None,
+        greater_is_better=True if scores_dev else None,
         logging_strategy="steps",
         logging_steps=10,
         report_to=trackers(options.report_to),
@@ -125,24 +133,8 @@ def make_trainer(
     # One process trains on one device (several: torchrun); DataParallel would part a batch's queries and passages.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     if arguments.parallel_mode is ParallelMode.NOT_PARALLEL:
-        _use_device(arguments, torch.device(model.device))
-    trainer = RetrievalTrainer(
-        model=objective,
-        args=arguments,
-        train_dataset=dataset,
-        data_collator=collator,
-        evaluate_dev=evaluate_dev,
-        method=options.tuning_method,
-        networks=model.networks,
-        eval_dataset=dataset if evaluate_dev else None,
-    )
-    trainer.remove_callback(PrinterCallback)
-    if options.patience is not None:
-        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
-    for index, network in enumerate(model.networks):
-        for callback in options.tuning_method.callbacks(network, index):
-            trainer.add_callback(callback)
-    return trainer
+        _use_device(arguments, device)
+    return arguments
 
 
 def _use_device(arguments: TrainingArguments, device: torch.device) -> None:

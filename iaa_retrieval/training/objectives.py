@@ -10,19 +10,21 @@ from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.training.across_processes import gather_rows, rows_before, scaled_for_averaging, widest
 from iaa_retrieval.training.chunks import forward_in_chunks
-from iaa_retrieval.training.losses import CROSS_ENCODER_LOSSES, Distillation, contrastive_loss
+from iaa_retrieval.training.losses.distillation import Distillation
+from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, get_loss
 
 NO_DOCUMENT = -1  # fills rows of document keys
 
 
 class BiEncoderObjective(nn.Module):
-    """Contrastive training of a bi-encoder, with the negatives of every query of every process.
+    """Training of a bi-encoder, with the negatives of every query of every process.
 
     Args:
         bi_encoder: what is trained.
         temperature: divides the similarities.
         distillation: how a teacher's scores enter; None without a teacher.
         grad_cache: texts whose activations are held at once; None holds all.
+        loss: the name of a loss for bi-encoders.
     """
 
     def __init__(
@@ -31,9 +33,11 @@ class BiEncoderObjective(nn.Module):
         temperature: float,
         distillation: Distillation | None = None,
         grad_cache: int | None = None,
+        loss: str = DEFAULT_LOSSES["bi-encoder"],
     ) -> None:
         super().__init__()
         self.bi_encoder = bi_encoder
+        self.loss = get_loss("bi-encoder", loss).function
         self.temperature = temperature
         self.distillation = distillation
         self.grad_cache = grad_cache
@@ -64,7 +68,7 @@ class BiEncoderObjective(nn.Module):
             all_positives,
         )
         scores = self._similarities(gather_rows(queries), gather_rows(passages))
-        loss = scaled_for_averaging(contrastive_loss(scores, all_positives, ignore))
+        loss = scaled_for_averaging(self.loss(scores, all_positives, ignore))
         if self.distillation is not None and teacher_scores is not None:
             # A teacher scored a query's own passages only, so this part needs no other process.
             own = self._similarities(queries, passages)
@@ -83,7 +87,7 @@ class CrossEncoderObjective(nn.Module):
 
     Args:
         cross_encoder: what is trained.
-        loss: a name in :data:`~iaa_retrieval.training.losses.CROSS_ENCODER_LOSSES`.
+        loss: the name of a loss for cross-encoders.
         distillation: how a teacher's scores enter; None without a teacher.
         grad_cache: pairs whose activations are held at once; None holds all.
     """
@@ -91,13 +95,13 @@ class CrossEncoderObjective(nn.Module):
     def __init__(
         self,
         cross_encoder: CrossEncoder,
-        loss: str = "localized-contrastive",
+        loss: str = DEFAULT_LOSSES["cross-encoder"],
         distillation: Distillation | None = None,
         grad_cache: int | None = None,
     ) -> None:
         super().__init__()
         self.cross_encoder = cross_encoder
-        self.loss = CROSS_ENCODER_LOSSES[loss]
+        self.loss = get_loss("cross-encoder", loss).function
         self.distillation = distillation
         self.grad_cache = grad_cache
 

@@ -12,48 +12,42 @@ import torch
 import yaml
 
 from iaa_retrieval.files import atomic_directory, write_json
-from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.checkpoint import save_networks, save_tokenizer, weights_fingerprint
-from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.options import flat, names_of
 from iaa_retrieval.training.data import TrainingData
 from iaa_retrieval.training.model_card import model_card
-from iaa_retrieval.training.options import BI_ENCODER_ONLY, CROSS_ENCODER_ONLY, ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 
 LOG = logging.getLogger("iaa_retrieval")
 
 # The options that --config of a kind does not take.
-_OTHER_KINDS_OPTIONS = {BiEncoder.kind: CROSS_ENCODER_ONLY, CrossEncoder.kind: BI_ENCODER_ONLY}
 
 
 def training_record(
     options: TrainOptions, hyper: ResolvedHyperparameters, data: TrainingData, steps: int, precision: str
 ) -> dict[str, Any]:
     """What ``retriever.json`` and the model card say about the training."""
-    of_kinds: dict[str, dict[str, Any]] = {
-        BiEncoder.kind: {"loss": "contrastive", "temperature": options.temperature},
-        CrossEncoder.kind: {"loss": options.loss, "temperature": None},
-    }
-    of_kind = of_kinds[options.kind]
+    asked = options.data
     return {
-        "collection": Path(options.collection).name if Path(options.collection).is_dir() else options.collection,
-        "split": options.split or "",
+        "collection": Path(asked.collection).name if Path(asked.collection).is_dir() else asked.collection,
+        "split": asked.split or "",
         "queries": len(data.positives),
-        "loss": of_kind["loss"],
-        "negatives": Path(options.negatives_run).name if options.negatives_run else "in-batch",
+        "loss": hyper.loss,
+        "negatives": Path(asked.negatives_run).name if asked.negatives_run else "in-batch",
         "negatives_per_query": hyper.negatives_per_query,
-        "teacher": Path(options.teacher).name if options.teacher else None,
+        "teacher": Path(asked.teacher).name if asked.teacher else None,
         "distillation": hyper.distillation,
         "distillation_weight": hyper.distillation_weight,
         "teacher_temperature": hyper.teacher_temperature,
         "batch_size": hyper.batch_size,
         "learning_rate": hyper.lr,
-        "temperature": of_kind["temperature"],
+        "temperature": options.objective.temperature if "temperature" in names_of(TrainOptions, options.kind) else None,
         "steps": steps,
         "seed": options.seed,
-        "scaling": options.scaling,
-        "activation": options.activation,
+        "scaling": options.tuning.scaling,
+        "activation": options.tuning.activation,
         "precision": precision,
         "torch_threads": torch.get_num_threads(),
     }
@@ -87,16 +81,14 @@ def write_checkpoint(
         if tracked.is_dir():
             shutil.copytree(tracked, directory / "tensorboard")
         resolved = {**plain(options), **asdict(hyper)}
-        if options.peft_config is None:
-            resolved["method"] = options.method_name
+        if options.tuning.peft_config is None:
+            resolved["method"] = options.tuning.method_name
         # Only what --config of this kind takes, so that the file starts the same run again.
-        unused = {"resume", "overwrite", *_OTHER_KINDS_OPTIONS[options.kind]}
-        resolved = {key: value for key, value in resolved.items() if key not in unused}
+        taken = {"kind", *names_of(TrainOptions, options.kind)} - {"resume", "overwrite"}
+        resolved = {key: value for key, value in resolved.items() if key in taken}
         (directory / "train_config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
 
 
 def plain(options: TrainOptions) -> dict[str, Any]:
     """The options as values that YAML holds."""
-    values = asdict(options)
-    values |= values.pop("dimensions") or {}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in flat(options).items()}

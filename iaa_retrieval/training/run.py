@@ -13,12 +13,14 @@ from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import require_empty
 from iaa_retrieval.models.precision import choose_device, choose_precision
+from iaa_retrieval.options import changed
 from iaa_retrieval.training.across_processes import launched_processes
 from iaa_retrieval.training.judgments import load_judgments, make_examples, mine_training_data
+from iaa_retrieval.training.kinds import TRAINING_KINDS
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
-from iaa_retrieval.training.trainer import finite_entries, last_checkpoint, require_finite_weights
+from iaa_retrieval.training.trainer import RetrievalTrainer, finite_entries, last_checkpoint, require_finite_weights
 from iaa_retrieval.training.tuned_model import new_tuned_model
 from iaa_retrieval.versions import library_versions
 from iaa_retrieval.work_in_progress import require_free, work_in_progress
@@ -53,53 +55,39 @@ def train_retriever(options: TrainOptions) -> TrainResult:
         IaaRetrievalError: data that cannot be trained on, or another process that makes the same output.
     """
     hyper = options.resolved()
+    kind = TRAINING_KINDS[options.kind]
     output = Path(options.output)
-    require_empty(output, overwrite=options.overwrite)
     work = output.absolute().with_name(f".{output.name}.training")
     processes = launched_processes()
-    if processes == 1:  # of several, another may have begun the work already
-        require_free(work, resume=options.resume, overwrite=options.overwrite)
-    options.tuning_method.check_configuration()  # refuses what cannot be meant before anything is loaded
-    if processes > 1 and options.device.startswith("cuda:"):
-        raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
+    device, precision = _require_what_a_run_needs(options, work, processes)
 
     set_seed(options.seed)
     # First: what is wrong with the backbone or the method is known before a collection is opened.
     model, dimensions, counts = new_tuned_model(options, device, precision)
-    collection, train_qrels, dev_qrels = load_judgments(options)
-    if collection.split is not None:
-        options = replace(options, split=collection.split)  # what is recorded, also where nobody had to name it
-    run = read_run(options.negatives_run) if options.negatives_run else {}
-    data = mine_training_data(options, collection, train_qrels, run, hyper)
-    examples = make_examples(options, data, hyper, processes)
+    judgments = load_judgments(options.data, options.dev, options.seed)
+    if judgments.collection.split is not None:
+        options = changed(options, split=judgments.collection.split)  # recorded also where nobody had to name it
+    run = read_run(options.data.negatives_run) if options.data.negatives_run else {}
+    data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
+    examples = make_examples(kind, data, hyper, options.seed, processes)
 
-    evaluate_dev = make_dev_evaluator(options, model, collection, dev_qrels, run, precision)
+    evaluate_dev = make_dev_evaluator(kind, model, judgments, run, options.dev, options.seed, precision)
 
-    trainer = make_trainer(options, hyper, model, examples, work, precision, evaluate_dev)
+    trainer = make_trainer(kind, options, hyper, model, examples, work, precision, evaluate_dev)
     with ExitStack() as held:
         with trainer.args.main_process_first(local=False):
             if trainer.is_world_process_zero():
-                settings = work_settings(options, data, dev_qrels)
+                settings = work_settings(options, data, judgments.dev)
                 held.enter_context(work_in_progress(work, settings, resume=options.resume, overwrite=options.overwrite))
-        checkpoint = last_checkpoint(work) if options.resume else None
-        seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
-        for network in model.networks:
-            options.tuning_method.after_training(network)
-        require_finite_weights(trainer.model)
-        if trainer.is_world_process_zero():
-            for cuts in trainer.data_collator.cuts:
-                cuts.warn()
-        dev_scores = best_dev_scores(trainer)
+        seconds = _train(trainer, last_checkpoint(work) if options.resume else None)
         config = replace(
             model.config,
-            method=options.method_name,
+            method=options.tuning.method_name,
             dimensions=dimensions,
             trainable_parameters=counts,
             training=training_record(options, hyper, data, trainer.state.global_step, precision),
             versions=library_versions(),
-            dev_scores=dev_scores,
+            dev_scores=best_dev_scores(trainer),
         )
         trainer.accelerator.wait_for_everyone()
         with trainer.args.main_process_first(local=False):
@@ -107,4 +95,31 @@ def train_retriever(options: TrainOptions) -> TrainResult:
                 history = finite_entries(trainer.state.log_history)
                 write_checkpoint(output, model, config, options, hyper, history, work / "runs")
                 shutil.rmtree(work, ignore_errors=True)
-    return TrainResult(output, counts, dev_scores, float(seconds))
+    return TrainResult(output, counts, config.dev_scores, seconds)
+
+
+def _require_what_a_run_needs(options: TrainOptions, work: Path, processes: int) -> tuple[str, str]:
+    """Device and precision of a run, for which there must be room; what is refused here has cost nothing yet.
+
+    Raises:
+        UsageError, IaaRetrievalError: as for :func:`train_retriever`.
+    """
+    require_empty(Path(options.output), overwrite=options.overwrite)
+    if processes == 1:  # of several, another may have begun the work already
+        require_free(work, resume=options.resume, overwrite=options.overwrite)
+    options.tuning.chosen_method.check_configuration()  # refuses what cannot be meant before anything is loaded
+    if processes > 1 and options.device.startswith("cuda:"):
+        raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
+    device = choose_device(options.device)
+    return device, choose_precision(options.precision, device)
+
+
+def _train(trainer: RetrievalTrainer, checkpoint: str | None) -> float:
+    """Train to the end, from ``checkpoint`` on if there is one; the seconds that it took."""
+    seconds = trainer.train(resume_from_checkpoint=checkpoint).metrics["train_runtime"]
+    trainer.finish_method()
+    require_finite_weights(trainer.model)
+    if trainer.is_world_process_zero():
+        for cuts in trainer.data_collator.cuts:
+            cuts.warn()
+    return float(seconds)

@@ -72,6 +72,11 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
                 loss = loss + extra
         return loss
 
+    def finish_method(self) -> None:
+        """Let the method do what it does after the last step, once the best weights are loaded."""
+        for network in self._networks:
+            self._method.after_training(network)
+
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One step's loss.
 

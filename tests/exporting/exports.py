@@ -55,7 +55,7 @@ def train(checkpoint: Path, backbone: str, kind: str = "bi-encoder", **settings:
     """Two steps of training."""
     cross = kind == "cross-encoder"
     train_retriever(
-        TrainOptions(
+        TrainOptions.of(
             kind=kind,
             negatives=str(write_first_stage(checkpoint.parent / "run.trec")) if cross else None,
             collection=str(write_collection(checkpoint.parent / "collection")),

@@ -134,11 +134,11 @@ def test_a_fully_tuned_t5_comes_back_and_is_exported(make: Make, tmp_path: Path)
     path = make("T5Model", **_T5, decoder_start_token_id=0)
     common: dict[str, Any] = {"kind": "bi-encoder", "collection": str(write_collection(tmp_path / "toy")), "lr": 1e-2}
     common |= {"max_steps": 2, "batch_size": 2, "precision": "fp32", "device": "cpu", "method": "full"}
-    train_retriever(TrainOptions(**common, backbone=str(path), output=str(tmp_path / "first")))
+    train_retriever(TrainOptions.of(**common, backbone=str(path), output=str(tmp_path / "first")))
     first = load_bi_encoder(str(tmp_path / "first"), precision="fp32", device="cpu")
     plain = load_bi_encoder(str(path), pooling="mean", normalize=True, precision="fp32", device="cpu")
     assert np.abs(encode_passages(first, TEXTS) - encode_passages(plain, TEXTS)).max() > 1e-3
-    train_retriever(TrainOptions(**common, backbone=str(tmp_path / "first"), output=str(tmp_path / "second")))
+    train_retriever(TrainOptions.of(**common, backbone=str(tmp_path / "first"), output=str(tmp_path / "second")))
     second = load_bi_encoder(str(tmp_path / "second"), precision="fp32", device="cpu")
     assert second.config.backbone_fingerprint == fingerprint_weights(first.encoder)
     export(ExportOptions(str(tmp_path / "second"), "merged", str(tmp_path / "merged")))

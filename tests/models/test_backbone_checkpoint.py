@@ -70,7 +70,7 @@ def tune(backbone: Path, kind: str, to: Path, **options: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "write_checkpoint", lambda out, model, *rest: [kept.append(model), write(out, model, *rest)])
         run.train_retriever(
-            TrainOptions(
+            TrainOptions.of(
                 kind=kind,
                 collection=str(collection),
                 output=str(to),
@@ -336,7 +336,7 @@ def test_a_backbone_that_is_gone_is_one_line_about_the_checkpoint(kind: str, tin
 
 def test_a_refused_backbone_is_said_before_the_collection_is_opened(tiny_backbone: Backbone, tmp_path: Path):
     adapter = trained("bi-encoder", "lora", tiny_backbone("bert")).path
-    options = TrainOptions(
+    options = TrainOptions.of(
         kind="bi-encoder", collection=str(tmp_path / "nothing"), output=str(tmp_path / "out"), backbone=str(adapter)
     )
     with pytest.raises(IaaRetrievalError, match="is an adapter"):

@@ -90,13 +90,11 @@ def test_train(all_commands: dict[str, str], no_files: None) -> None:
     from iaa_retrieval.tuning.methods import get_method
 
     for kind, *words in of_verb(all_commands, "train"):
-        options = TrainOptions(kind=kind, **parse(main.commands[kind], words))
+        options = TrainOptions.of(kind=kind, **parse(main.commands[kind], words))
         options.resolved()
-        get_method(options.method_name).check(
-            {name: getattr(options, name) for name in ("r", "ar", "prefix_length") if getattr(options, name)}
-        )
-        require_collection(options.collection)
-        assert options.dev_fraction or options.dev_split
+        get_method(options.tuning.method_name).check(options.tuning.dimensions)
+        require_collection(options.data.collection)
+        assert options.dev.dev_fraction or options.dev.dev_split
 
 
 def test_index_rerank_and_evaluate(all_commands: dict[str, str], no_files: None) -> None:

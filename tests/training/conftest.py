@@ -33,7 +33,7 @@ def toy_options(toy: Toy, tmp_path: Path) -> Callable[..., TrainOptions]:
     def make(kind: str = "bi-encoder", name: str = "out", **values: Any) -> TrainOptions:
         settings = {"method": "iaa-l", "precision": "fp32", "batch_size": 8, "epochs": 2.0, "split": "train", **values}
         settings.setdefault("backbone", str(toy.backbone))
-        return TrainOptions(
+        return TrainOptions.of(
             kind=kind,
             collection=str(toy.collection),
             output=str(tmp_path / name),

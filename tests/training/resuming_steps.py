@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from interruptions import Killed, kill_after_steps
 from test_resuming import record_draws
 
+from iaa_retrieval.options import changed
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 
 if __name__ == "__main__":
     directory = Path(sys.argv[1])
-    options = {name: TrainOptions(**v) for name, v in json.loads((directory / "options.json").read_text()).items()}
+    options = {name: TrainOptions.of(**v) for name, v in json.loads((directory / "options.json").read_text()).items()}
     drawn: list[tuple[int, int, list[str]]] = []
     with pytest.MonkeyPatch.context() as patch:
         record_draws(patch, lambda epoch, index, ids: drawn.append((epoch, index, ids)))
@@ -28,5 +28,5 @@ if __name__ == "__main__":
         kill_after_steps(patch, 5)
         with pytest.raises(Killed):
             train_retriever(options["killed"])
-    train_retriever(replace(options["killed"], resume=True))
+    train_retriever(changed(options["killed"], resume=True))
     distributed.destroy_process_group()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sentence_transformers.sentence_transformer import modules
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.options import changed
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import Example, TrainingData
 from iaa_retrieval.training.options import TrainOptions
@@ -39,7 +39,7 @@ def prompted(tiny_backbone: Callable[..., Path], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def options(tmp_path: Path, prompted: Path) -> TrainOptions:
-    return TrainOptions(
+    return TrainOptions.of(
         kind="bi-encoder",
         collection=str(write_collection(tmp_path / "collection")),
         output=str(tmp_path / "checkpoint"),
@@ -54,7 +54,7 @@ def options(tmp_path: Path, prompted: Path) -> TrainOptions:
 
 def test_a_checkpoint_records_the_prompts_and_lengths_of_its_backbone(options: TrainOptions, caplog: Any):
     with caplog.at_level(logging.WARNING, logger="iaa_retrieval"):
-        train_retriever(replace(options, lr=1e-9, query_max_length=6))
+        train_retriever(changed(options, lr=1e-9, query_max_length=6))
     config = read_retriever_config(options.output)
     assert config is not None
     assert (config.query_prompt, config.document_prompt) == ("find: ", "read:")
@@ -66,7 +66,7 @@ def test_a_checkpoint_records_the_prompts_and_lengths_of_its_backbone(options: T
     )
     # A checkpoint that hardly moved encodes as its backbone does.
     tuned = load_bi_encoder(options.output, query_max_length=90, precision="fp32")
-    theirs = SentenceTransformer(options.backbone, device="cpu")
+    theirs = SentenceTransformer(options.tuning.backbone, device="cpu")
     texts = ["water in the world", "people and animals"]
     np.testing.assert_allclose(encode_queries(tuned, texts), theirs.encode_query(texts), atol=1e-4)
     np.testing.assert_allclose(encode_passages(tuned, texts), theirs.encode_document(texts), atol=1e-4)
@@ -83,23 +83,23 @@ def test_a_checkpoint_records_the_prompts_and_lengths_of_its_backbone(options: T
 def test_a_prefix_that_is_given_takes_the_place_of_the_prompt(
     options: TrainOptions, given: dict[str, str], query: str, document: str
 ):
-    config = _new_model(replace(options, **given)).config
+    config = _new_model(changed(options, **given)).config
     assert (config.query_lead, config.document_lead) == (query, document)
 
 
 def test_a_backbone_that_says_nothing_keeps_the_defaults_of_training(
     options: TrainOptions, tiny_backbone: Callable[..., Path]
 ):
-    config = _new_model(replace(options, backbone=str(tiny_backbone("bert", 300)))).config
+    config = _new_model(changed(options, backbone=str(tiny_backbone("bert", 300)))).config
     assert (config.pooling, config.normalize) == ("mean", True)
     assert (config.query_max_length, config.document_max_length) == (64, 256)
-    cross = _new_model(replace(options, kind="cross-encoder")).config
+    cross = _new_model(changed(options, kind="cross-encoder")).config
     assert (cross.query_max_length, cross.query_lead, cross.document_lead) == (64, "", "")
 
 
 @pytest.mark.parametrize("kind", ("bi-encoder", "cross-encoder"))
 def test_training_counts_each_text_once(options: TrainOptions, kind: str, caplog: Any):
-    model = _new_model(replace(options, kind=kind, query_max_length=4, query_prefix="", document_prefix=""))
+    model = _new_model(changed(options, kind=kind, query_max_length=4, query_prefix="", document_prefix=""))
     data = TrainingData(
         {"q1": "water", "q2": "people and animals in a house"},
         {"d1": "land", "d2": " ".join(["water"] * 40), "d3": "hand"},

@@ -15,7 +15,7 @@ from iaa_retrieval.models.new_retriever import new_cross_encoder
 from iaa_retrieval.training.chunks import forward_in_chunks
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import ExampleDataset, TrainingData
-from iaa_retrieval.training.losses import Distillation
+from iaa_retrieval.training.losses.distillation import Distillation
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method
 

@@ -13,8 +13,9 @@ from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.new_retriever import new_cross_encoder
-from iaa_retrieval.training import dev, loop
+from iaa_retrieval.training import dev, kinds
 from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
+from iaa_retrieval.training.judgments import Judgments
 from iaa_retrieval.training.loop import make_dev_evaluator
 from iaa_retrieval.training.options import TrainOptions
 
@@ -71,12 +72,14 @@ def test_a_query_is_no_candidate_of_itself(
     arguana: Path, tiny_backbone: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Run] = []
-    monkeypatch.setattr(loop, "cross_encoder_dev_evaluator", lambda *a, candidates, **k: seen.append(candidates))
-    options = TrainOptions(kind="cross-encoder", collection=str(arguana), output="out", dev_split="dev", dev_depth=2)
+    monkeypatch.setattr(kinds, "cross_encoder_dev_evaluator", lambda *a, candidates, **k: seen.append(candidates))
+    options = TrainOptions.of(kind="cross-encoder", collection=str(arguana), output="out", dev_split="dev", dev_depth=2)
     collection = load_collection(str(arguana), "dev")
     model = new_cross_encoder(str(tiny_backbone("bert")))
-    make_dev_evaluator(options, model, collection, collection.qrels(), SIMILARITIES, "fp32")
-    make_dev_evaluator(options, model, collection, {"a": {"a": 1}}, SIMILARITIES, "fp32")
+    for qrels in (collection.qrels(), {"a": {"a": 1}}):
+        judgments = Judgments(collection, {}, qrels, collection)
+        kind = kinds.TRAINING_KINDS["cross-encoder"]
+        make_dev_evaluator(kind, model, judgments, SIMILARITIES, options.dev, options.seed, "fp32")
     assert seen == [{"a": {"c": 8.0, "b": 1.0}, "b": {"a": 8.0, "d": 7.0}}, {"a": {"a": 9.0, "c": 8.0}}]
 
 

@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from iaa_retrieval.training.losses import (
-    Distillation,
-    contrastive_loss,
-    kl_loss,
-    localized_contrastive_loss,
-    margin_mse_loss,
-    pairwise_loss,
-    pointwise_loss,
-)
+from iaa_retrieval.training.losses.contrastive import contrastive_loss
+from iaa_retrieval.training.losses.distillation import Distillation
+from iaa_retrieval.training.losses.kl import kl_loss
+from iaa_retrieval.training.losses.localized_contrastive import localized_contrastive_loss
+from iaa_retrieval.training.losses.margin_mse import margin_mse_loss
+from iaa_retrieval.training.losses.pairwise import pairwise_loss
+from iaa_retrieval.training.losses.pointwise import pointwise_loss
 
 RNG = np.random.default_rng(5)
 QUERIES, PASSAGES = RNG.normal(size=(3, 4)), RNG.normal(size=(5, 4))

@@ -88,12 +88,14 @@ def test_a_run_and_its_checkpoint(
     tuned = result_of(reloaded)
     with network.disable_adapter():  # without a head, that is the backbone
         if kind == "bi-encoder":
-            bare = load_bi_encoder(options.backbone, pooling="mean", normalize=True, precision="fp32", device="cpu")
+            bare = load_bi_encoder(
+                options.tuning.backbone, pooling="mean", normalize=True, precision="fp32", device="cpu"
+            )
             torch.testing.assert_close(result_of(reloaded), result_of(bare), rtol=0, atol=0)
             assert not torch.allclose(tuned, result_of(bare), atol=1e-5)
 
     printed = f"{result.trainable_parameters['weights']:,} weights ("
-    assert f"{name} {kind} on {options.backbone} trains {printed}" in caplog.text
+    assert f"{name} {kind} on {options.tuning.backbone} trains {printed}" in caplog.text
     card = (result.output / "README.md").read_text()
     alone = name in ("peft-dora", "peft-vera")
     assert ("Nothing else loads it" in card) is alone

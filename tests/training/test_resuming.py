@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from test_training_run import same, weights
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import read_json
+from iaa_retrieval.options import changed, flat
 from iaa_retrieval.training import run as training_run
 from iaa_retrieval.training.data import ExampleDataset
 from iaa_retrieval.training.options import TrainOptions
@@ -120,7 +120,7 @@ def test_two_processes_draw_anew_in_each_epoch_and_resume_to_the_same_bits(
     toy_options: Options, tmp_path: Path
 ) -> None:
     values = {"epochs": 3.0, "eval_steps": 4, "negatives_per_query": 3, "batch_size": 4, "lr": 1e-2}
-    options = {name: asdict(toy_options(name=name, **values)) for name in ("whole", "killed")}
+    options = {name: flat(toy_options(name=name, **values)) for name in ("whole", "killed")}
     (tmp_path / "options.json").write_text(json.dumps(options))
     finished = torchrun(STEPS, tmp_path)
     assert finished.returncode == 0, finished.stderr
@@ -169,6 +169,6 @@ def test_too_few_examples_in_one_process_are_all_taken_and_said(
 
 
 def test_a_step_in_which_nothing_is_compared_is_refused(toy_options: Options) -> None:
-    alone = replace(toy_options(batch_size=1), negatives=None)
+    alone = changed(toy_options(batch_size=1), negatives=None)
     with pytest.raises(UsageError, match="there are 24, --batch-size is 1 and no --negatives are given"):
         train_retriever(alone)

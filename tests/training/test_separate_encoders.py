@@ -73,7 +73,7 @@ def vectors_by_peft(directory: Path, role: str, texts: list[str]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def checkpoint(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained at a high rate, so that both adapters are far from where they started, and from each other."""
-    options = TrainOptions(
+    options = TrainOptions.of(
         kind="bi-encoder",
         collection=str(toy.collection),
         split="train",

@@ -165,9 +165,9 @@ def test_choosing_the_checkpoint_by_test_queries_is_said(
 def test_the_checkpoint_records_the_split_that_was_used(
     spec: str, split: str | None, toy: Any, toy_options: Callable[..., TrainOptions]
 ) -> None:
-    from dataclasses import replace
+    from iaa_retrieval.options import changed
 
-    options = replace(toy_options(max_steps=1), collection=f"{toy.collection}{spec}", split=split)
+    options = changed(toy_options(max_steps=1), collection=f"{toy.collection}{spec}", split=split)
     output = train_retriever(options).output
     assert read_json(output / "retriever.json")["training"]["split"] == "train"
     assert "split: train\n" in (output / "train_config.yaml").read_text()
@@ -176,8 +176,7 @@ def test_the_checkpoint_records_the_split_that_was_used(
 def test_dev_queries_that_are_training_queries_under_another_id_are_said(
     toy: Any, toy_options: Callable[..., TrainOptions], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from dataclasses import replace
-
+    from iaa_retrieval.options import changed
     from iaa_retrieval.training.judgments import load_judgments
 
     directory = write_toy_collection(tmp_path / "twice")
@@ -185,5 +184,6 @@ def test_dev_queries_that_are_training_queries_under_another_id_are_said(
     lines = queries.read_text().splitlines()
     lines[24] = lines[0].replace('"q0"', '"q24"')
     queries.write_text("\n".join(lines) + "\n")
-    load_judgments(replace(toy_options(dev_split="dev"), collection=str(directory)))
+    options = changed(toy_options(dev_split="dev"), collection=str(directory))
+    load_judgments(options.data, options.dev, options.seed)
     assert "1 of 8 queries of dev split dev have the text of a training query (e.g. q24)" in caplog.text

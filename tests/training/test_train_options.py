@@ -1,14 +1,17 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.training import losses
-from iaa_retrieval.training.options import DISTILLATION_LOSSES, LOSSES, TrainOptions
+from iaa_retrieval.options import flat
+from iaa_retrieval.train import main
+from iaa_retrieval.training.options import TrainOptions
 
 
 def options(kind: str = "bi-encoder", **values: Any) -> TrainOptions:
-    return TrainOptions(kind=kind, collection="c", output="o", **values)
+    return TrainOptions.of(kind=kind, collection="c", output="o", **values)
 
 
 def test_defaults_depend_on_kind_and_method() -> None:
@@ -65,11 +68,6 @@ def test_contradictions() -> None:
         options("encoder").resolved()
 
 
-def test_names_of_losses_are_those_that_exist() -> None:
-    assert tuple(losses.CROSS_ENCODER_LOSSES) == LOSSES
-    assert tuple(losses.DISTILLATION_LOSSES) == DISTILLATION_LOSSES
-
-
 def test_distillation_needs_a_teacher() -> None:
     with pytest.raises(UsageError, match=r"--distillation, --teacher-temperature needs a scored run .* --teacher"):
         options(distillation="kl", teacher_temperature=0.05).resolved()
@@ -82,3 +80,95 @@ def test_distillation_needs_a_teacher() -> None:
 
 def test_steps_instead_of_epochs() -> None:
     options(epochs=0.0, max_steps=3).resolved()
+
+
+SAVED_BEFORE = """\
+kind: KIND
+collection: beir/scifact/train
+output: runs/one
+backbone: models/bert
+method: lora
+budget: null
+r: 7
+ar: null
+prefix_length: null
+scaling: 2.0
+activation: null
+peft_config: null
+split: train
+negatives: bm25.trec
+negatives_per_query: 2
+negative_ranks:
+- 3
+- 40
+negative_margin: null
+teacher: teacher.trec
+distillation: margin-mse
+distillation_weight: 0.25
+teacher_temperature: 1.0
+LOSS
+train_queries: null
+dev_split: null
+dev_fraction: 0.1
+dev_run: null
+dev_queries: 30
+dev_depth: 5
+dev_metric: MRR@10
+epochs: 2.0
+max_steps: -1
+eval_steps: 9
+patience: null
+lr: 0.002
+batch_size: 4
+grad_cache: null
+warmup: 0.1
+weight_decay: 0.02
+dropout: 0.1
+query_prefix: ''
+document_prefix: null
+query_max_length: 32
+document_max_length: null
+train_max_length: null
+seed: 3
+precision: fp32
+device: cpu
+report_to: none
+"""
+BI_ENCODER_LINES = """\
+dev_documents: 77
+temperature: 0.02
+pooling: cls
+normalize: false
+separate_encoders: true
+"""
+
+
+@pytest.mark.parametrize(("kind", "extra"), [("bi-encoder", BI_ENCODER_LINES), ("cross-encoder", "loss: pairwise\n")])
+def test_a_configuration_from_before_options_were_in_groups(kind: str, extra: str, tmp_path: Path) -> None:
+    saved = SAVED_BEFORE.replace("KIND", kind).replace("LOSS\n", extra)
+    (tmp_path / "train_config.yaml").write_text(saved)
+    command = main.commands[kind]
+    read = command.make_context(kind, ["--config", str(tmp_path / "train_config.yaml")]).params
+    asked = TrainOptions.of(kind=kind, **read)
+    asked.resolved()
+    assert asked.tuning.dimensions == {"r": 7} and asked.data.negative_ranks == (3, 40)
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in flat(asked).items()}
+    assert values.items() >= yaml.safe_load(saved).items()
+    # Those of the other kind have their defaults.
+    assert (asked.dev.dev_documents, asked.objective.loss) == (
+        (77, None) if kind == "bi-encoder" else (2000, "pairwise")
+    )
+
+
+def test_dimensions_stay_side_by_side_with_the_others_in_records() -> None:
+    names = list(flat(options(r=3)))
+    place = names.index("budget")
+    assert names[place : place + 5] == ["budget", "r", "ar", "prefix_length", "scaling"]
+    assert (flat(options(r=3))["r"], flat(options(r=3))["ar"]) == (3, None)
+
+
+def test_a_peft_configuration_replaces_what_is_said_about_the_method() -> None:
+    peft = {"peft_type": "IA3"}
+    assert options(peft_config=peft).tuning.method_name == "peft-ia3"
+    with pytest.raises(UsageError, match=r"leave out --method, --budget, --prefix-length, --scaling$"):
+        options(peft_config=peft, method="mam", budget="1%", prefix_length=3, scaling=2.0).resolved()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from transformers import AutoModelForSequenceClassification
 from transformers.training_args import ParallelMode
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.options import changed
 from iaa_retrieval.training.loop import _use_device
 from iaa_retrieval.training.objectives import BiEncoderObjective
 from iaa_retrieval.training.options import TrainOptions
@@ -149,7 +149,7 @@ def test_training_is_on_the_gpu_that_was_asked_for(asked: str, monkeypatch: pyte
 def test_processes_of_torchrun_have_a_gpu_each(toy_options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="2 processes train on a GPU each; write --device cuda instead of cuda:1"):
-        train_retriever(replace(toy_options(), device="cuda:1"))
+        train_retriever(changed(toy_options(), device="cuda:1"))
 
 
 def test_the_device_that_transformers_keeps_is_the_one_that_is_replaced(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from iaa_retrieval.files import read_json
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.options import changed
 from iaa_retrieval.training import loop
 from iaa_retrieval.training import run as training_run
 from iaa_retrieval.training.options import TrainOptions
@@ -153,8 +153,8 @@ def test_resume_wants_the_same_options(toy_options: Options) -> None:
 
 
 def test_resume_wants_the_same_data(toy_options: Options, tmp_path: Path) -> None:
-    collection = shutil.copytree(toy_options().collection, tmp_path / "collection")
-    options = replace(toy_options(), collection=str(collection))
+    collection = shutil.copytree(toy_options().data.collection, tmp_path / "collection")
+    options = changed(toy_options(), collection=str(collection))
     with pytest.MonkeyPatch.context() as patch:
         kill_at_epoch(patch, 1)
         with pytest.raises(Killed):
@@ -162,7 +162,7 @@ def test_resume_wants_the_same_data(toy_options: Options, tmp_path: Path) -> Non
     corpus = collection / "corpus.jsonl"
     corpus.write_text(corpus.read_text().replace("water", "wine"))
     with pytest.raises(UsageError, match="begun with another training data"):
-        train_retriever(replace(options, resume=True))
+        train_retriever(changed(options, resume=True))
 
 
 def test_a_checkpoint_is_replaced_only_when_that_is_said(toy_options: Options) -> None:
@@ -211,7 +211,7 @@ def scripted_dev(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Dev scores from a list; keeps the trained parameters at each scoring."""
     script: dict[str, Any] = {"scores": [], "states": []}
 
-    def evaluator(options: TrainOptions, model: torch.nn.Module, *others: Any) -> Callable[[], dict[str, float]]:
+    def evaluator(kind: Any, model: torch.nn.Module, *others: Any) -> Callable[[], dict[str, float]]:
         def evaluate_dev() -> dict[str, float]:
             script["states"].append({name: tensor.clone() for name, tensor in trained_state(model).items()})
             score = script["scores"][len(script["states"]) - 1]
@@ -304,7 +304,7 @@ def test_distillation_from_a_run(kind: str, given: bool, toy: Any, toy_options: 
     """The first loss is that of the margins of the teacher; its run gives the negatives where no other is named."""
     distil = {"teacher": str(toy.run), "distillation": "margin-mse", "distillation_weight": 1.0}
     options = toy_options(kind, max_steps=1, epochs=1, negatives_per_query=2, teacher_temperature=0.01, **distil)
-    result = train_retriever(options if given else replace(options, negatives=None))
+    result = train_retriever(options if given else changed(options, negatives=None))
     first = read_json(result.output / "history.json")[-1]["train_loss"]
     # The teacher's scores fall by one per rank, times a hundred by temperature; the student's are small beside them.
     # The squared distance of two of eight ranks is 12 on average, and there are 16 of them in a batch.
@@ -407,14 +407,14 @@ def test_what_cannot_be_trained(
 
 
 def test_a_run_of_other_queries(toy_options: Options, tmp_path: Path) -> None:
-    from dataclasses import replace
+    from iaa_retrieval.options import changed
 
     other = tmp_path / "other.trec"
     other.write_text("x1 Q0 d1 1 1.0 t\n")
     with pytest.raises(IaaRetrievalError, match="gives no negative for any training query"):
-        train_retriever(replace(toy_options(), negatives=str(other)))
+        train_retriever(changed(toy_options(), negatives=str(other)))
     with pytest.raises(IaaRetrievalError, match="has none of the dev queries"):
-        train_retriever(replace(toy_options("cross-encoder", dev_split="dev"), dev_run=str(other)))
+        train_retriever(changed(toy_options("cross-encoder", dev_split="dev"), dev_run=str(other)))
 
 
 def test_one_process_never_spreads_a_batch_over_devices(toy_options: Options, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from tuning_models import (
     tuned,
 )
 
-from iaa_retrieval.training.speed import store_frozen_weights_in_bf16
+from iaa_retrieval.training.network_settings import store_frozen_weights_in_bf16
 from iaa_retrieval.tuning.apply import apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.merging import merge_into_backbone
 from iaa_retrieval.tuning.methods import get_method

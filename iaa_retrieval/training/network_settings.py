@@ -1,4 +1,4 @@
-"""What makes a training step faster."""
+"""How a network is set before it is trained: attention kernel, dropout, precision of its frozen weights."""
 
 from __future__ import annotations
 

@@ -1,0 +1,60 @@
+"""Tune a bi-encoder for first-stage search, or a cross-encoder for re-ranking."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from iaa_retrieval.keyword_options import documented_options
+from iaa_retrieval.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from iaa_retrieval.training.run import TrainResult
+
+
+@documented_options(TrainOptions, "bi-encoder")
+def train_bi_encoder(**options: Any) -> TrainResult:
+    """Train query and document vectors with in-batch and hard negatives, and write the checkpoint.
+
+    It takes the options of ``python -m iaa_retrieval.train bi-encoder`` by the same names::
+
+        train_bi_encoder(collection="beir/scifact/train", dev_fraction=0.1, method="iaa-l", output="runs/scifact")
+
+    Returns:
+        The checkpoint's directory, the counts of trained numbers, the dev scores (between 0 and 1; of held-out queries
+        over a sampled corpus) and the seconds that training took.
+
+    Raises:
+        UsageError: options out of range, that contradict each other, the method or the backbone; interrupted work at
+            the output, and neither ``resume`` nor ``overwrite``.
+        IaaRetrievalError: an output that is not empty, data that cannot be trained on, a loss that became infinite, or
+            another process that makes the same output.
+        TypeError: an unknown option, or ``collection`` or ``output`` is missing.
+    """
+    return _train("bi-encoder", options)
+
+
+@documented_options(TrainOptions, "cross-encoder")
+def train_cross_encoder(**options: Any) -> TrainResult:
+    """Train a re-ranker, which sees a query and a document together, and write the checkpoint.
+
+    It takes the options of ``python -m iaa_retrieval.train cross-encoder`` by the same names; ``negatives``, a run of
+    the training queries, is needed unless ``teacher`` is one::
+
+        train_cross_encoder(collection="beir/scifact/train", negatives="bm25.trec", budget="0.5%", output="runs/rerank")
+
+    Returns:
+        The checkpoint's directory, the counts of trained numbers, the dev scores (between 0 and 1; of held-out queries
+        over a re-ranked run) and the seconds that training took.
+
+    Raises:
+        UsageError, IaaRetrievalError, TypeError: as for :func:`train_bi_encoder`.
+    """
+    return _train("cross-encoder", options)
+
+
+def _train(kind: str, options: dict[str, Any]) -> TrainResult:
+    from iaa_retrieval.training.run import train_retriever
+
+    values = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
+    return train_retriever(TrainOptions.of(kind=kind, **values))

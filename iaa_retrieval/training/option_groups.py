@@ -1,0 +1,325 @@
+"""The options of training in groups, so that a function takes the part that it needs.
+
+Each option is stated here and nowhere else: name, type, default, help and range. None means the default for the kind
+and method. Light: no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import click
+
+from iaa_retrieval.options import Check, Checked, NamesOf, Option, above, at_least, flag_of, one_of, option, share
+from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, DISTILLATION, loss_names
+from iaa_retrieval.training.option_files import read_peft_config
+from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, methods, peft_method
+
+KINDS = ("bi-encoder", "cross-encoder")
+BI_ENCODER = (KINDS[0],)
+
+DEFAULT_METHOD = "iaa-l"
+DEFAULT_BUDGET = "0.5%"
+DEV_METRICS = ("nDCG@10", "MRR@10")  # both are measured, one chooses the checkpoint
+
+_RUN = {"type": click.Path(dir_okay=False), "metavar": "RUN"}
+_OWN_PROMPT = {"bi-encoder": "the backbone's own prompt, if it has one; '' means none"}
+
+
+def _short(rate: float) -> str:
+    """``3e-5`` for 0.00003."""
+    digits, exponent = f"{rate:e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
+
+
+def _default_rates(kind: str) -> str:
+    """The rate of most methods, then that of each other one."""
+    usual = get_method(DEFAULT_METHOD).learning_rates[kind]
+    others = [method for method in methods() if method.learning_rates[kind] != usual]
+    return ", ".join(
+        [_short(usual), *(f"for {_inside(method.title)} {_short(method.learning_rates[kind])}" for method in others)]
+    )
+
+
+def _inside(title: str) -> str:
+    """A title within a sentence: ``Full fine-tuning`` begins small, ``LoRA`` stays."""
+    return title[0].lower() + title[1:] if title[1:].islower() else title
+
+
+def _default_dropout() -> str:
+    """What stands for no ``--dropout``: none inside the backbone, but for methods that keep the backbone's own."""
+    keeping = [_inside(method.title) for method in methods() if method.backbone_dropout is None]
+    return f"its own for {', '.join(keeping)}, else none, which is faster"
+
+
+def dimension_options() -> dict[str, Option]:
+    """The dimensions that methods take, each an option of its own."""
+    options: dict[str, Option] = {}
+    for name, dimension in all_dimensions().items():
+        ending = "likewise" if options else "instead of the budget's"
+        options[name] = Option(help=f"{dimension.help}, {ending}.", type=click.IntRange(min=1))
+    return options
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Checked):
+    """What is learnt from: queries, their relevant documents, negatives and a teacher's scores."""
+
+    collection: str = option(help="ir_datasets id, directory in BEIR layout, or 'embedded'.", metavar="ID-or-DIR")
+    split: str | None = option(
+        None, help="Training split of the collection.", default_text="that of its name, else the one called train"
+    )
+    negatives: str | None = option(
+        None,
+        help={
+            "bi-encoder": "TREC run of the training queries to take hard negatives from.",
+            "cross-encoder": "TREC run of the training queries to take hard negatives from."
+            "  [required without --teacher]",
+        },
+        default_text={"bi-encoder": "in-batch negatives only"},
+        **_RUN,
+    )
+    negatives_per_query: int | None = option(
+        None,
+        help="Hard negatives per example.",
+        default_of={"bi-encoder": 1, "cross-encoder": 3},
+        # Without a negative, the loss of a cross-encoder is always zero.
+        check={"bi-encoder": at_least(0), "cross-encoder": at_least(1)},
+    )
+    negative_ranks: tuple[int, int] = option(
+        (1, 100),
+        help="First and last rank that negatives are taken from.",
+        check=Check(lambda ranks: 1 <= ranks[0] <= ranks[1], "two ranks from 1 on, the lower one first"),
+    )
+    negative_margin: float | None = option(
+        None,
+        help="Leave out negatives that score above the query's positive minus this.",
+        default_text="keep them",
+        check=at_least(0),
+    )
+    teacher: str | None = option(
+        None,
+        help="Distil: TREC run of the training queries whose scores are learnt; without --negatives its documents are "
+        "the negatives.",
+        **_RUN,
+    )
+    train_queries: int | None = option(
+        None, help="Train on so many queries, drawn by seed.", default_text="all", check=at_least(1)
+    )
+
+    @property
+    def negatives_run(self) -> str | None:
+        """The run that negatives are taken from: the teacher's where no other is named."""
+        return self.negatives or self.teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningOptions(Checked):
+    """The backbone, and what of it or on it is trained.
+
+    ``method`` is a name in the registry; None means iaa-l, or with ``peft_config`` (a PEFT type and its fields, see
+    :func:`iaa_retrieval.tuning.methods.peft_method`) that of the PEFT type.
+    """
+
+    backbone: str = option(
+        "all-MiniLM-L6-v2",
+        help="Pretrained encoder, or a checkpoint that is a whole network (method full, or exported as merged).",
+        metavar="PATH-or-HUB-ID",
+    )
+    method: str | None = option(
+        None,
+        help="What is trained; --list-methods explains them.",
+        default_text=DEFAULT_METHOD,
+        type=NamesOf(method_names),
+    )
+    budget: str | None = option(
+        None, help="Share of the backbone's parameters to train.", default_text=DEFAULT_BUDGET, metavar="SHARE"
+    )
+    dimensions: Mapping[str, int] = option({}, each=dimension_options)
+    scaling: float | None = option(
+        None, help="Factor on what bottlenecks add; LoRA adds twice as much.", default_text="1"
+    )
+    activation: str | None = option(
+        None, help="Non-linearity of bottlenecks, e.g. gelu.", default_text="relu", metavar="NAME"
+    )
+    peft_config: Mapping[str, Any] | None = option(
+        None,
+        help='Any other PEFT method: its "peft_type" and fields. Replaces --method and the options above.',
+        metavar="FILE.json",
+        settings={"callback": read_peft_config},
+    )
+    dropout: float | None = option(
+        None,
+        help="Dropout inside the backbone.",
+        default_text=_default_dropout(),
+        check=share(),
+    )
+    separate_encoders: bool = option(
+        False,
+        help="Two adapters on the one backbone, one for queries and one for documents.",
+        variants=BI_ENCODER,
+    )
+
+    @property
+    def chosen_method(self) -> Method:
+        """The method itself.
+
+        Raises:
+            UsageError: an unknown name, or a ``peft_config`` without a type.
+        """
+        if self.peft_config is not None:
+            return peft_method(self.peft_config)
+        return get_method(self.method or DEFAULT_METHOD)
+
+    @property
+    def method_name(self) -> str:
+        """What checkpoints and reports call the method."""
+        return self.chosen_method.name
+
+    @property
+    def replaced_by_peft_config(self) -> tuple[str, ...]:
+        """The flags of what was said about the method, all of which a ``peft_config`` says itself."""
+        said = {
+            "method": self.method,
+            "budget": self.budget,
+            **self.dimensions,
+            "scaling": self.scaling,
+            "activation": self.activation,
+        }
+        return tuple(flag_of(name) for name, value in said.items() if value is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveOptions(Checked):
+    """What a step minimises, and how it is computed. ``temperature`` divides the similarities of a bi-encoder."""
+
+    loss: str | None = option(
+        None,
+        help="How a positive is set against its negatives.",
+        default_of={kind: DEFAULT_LOSSES[kind] for kind in KINDS},
+        type={kind: NamesOf(partial(loss_names, kind)) for kind in KINDS},
+    )
+    temperature: float = option(0.05, help="Divides the similarities.", check=above(0), variants=BI_ENCODER)
+    distillation: str | None = option(
+        None,
+        help="How the teacher's scores are learnt.",
+        default_of=DEFAULT_LOSSES[DISTILLATION],
+        type=NamesOf(partial(loss_names, DISTILLATION)),
+    )
+    distillation_weight: float | None = option(
+        None,
+        help="Share of that in the loss; the rest learns from the judgments.",
+        default_of=0.5,
+        check=share(zero=False, one=True),
+    )
+    teacher_temperature: float | None = option(
+        None, help="Divides the teacher's scores; 0.05 suits cosines.", default_of=1.0, check=above(0)
+    )
+    grad_cache: int | None = option(
+        None,
+        help="Hold the activations of so many texts at once (gradient caching): memory for time.",
+        default_text="all",
+        metavar="TEXTS",
+        check=at_least(1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisationOptions(Checked):
+    """How the weights are moved. ``batch_size`` counts queries."""
+
+    epochs: float = option(4.0, help="Passes over the training queries.")
+    max_steps: int = option(
+        -1,
+        help="Stop after this many steps, whatever the epochs.",
+        default_text="",
+        check=Check(lambda steps: steps == -1 or steps > 0, "1 or more, or -1 for no limit"),
+    )
+    lr: float | None = option(
+        None,
+        help="Peak learning rate.",
+        default_text={kind: _default_rates(kind) for kind in KINDS},
+        check=above(0),
+    )
+    batch_size: int | None = option(
+        None, help="Queries per step.", default_of={"bi-encoder": 32, "cross-encoder": 16}, check=at_least(1)
+    )
+    warmup: float = option(0.1, help="Share of the steps to warm up.", check=share())
+    weight_decay: float = option(0.01, help="AdamW weight decay, of all but biases.", check=at_least(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevOptions(Checked):
+    """Which queries choose the checkpoint, and when training stops for them."""
+
+    dev_split: str | None = option(None, help="Split whose queries choose the best checkpoint.")
+    dev_fraction: float = option(
+        0.0,
+        help="Hold out this share of the training queries instead, by seed.",
+        default_text="",
+        check=share(),
+    )
+    dev_run: str | None = option(
+        None, help="First-stage run of the dev queries.", default_text="the --negatives run", **_RUN
+    )
+    dev_queries: int = option(300, help="The most dev queries to score.", check=at_least(1))
+    dev_depth: int = option(
+        50,
+        help={
+            "bi-encoder": "Hits per dev query that are put into the dev corpus.",
+            "cross-encoder": "Hits per dev query that are re-ranked.",
+        },
+        check=at_least(1),
+    )
+    dev_documents: int = option(2000, help="Documents in the dev corpus.", variants=BI_ENCODER)
+    dev_metric: str = option(
+        DEV_METRICS[0], help="Which of the two dev scores chooses the checkpoint.", check=one_of(*DEV_METRICS)
+    )
+    eval_steps: int | None = option(
+        None, help="Score the dev queries every so many steps.", default_text="each epoch", check=at_least(1)
+    )
+    patience: int | None = option(None, help="Stop after so many dev scores without a better one.", check=at_least(1))
+
+    @property
+    def given(self) -> bool:
+        """Whether there are dev queries."""
+        return bool(self.dev_split or self.dev_fraction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions(Checked):
+    """How texts go into the network, and how vectors come out. Lengths are in tokens.
+
+    Without a prefix, a bi-encoder keeps its backbone's prompt or prefix; an empty one means none.
+    """
+
+    query_prefix: str | None = option(None, help="Put before every query, with a space.", default_text=_OWN_PROMPT)
+    document_prefix: str | None = option(
+        None, help="Put before every document, with a space.", default_text=_OWN_PROMPT
+    )
+    query_max_length: int | None = option(
+        None,
+        help="Tokens of a query.",
+        default_text={"bi-encoder": "what the backbone says, else 64", "cross-encoder": "64"},
+    )
+    document_max_length: int | None = option(
+        None,
+        help={"bi-encoder": "Tokens of a document.", "cross-encoder": "Tokens of a query and document together."},
+        default_text={"bi-encoder": "what the backbone says, else 256", "cross-encoder": "256"},
+    )
+    train_max_length: int | None = option(
+        None, help="The same during training, to train faster.", default_text="--document-max-length"
+    )
+    pooling: str | None = option(
+        None,
+        help="Token vectors to one.",
+        default_text="the backbone's own, else mean",
+        check=one_of("mean", "cls", "last"),
+        variants=BI_ENCODER,
+    )
+    normalize: bool | None = option(
+        None, help="Unit-length vectors.", default_text="the backbone's own, else yes", variants=BI_ENCODER
+    )
