@@ -241,8 +241,7 @@ def _click_option(
     elif not settings.get("multiple"):
         settings["default"] = default
         if default is not None and default is not False and default_text is None:
-            shown = default if isinstance(default, tuple) else (default,)
-            default_text = ", ".join(map(str, shown))
+            settings.setdefault("show_default", True)
     if default_text:
         text += f"  [default: {default_text}]"
     return click.option(*flags, entry.name, help=text, **settings)

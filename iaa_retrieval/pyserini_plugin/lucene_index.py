@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iaa_retrieval.cli import progress
 from iaa_retrieval.collections.collection import load_collection
 from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, require_empty
+from iaa_retrieval.progress import progress
 from iaa_retrieval.pyserini_plugin.java import prepare_java, require_java_can_open
 from iaa_retrieval.pyserini_plugin.jvm import java_reason
 from iaa_retrieval.pyserini_plugin.lucene_analysis import Analysis, write_analysis
