@@ -10,7 +10,7 @@ from pathlib import Path
 
 _PACKAGES = ("iaa-retrieval", "torch", "transformers", "peft", "tokenizers", "pyserini", "faiss-cpu")
 # Parts of this package that no result depends on: they tell, compare and convert.
-_WITHOUT_INFLUENCE = ("doctor.py", "export.py", "exporting", "reproduce.py", "reproduction")
+_WITHOUT_INFLUENCE = ("doctor.py", "export.py", "exporting", "jobs/doctor.py", "reproduce.py", "reproduction")
 
 
 def library_versions() -> dict[str, str]:
@@ -31,7 +31,7 @@ def code_fingerprint() -> str:
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)
-        if relative.parts[0] not in _WITHOUT_INFLUENCE:
+        if not any(relative.is_relative_to(part) for part in _WITHOUT_INFLUENCE):
             digest.update(relative.as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

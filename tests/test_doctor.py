@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from iaa_retrieval import doctor
-from iaa_retrieval.doctor import Finding, diagnose, main
+from iaa_retrieval.doctor import main
+from iaa_retrieval.jobs.doctor import Finding, diagnose
 from iaa_retrieval.pyserini_plugin import java
 
 pytestmark = pytest.mark.usefixtures("same_environment")
