@@ -22,7 +22,7 @@ class InMemoryCollection(Collection):
         IaaRetrievalError: an id that a run cannot hold.
     """
 
-    name = "in memory"
+    name = "(in memory)"
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         for doc_id in texts:

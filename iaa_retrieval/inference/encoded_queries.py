@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from iaa_retrieval.collections.topics import write_topics
+from iaa_retrieval.collections.topic_files import write_topics
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory
