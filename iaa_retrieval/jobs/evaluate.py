@@ -20,7 +20,7 @@ from iaa_retrieval.options import Checked, at_least, option
 DEFAULT_METRICS = "nDCG@10 R@100 MRR@10"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class EvaluateOptions(Checked):
     """Which runs to score against which judgments, and how."""
 

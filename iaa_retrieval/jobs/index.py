@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from iaa_retrieval.pyserini_plugin.lucene_index import IndexReport
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class IndexOptions(Checked):
     """What to index, into which new directory, and how its text is cut into terms, which searches follow."""
 
