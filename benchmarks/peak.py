@@ -28,14 +28,14 @@ def measure(directory: Path) -> Round:
     """The model's own matrix products alone, then encoding in this process, then a profile of it."""
     import torch
 
-    from iaa_retrieval.cli import keep_freed_memory
     from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
     from iaa_retrieval.inference.text_encoder import encode_token_ids
     from iaa_retrieval.inference.tokens import tokenize_texts
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
+    from iaa_retrieval.process import prepare_process
 
-    keep_freed_memory()  # as the verbs do; without it the products would wait for memory
+    prepare_process()  # as the verbs do; without it the products would wait for memory
     found: Round = {
         "bf16_peak": _product_rate(torch.bfloat16),
         "fp32_peak": _product_rate(torch.float32),

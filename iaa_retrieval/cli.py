@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 import sys
 import traceback
-import warnings
 from typing import Any
 
 import click
 
+from iaa_retrieval.device_options import DEVICE_HELP, PRECISION_HELP, PRECISIONS
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.notices import begin_run
+from iaa_retrieval.process import prepare_process
 
 VERBS = {
     "train": "Tune a bi-encoder or a cross-encoder.",
@@ -28,17 +27,14 @@ VERBS = {
     "doctor": "What is installed, what is missing and the command that fixes it.",
 }
 
-
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
 precision_option = click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
-    help="auto is bf16 where the hardware multiplies it, else fp16 on a GPU and fp32 on a CPU.",
+    help=PRECISION_HELP,
 )
-device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda:0, ... or auto.")
+device_option = click.option("--device", default="auto", show_default=True, help=DEVICE_HELP)
 
 
 class Verb(click.Command):
@@ -69,8 +65,7 @@ class one_line_errors:
 
     def __enter__(self) -> None:
         begin_run()
-        quiet_libraries()
-        keep_freed_memory()
+        prepare_process()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, IaaRetrievalError):
@@ -102,41 +97,6 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
-
-
-def quiet_libraries() -> None:
-    """Keep the libraries' own chatter (telemetry, load reports, tokenizer warnings) out of our output."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|torch|accelerate)\.")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for name in ("huggingface_hub", "httpx", "httpx2", "ir_datasets", "faiss", "faiss.loader", "peft", "urllib3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next tensor, instead of returning it and faulting it in again.
-
-    Each batch allocates and frees the same large tensors; with glibc's own thresholds, a tenth of the time of
-    encoding goes into page faults. Blocks from 64 MiB on, such as an index, still go back. Without glibc nothing is
-    done.
-    """
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_threshold, 2**26)
-
-
-def progress(iterable: Any = None, **options: Any) -> Any:
-    """A tqdm bar on standard error, off when that is not a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(iterable, disable=None, dynamic_ncols=True, **options)
 
 
 def _remember_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:

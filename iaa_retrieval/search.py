@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from iaa_retrieval.cli import Verb
+from iaa_retrieval.jobs.search import KINDS, search
 
 INTRODUCTION = """\
 This is Pyserini's own `python -m pyserini.search.{kind}`; every option means what it means there. Added:
@@ -35,7 +36,7 @@ def _move_debug(ctx: click.Context, param: click.Parameter, words: tuple[str, ..
         "allow_interspersed_args": False,
     },
 )
-@click.argument("kind", type=click.Choice(["faiss", "lucene", "hybrid"]))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.argument("pyserini_arguments", nargs=-1, type=click.UNPROCESSED, callback=_move_debug)
 def main(kind: str, pyserini_arguments: list[str]) -> None:
     """Run Pyserini's search with Java found, our encoders known and a run that is whole or absent.
@@ -57,12 +58,10 @@ def main(kind: str, pyserini_arguments: list[str]) -> None:
     --topics takes a file (.tsv, .jsonl, .json, .trec), an ir_datasets id, SPEC:SPLIT, or one of Pyserini's
     names. All other options are Pyserini's: `python -m iaa_retrieval.search faiss --help` lists them.
     """
-    from iaa_retrieval.pyserini_plugin.launcher import launch_search
-
     if "--help" in pyserini_arguments or "-h" in pyserini_arguments:
         lines = {"faiss": ENCODER_LINES, "lucene": LUCENE_LINES, "hybrid": ENCODER_LINES + LUCENE_LINES}
         click.echo(INTRODUCTION.format(kind=kind, index=lines[kind]))
-    launch_search(kind, pyserini_arguments)
+    search(kind, pyserini_arguments)
 
 
 if __name__ == "__main__":

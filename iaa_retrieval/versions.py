@@ -10,7 +10,15 @@ from pathlib import Path
 
 _PACKAGES = ("iaa-retrieval", "torch", "transformers", "peft", "tokenizers", "pyserini", "faiss-cpu")
 # Parts of this package that no result depends on: they tell, compare and convert.
-_WITHOUT_INFLUENCE = {"doctor.py", "export.py", "exporting", "jobs/export.py", "reproduce.py", "reproduction"}
+_WITHOUT_INFLUENCE = (
+    "doctor.py",
+    "export.py",
+    "exporting",
+    "jobs/doctor.py",
+    "jobs/export.py",
+    "reproduce.py",
+    "reproduction",
+)
 
 
 def library_versions() -> dict[str, str]:
@@ -31,7 +39,7 @@ def code_fingerprint() -> str:
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)
-        if not _WITHOUT_INFLUENCE & {relative.parts[0], relative.as_posix()}:
+        if not any(relative.is_relative_to(part) for part in _WITHOUT_INFLUENCE):
             digest.update(relative.as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from iaa_retrieval.__main__ import main
-from iaa_retrieval.cli import VERBS, Verb, progress
+from iaa_retrieval.cli import VERBS, Verb
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.progress import progress
 
 HEAVY = ("torch", "transformers", "peft", "pyserini", "faiss", "scipy", "pandas", "ir_datasets", "numpy", "jnius")
 SUBCOMMANDS = (["train", "bi-encoder"], ["train", "cross-encoder"], ["encode", "input"], ["encode", "queries"])

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from iaa_retrieval import doctor, java
-from iaa_retrieval.doctor import Finding, diagnose, main
+from iaa_retrieval.doctor import main
+from iaa_retrieval.jobs.doctor import Finding, diagnose
 
 pytestmark = pytest.mark.usefixtures("same_environment")
 

@@ -15,7 +15,7 @@ from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.index import main
 from iaa_retrieval.java import find_java
 from iaa_retrieval.pyserini_plugin import lucene_index
-from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+from iaa_retrieval.pyserini_plugin.lucene_index import build_index
 
 pytestmark = [
     pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine"),
@@ -88,7 +88,7 @@ def test_a_failing_indexer_gives_its_reason_in_one_line_and_keeps_its_log(
 def test_lost_documents_are_an_error(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lucene_index, "_run_indexer", lambda *arguments: 3)
     with pytest.raises(IaaRetrievalError, match="indexed 3 of the 4 documents"):
-        build_index(IndexOptions(str(corpus), tmp_path / "index"))
+        build_index(str(corpus), tmp_path / "index")
     assert not (tmp_path / "index").exists()
 
 
@@ -106,7 +106,7 @@ def test_documents_of_control_characters_are_counted_as_lucene_counts_them(tmp_p
     documents = {"a": "red apple", **BLANK, **NOT_BLANK, "token": "x" * 40_000, "long": "x" * 20_100_000}
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in documents.items()))
-    report = build_index(IndexOptions(str(corpus), tmp_path / "index", threads=2))
+    report = build_index(str(corpus), tmp_path / "index", threads=2)
     # The last one is longer than the JSON reader of Anserini takes by itself.
     assert (report.documents, report.empty_documents) == (len(documents) - len(BLANK), len(BLANK))
 
@@ -150,8 +150,8 @@ from pathlib import Path
 import pytrec_eval
 from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
-from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
-report = build_index(IndexOptions("beir/scifact", Path(sys.argv[1]), threads=2))
+from iaa_retrieval.pyserini_plugin.lucene_index import build_index
+report = build_index("beir/scifact", Path(sys.argv[1]), threads=2)
 collection = load_collection("beir/scifact/test")
 run = bm25_run(report.output, collection.queries(), hits=100, threads=2)
 evaluator = pytrec_eval.RelevanceEvaluator(collection.qrels(), {"ndcg_cut.10", "recall.100"})

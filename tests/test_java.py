@@ -194,8 +194,8 @@ def full_jdk_home() -> str:
 INDEX_AND_SEARCH = """
 import json, sys
 from pathlib import Path
-from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
-build_index(IndexOptions(sys.argv[1], Path(sys.argv[2])))
+from iaa_retrieval.pyserini_plugin.lucene_index import build_index
+build_index(sys.argv[1], Path(sys.argv[2]))
 from pyserini.pyclass import autoclass
 hits = autoclass("io.anserini.search.SimpleSearcher")(sys.argv[2]).search("apple", 10)
 home = autoclass("java.lang.System").getProperty("java.home")

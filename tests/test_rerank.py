@@ -128,9 +128,9 @@ def test_a_chunk_counts_pairs_or_distinct_documents(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
 def test_a_lucene_index_gives_the_scores_of_the_collection(world: World, tmp_path: Path):
-    from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+    from iaa_retrieval.pyserini_plugin.lucene_index import build_index
 
-    build_index(IndexOptions(str(world.collection), tmp_path / "lucene"))
+    build_index(str(world.collection), tmp_path / "lucene")
     same(reranked(world, tmp_path / "out.trec", "--index", tmp_path / "lucene", texts=False), world.cross_scores)
     other = tmp_path / "other.trec"
     other.write_text("q1 Q0 nowhere 1 1.0 first\n")

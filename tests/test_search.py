@@ -87,7 +87,7 @@ def write_faiss(encoder_name: Path, directory: Path) -> Path:
 def world(tiny_backbone: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> World:
     from iaa_retrieval.inference.encoded_queries import write_encoded_queries
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
-    from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+    from iaa_retrieval.pyserini_plugin.lucene_index import build_index
 
     # "ance" and "beir" in the path mislead stock Pyserini; they must not mislead us.
     folder = tmp_path_factory.mktemp("enhanced-beir")
@@ -98,7 +98,7 @@ def world(tiny_backbone: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     write_encoded_queries(encoder, [Query(*query) for query in QUERIES.items()], folder / "queries")
     corpus = folder / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in DOCUMENTS.items()))
-    build_index(IndexOptions(str(corpus), folder / "lucene"))
+    build_index(str(corpus), folder / "lucene")
     topics = folder / "queries.jsonl"
     topics.write_text("".join(json.dumps({"_id": key, "text": text}) + "\n" for key, text in QUERIES.items()))
     return World(

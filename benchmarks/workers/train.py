@@ -103,10 +103,10 @@ def main() -> None:
         rate = None if dropout == "default" else float(dropout)
         asked = options(method, int(batch), int(steps), rate, run, f"{directory}/model")
         if trainer == "ours":
-            from iaa_retrieval.cli import keep_freed_memory
+            from iaa_retrieval.process import prepare_process
             from iaa_retrieval.training.run import train_retriever
 
-            keep_freed_memory()  # as the verb does
+            prepare_process()  # as the verb does
             train_retriever(asked)
         else:
             train_with_sentence_transformers(asked)

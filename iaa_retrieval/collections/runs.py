@@ -32,6 +32,9 @@ def rank(hits: Mapping[str, float]) -> list[tuple[str, float]]:
 def read_run(path: str | Path) -> Run:
     """A run from a TREC file of six columns, gzipped or not; the rank column is ignored, as trec_eval does.
 
+    Args:
+        path: the file.
+
     Returns:
         Query id -> document id -> score; :func:`rank` orders the documents of a query.
 

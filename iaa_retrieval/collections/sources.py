@@ -27,6 +27,9 @@ _SOURCES: list[Source] = [EmbeddedSource(), BeirDirectorySource(), DocumentFiles
 def register_source(source: Source) -> None:
     """Add a source: before the one that its ``before`` names, else behind all others.
 
+    Args:
+        source: an object of a class below :class:`.Source`, under its ``name``.
+
     Raises:
         TypeError: not a source.
         ValueError: one of that name is there already, or the one that it goes before is not.

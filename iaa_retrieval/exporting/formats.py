@@ -21,7 +21,13 @@ FORMATS: Registry[ExportFormat] = Registry("format", "iaa_retrieval.exports")
 
 
 def register_format(export_format: ExportFormat) -> ExportFormat:
-    """Make a format known to ``--format``, ``export --help`` and :func:`.export`; returns it.
+    """Make a format known to ``--format``, ``export --help`` and :func:`.export`.
+
+    Args:
+        export_format: an object of a class below :class:`.ExportFormat`, under its ``name``.
+
+    Returns:
+        The format itself.
 
     Raises:
         ValueError: another one has its name.

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from iaa_retrieval.cli import progress
 from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_directory, atomic_file, read_json, require_empty, write_json
@@ -28,6 +27,7 @@ from iaa_retrieval.inference.faiss_index import require_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE
 from iaa_retrieval.inference.tokens import tokenize_texts, with_lead, with_prefix
 from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.progress import progress
 from iaa_retrieval.work_in_progress import work_in_progress
 
 LOG = logging.getLogger("iaa_retrieval")

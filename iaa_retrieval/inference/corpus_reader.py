@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.document_file import DocumentFiles, document_id, read_documents, without_repeats
 from iaa_retrieval.collections.lines import optional_text
 from iaa_retrieval.collections.loading import load_collection
@@ -34,7 +35,7 @@ class Corpus:
     and its text. With them the records of a file are taken apart as ``pyserini.encode`` does.
 
     Args:
-        source: anything that :func:`load_collection` takes.
+        source: a collection, or anything that :func:`load_collection` takes.
         fields: names of the fields in order; None means title and text, or with a ``delimiter`` the text.
         docid_field: the field of a file's records that holds the id; None means ``id``, ``_id`` or ``docid``.
         delimiter: what separates the fields inside the ``contents`` of a file's records.
@@ -47,7 +48,7 @@ class Corpus:
 
     def __init__(
         self,
-        source: str,
+        source: str | Collection,
         fields: Sequence[str] | None = None,
         *,
         docid_field: str | None = None,
@@ -57,7 +58,7 @@ class Corpus:
     ) -> None:
         if not 0 <= shard_id < shard_num:
             raise UsageError(f"--shard-id {shard_id} must lie between 0 and --shard-num {shard_num} minus 1")
-        self.source = source
+        self.source = source.name if isinstance(source, Collection) else source
         self._taken_apart = fields is not None or delimiter != DELIMITER
         self.fields = tuple(fields or (("text",) if self._taken_apart else COLLECTION_FIELDS))
         if "text" not in self.fields:
@@ -65,16 +66,16 @@ class Corpus:
         self._docid_field = docid_field
         self._delimiter = delimiter
         self._shard = (shard_id, shard_num)
-        self._collection = load_collection(source)
+        self._collection = source if isinstance(source, Collection) else load_collection(source)
         self.is_collection = not isinstance(self._collection, DocumentFiles)
         self.announce_titles = False
         if self.is_collection:
             unknown = sorted(set(self.fields) - set(COLLECTION_FIELDS))
             if unknown:
-                raise UsageError(f"collection {source} has title and text, no {', '.join(unknown)}")
+                raise UsageError(f"collection {self.source} has title and text, no {', '.join(unknown)}")
             if docid_field is not None or delimiter != DELIMITER:
                 option = "--delimiter" if docid_field is None else "--docid-field"
-                raise UsageError(f"{option} is for files of documents, and {source} is a collection; leave it out")
+                raise UsageError(f"{option} is for files of documents, and {self.source} is a collection; leave it out")
 
     def __iter__(self) -> Iterator[CorpusDocument]:
         shard_id, shard_num = self._shard

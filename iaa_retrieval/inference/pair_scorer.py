@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import OnCut, PairTokens, tokenize_pairs, with_lead
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.precision import NOT_FINITE_ADVICE
+from iaa_retrieval.progress import progress
 
 DEFAULT_BATCH_SIZE = 32
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from iaa_retrieval.cli import progress
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.collections.types import Run
 from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
@@ -15,6 +14,7 @@ from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.retriever import Retriever
+from iaa_retrieval.progress import progress
 
 # Texts held at a time: a cross-encoder's pairs, or a bi-encoder's documents, of which it encodes each once.
 CHUNK_TEXTS = 20_000

@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from iaa_retrieval.cli import progress
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import OnCut, tokenize_texts, with_lead
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.precision import NOT_FINITE_ADVICE
+from iaa_retrieval.progress import progress
 
 DEFAULT_BATCH_SIZE = 32
 QUERY_BATCH_SIZE_ON_CPU = 8

@@ -43,6 +43,9 @@ def load_retriever(
         device: ``auto``, ``cpu``, ``cuda:0``, ...
         settings: further arguments of the kind's own loader: :func:`.load_bi_encoder` or :func:`.load_cross_encoder`.
 
+    Returns:
+        A :class:`.BiEncoder` or :class:`.CrossEncoder` in evaluation mode, on its device.
+
     Raises:
         UsageError: a setting contradicts the checkpoint, or a length is more than the network takes.
         IaaRetrievalError: it cannot be loaded, is of another kind, or its files do not fit together.

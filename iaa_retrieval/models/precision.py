@@ -7,9 +7,9 @@ import platform
 
 import torch
 
+from iaa_retrieval.device_options import PRECISIONS
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NOT_FINITE_ADVICE = "try --precision fp32, or check the weights where it is fp32 already"
 

@@ -12,15 +12,15 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from iaa_retrieval.cli import progress
 from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, require_empty
 from iaa_retrieval.java import prepare_java, require_java_can_open
+from iaa_retrieval.progress import progress
 from iaa_retrieval.pyserini_plugin.jvm import java_reason
 from iaa_retrieval.pyserini_plugin.lucene_analysis import Analysis, write_analysis
 
@@ -31,22 +31,6 @@ _BLANK = "".join(map(chr, range(0x21)))
 _LOG = "indexer.log"
 
 logger = logging.getLogger("iaa_retrieval")
-
-
-@dataclass(frozen=True)
-class IndexOptions:
-    """What to index: a collection as :func:`load_collection` takes it, into a new directory.
-
-    Attributes:
-        analysis: how the text is cut into terms; searches of the index follow it.
-        skip_bad: leave out documents that Lucene cannot take, with a warning, instead of failing.
-    """
-
-    collection: str
-    output: Path
-    threads: int = 1
-    analysis: Analysis = field(default_factory=Analysis)
-    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,44 +56,52 @@ class _Written:
         return self.read - self.empty - self.skipped
 
 
-def build_index(options: IndexOptions) -> IndexReport:
+def build_index(
+    collection: str, output: Path, *, threads: int = 1, analysis: Analysis | None = None, skip_bad: bool = False
+) -> IndexReport:
     """Index ``contents`` (title and text) of every document, for BM25 with feedback and for re-ranking.
 
     The index keeps positions, term vectors and the raw documents. Memory stays constant; the collection is
     written once to a temporary directory (``TMPDIR``), and the index appears whole or not at all.
+
+    Args:
+        collection: as :func:`load_collection` takes it.
+        output: a new directory.
+        analysis: how the text is cut into terms; searches of the index follow it. None is English.
+        skip_bad: leave out documents that Lucene cannot take, with a warning, instead of failing.
 
     Raises:
         UsageError: fewer than one thread, an unknown language or an unknown collection.
         IaaRetrievalError: the output is not empty, no Java, damaged data, a document that Lucene cannot take, or the
             indexer failed or lost documents; its log is kept beside the output then.
     """
-    if options.threads < 1:
-        raise UsageError(f"--threads {options.threads}: at least 1 is needed")
-    options.analysis.check()
-    require_empty(options.output)
+    if threads < 1:
+        raise UsageError(f"--threads {threads}: at least 1 is needed")
+    analysis = analysis or Analysis()
+    analysis.check()
+    require_empty(output)
     prepare_java()
     with tempfile.TemporaryDirectory(prefix="lucene-input-") as folder:
-        for path in (options.output, folder):
+        for path in (output, folder):
             require_java_can_open(path)
         source, log = Path(folder) / "documents", Path(folder) / _LOG
         source.mkdir()
-        collection = load_collection(options.collection)
-        documents = progress(collection.documents(), desc="writing documents", unit="doc")
-        written = _write_pyserini_jsonl(documents, source, options.threads, options.skip_bad)
+        documents = progress(load_collection(collection).documents(), desc="writing documents", unit="doc")
+        written = _write_pyserini_jsonl(documents, source, threads, skip_bad)
         if written.indexable == 0:
-            raise IaaRetrievalError(f"collection {options.collection} holds no document with text")
-        with atomic_directory(options.output) as index:
+            raise IaaRetrievalError(f"collection {collection} holds no document with text")
+        with atomic_directory(output) as index:
             try:
-                indexed = _run_indexer(source, index, options.threads, options.analysis, log)
+                indexed = _run_indexer(source, index, threads, analysis, log)
                 if indexed != written.indexable:
                     reason = f": {java_reason(log.read_text(encoding='utf-8'))}" if log.is_file() else ""
                     raise IaaRetrievalError(
-                        f"Lucene indexed {indexed} of the {written.indexable} documents of {options.collection}{reason}"
+                        f"Lucene indexed {indexed} of the {written.indexable} documents of {collection}{reason}"
                     )
             except IaaRetrievalError as error:
-                raise IaaRetrievalError(f"{error}{_keep_log(log, options.output)}") from error
-            write_analysis(index, options.analysis)
-    return IndexReport(options.output, indexed, written.empty, written.skipped)
+                raise IaaRetrievalError(f"{error}{_keep_log(log, output)}") from error
+            write_analysis(index, analysis)
+    return IndexReport(output, indexed, written.empty, written.skipped)
 
 
 def _write_pyserini_jsonl(documents: Iterable[Document], folder: Path, files: int, skip_bad: bool) -> _Written:

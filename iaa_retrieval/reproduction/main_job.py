@@ -24,7 +24,7 @@ from iaa_retrieval.inference.reranking import rerank_run, with_tail
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.options import changed, flat
 from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
-from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+from iaa_retrieval.pyserini_plugin.lucene_index import build_index
 from iaa_retrieval.reproduction.stages import Stages
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
@@ -186,7 +186,7 @@ class _MainJob:
         return [query for query in load_collection(self.source, split).queries() if query.query_id in ids]
 
     def _make_index(self, output: Path) -> None:
-        build_index(IndexOptions(self.source, output, os.cpu_count() or 1))
+        build_index(self.source, output, threads=os.cpu_count() or 1)
 
     def _make_bm25(self, output: Path) -> None:
         judged = load_collection(self.source, "train").qrels()

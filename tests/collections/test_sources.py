@@ -17,8 +17,8 @@ from iaa_retrieval.collections.sources import find_source, register_source
 from iaa_retrieval.collections.topics import read_topics
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.evaluate import EvaluateOptions, evaluate_runs
 from iaa_retrieval.inference.corpus_reader import Corpus, CorpusDocument
+from iaa_retrieval.jobs.evaluate import EvaluateOptions, evaluate_runs
 from iaa_retrieval.training.splits import training_collection
 
 

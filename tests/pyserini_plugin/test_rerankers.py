@@ -88,12 +88,12 @@ def test_real_cross_encoder_over_a_real_lucene_index(
     from iaa_retrieval.inference.pair_scorer import score_pairs
     from iaa_retrieval.java import prepare_java
     from iaa_retrieval.models.new_retriever import new_cross_encoder
-    from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+    from iaa_retrieval.pyserini_plugin.lucene_index import build_index
 
     texts = {"1": "water and air", "2": "water in the house", "3": "good boy"}
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"id": key, "contents": text}) + "\n" for key, text in texts.items()))
-    build_index(IndexOptions(str(corpus), tmp_path / "index"))
+    build_index(str(corpus), tmp_path / "index")
     prepare_java()
     from pyserini.search.lucene import LuceneSearcher
 

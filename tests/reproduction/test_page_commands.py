@@ -101,7 +101,7 @@ def test_index_rerank_and_evaluate(all_commands: dict[str, str], no_files: None)
     from iaa_retrieval.evaluate import main as evaluate
     from iaa_retrieval.evaluation.metrics import parse_metrics
     from iaa_retrieval.index import main as index
-    from iaa_retrieval.rerank import RerankOptions
+    from iaa_retrieval.jobs.rerank import RerankOptions
     from iaa_retrieval.rerank import main as rerank
 
     for words in of_verb(all_commands, "index"):
@@ -127,8 +127,8 @@ def test_encode(all_commands: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
         encode.main.main(words, standalone_mode=False)
     assert len(seen) == len(commands)
     for options in seen:
-        require_collection(options.corpus)
-        assert options.to_faiss
+        require_collection(options.source.corpus)
+        assert options.target.to_faiss
 
 
 class Parsed(Exception):

@@ -71,6 +71,9 @@ def register_loss(name: str, use: str, paper: str) -> Callable[[F], F]:
         use: "bi-encoder", "cross-encoder" or "distillation".
         paper: citation.
 
+    Returns:
+        A decorator that leaves the function as it is.
+
     Raises:
         UsageError: there is a loss of that name and use already, or no such use.
     """

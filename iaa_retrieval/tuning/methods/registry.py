@@ -33,6 +33,12 @@ _asked_packages = False
 def register(method: Method) -> Method:
     """Enter a method in the registry.
 
+    Args:
+        method: an object of a subclass of :class:`.Method`, under its ``name``.
+
+    Returns:
+        The method itself.
+
     Raises:
         UsageError: the name is taken.
     """

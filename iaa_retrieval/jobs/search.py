@@ -1,0 +1,28 @@
+"""Pyserini's faiss, lucene and hybrid search with our encoders; its options are Pyserini's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+KINDS = ("faiss", "lucene", "hybrid")
+
+
+def search(kind: str, arguments: Sequence[str]) -> None:
+    """Run ``python -m pyserini.search.KIND`` with these arguments in this process.
+
+    Args:
+        kind: one of :data:`KINDS`.
+        arguments: the stock command's; ``--encoder``, ``--topics`` and ``--index`` take more than stock Pyserini's.
+
+    Raises:
+        UsageError: an unknown kind, an option that contradicts the checkpoint, or one that is missing.
+        IaaRetrievalError: no Java, an unknown index or topics, an index made by another encoder, or the search
+            failed; no output is left then.
+        SystemExit: the stock command ended with an exit code other than 0; no output is left then either.
+    """
+    from iaa_retrieval.errors import UsageError
+    from iaa_retrieval.pyserini_plugin import launcher
+
+    if kind not in KINDS:
+        raise UsageError(f"unknown search {kind!r}; one of {', '.join(KINDS)}")
+    launcher.launch_search(kind, list(arguments))

@@ -1,0 +1,69 @@
+"""Settings of the whole process: what the command line sets before any work, and a Python program may.
+
+What else is set for the whole process stands with what needs it, and at the moment when it is needed:
+
+- Java's environment (``JAVA_HOME``, ``PATH``, ``CLASSPATH``, ``LC_ALL``), before Java starts: ``prepare_java``.
+- PyTorch's threads, after a search with Faiss has set them to one: :mod:`.pyserini_plugin.threads`.
+- ``TQDM_DISABLE``, before Pyserini's own search runs without a terminal: :mod:`.pyserini_plugin.launcher`.
+- transformers' bar over the weights that it loads, off while it loads ours: :mod:`.models.backbone`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+
+# Libraries say these things to their own users, such as which files they ask a hub for.
+ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "true",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+TALKATIVE = ("huggingface_hub", "httpx", "httpx2", "ir_datasets", "faiss", "faiss.loader", "peft", "urllib3")
+
+# Of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def prepare_process() -> None:
+    """Set up this process as the command line does: quiet libraries, our log lines on standard error, memory kept.
+
+    A program that encodes or trains calls it once, before it loads a model; calling it again changes nothing. Nothing
+    that is set already is overridden: a variable of the environment, or handlers of the root logger.
+
+    - Environment: no telemetry and no progress bars of the model hub, transformers only reports errors, and
+      tokenizers use all cores although the process may fork later (which they warn of otherwise).
+    - Warnings of the libraries about their own future versions are not shown.
+    - Logging: messages of ``iaa_retrieval`` from INFO on go to standard error as plain lines, those of the
+      libraries from WARNING on.
+    - Memory: glibc keeps freed blocks below 64 MiB for the next tensor. A tenth of the time of encoding goes into
+      page faults otherwise. Elsewhere than with glibc nothing is done.
+    """
+    _quiet_libraries()
+    _keep_freed_memory()
+
+
+def _quiet_libraries() -> None:
+    """Keep the libraries' own chatter (telemetry, load reports, tokenizer warnings) out of our output."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|torch|accelerate)\.")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next tensor, instead of returning it and faulting it in again.
+
+    Each batch allocates and frees the same large tensors. Blocks from 64 MiB on, such as an index, still go back.
+    """
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_MMAP_THRESHOLD, 2**26)
