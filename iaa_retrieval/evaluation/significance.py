@@ -38,6 +38,31 @@ def paired_t_test(a: Mapping[str, float], b: Mapping[str, float]) -> TTest:
     return TTest(len(differences), mean_difference, float(result.statistic), float(result.pvalue))
 
 
+class PairedTest(NamedTuple):
+    """One of several comparisons; ``adjusted_p`` is its p-value after Holm's procedure over all of them."""
+
+    test: TTest
+    adjusted_p: float
+
+
+def paired_tests(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> list[PairedTest]:
+    """Compare the second of every pair with the first, and adjust for having made all these comparisons.
+
+    Args:
+        pairs: each the values of two runs, query id -> value (see :func:`paired_t_test`); together they are the family
+            over which Holm's procedure goes.
+
+    Returns:
+        One test per pair, in the order of ``pairs``.
+
+    Raises:
+        IaaRetrievalError: the two of a pair have different queries, or fewer than two.
+    """
+    tests = [paired_t_test(a, b) for a, b in pairs]
+    adjusted = holm([test.p_value for test in tests])
+    return [PairedTest(test, p) for test, p in zip(tests, adjusted, strict=True)]
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for having made several comparisons (Holm 1979), in the given order."""
     adjusted = [0.0] * len(p_values)

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.evaluation.significance import TTest, holm, paired_t_test
+from iaa_retrieval.evaluation.significance import TTest, holm, paired_t_test, paired_tests
 
 
 def test_agrees_with_scipy() -> None:
@@ -44,3 +44,16 @@ def test_holm_worked_out_by_hand() -> None:
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([0.04]) == [0.04]
     assert holm([]) == []
+
+
+def test_paired_tests_are_one_family_in_the_given_order() -> None:
+    zeros = {"a": 0.0, "b": 0.0, "c": 0.0}
+    values = {"a": 1.0, "b": 2.0, "c": 3.0}
+    # By hand, as above: p = 1 - sqrt(12 / 14) = 0.0742; of two comparisons the smaller p counts twice.
+    p = 1 - math.sqrt(12 / 14)
+    (first, first_p), (second, second_p) = paired_tests([(zeros, zeros), (values, zeros)])
+    assert (first.p_value, first_p) == (1.0, 1.0)
+    assert (second.mean_difference, second.p_value, second_p) == pytest.approx((-2.0, p, 2 * p))
+    assert paired_tests([]) == []
+    with pytest.raises(IaaRetrievalError, match="same queries"):
+        paired_tests([(zeros, values), (zeros, {"a": 1.0, "b": 1.0})])
