@@ -6,7 +6,6 @@ import html
 from importlib.resources import files
 from string import Template
 
-from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Cell, Column, Row, Table, legend, tables_of
 from iaa_retrieval.reproduction.pages.figures import figures_of, group_of
 from iaa_retrieval.reproduction.pages.prose import (
@@ -17,6 +16,7 @@ from iaa_retrieval.reproduction.pages.prose import (
     rate_search_text,
     rates_tried,
 )
+from iaa_retrieval.reproduction.plan import Reproduction
 
 e = html.escape
 
@@ -76,7 +76,7 @@ def _section(table: Table) -> str:
     return (
         f'<section class="stage" data-stage="{table.table.stage}">\n<h2>{e(table.table.title)}</h2>\n'
         f"<p>{e(table.table.note)}</p>\n"
-        + (f'<div class="figures">{figures}</div>\n{_CHART_KEY}\n' if figures else "")
+        + (f'<div class="figures">{figures}</div>\n{_chart_key(table)}\n' if figures else "")
         + f'<div class="scroll"><table>{_head(table.columns)}\n{_bodies(table)}</table></div>\n'
         + ('<p class="legend">' + "<br>".join(map(e, marks)) + "</p>\n" if marks else "")
         + _settings(table)
@@ -85,10 +85,13 @@ def _section(table: Table) -> str:
     )
 
 
-_CHART_KEY = (
-    '<p class="key"><span class="iaa">●</span> IAA <span class="baseline">●</span> other parameter-efficient methods '
-    '<span class="full">●</span> full fine-tuning <span class="level">┄</span> nothing trained</p>'
-)
+def _chart_key(table: Table) -> str:
+    subject = f'<span class="iaa">●</span> {e(table.subject)} ' if table.subject else ""
+    other = "other parameter-efficient methods" if table.subject else "parameter-efficient methods"
+    return (
+        f'<p class="key">{subject}<span class="baseline">●</span> {other} '
+        '<span class="full">●</span> full fine-tuning <span class="level">┄</span> nothing trained</p>'
+    )
 
 
 def _head(columns: list[Column]) -> str:

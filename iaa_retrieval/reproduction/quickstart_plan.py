@@ -1,0 +1,251 @@
+"""The quickstart as steps: BM25, the untuned encoder, and both tuned stages over a sample of one collection's queries.
+
+The steps are functions of this process, for the collection is small and starting Python, torch and Java anew for each
+of them would take longer than most of the work.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from iaa_retrieval.collections.collection import load_collection, split_spec
+from iaa_retrieval.collections.runs import read_run, write_run
+from iaa_retrieval.collections.sampling import sample_ids
+from iaa_retrieval.collections.types import Query, Run
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
+from iaa_retrieval.inference.corpus_reader import Corpus
+from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
+from iaa_retrieval.inference.reranking import rerank_run, with_tail
+from iaa_retrieval.models.bi_encoder import load_bi_encoder
+from iaa_retrieval.models.cross_encoder import load_cross_encoder
+from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
+from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+from iaa_retrieval.reproduction.steps import FunctionStep
+from iaa_retrieval.training.options import DEFAULT_METHOD, TrainOptions
+from iaa_retrieval.training.run import train_retriever
+
+HITS = 100
+EMBEDDED = "embedded"
+
+# Names of steps, and so of their outputs.
+INDEX, BM25, BI_ENCODER, CROSS_ENCODER = "lucene-index", "bm25.trec", "bi-encoder", "cross-encoder"
+UNTUNED_RUN = "dense-untuned"
+
+
+@dataclass(frozen=True)
+class QuickstartOptions:
+    """What to run the quickstart on, and how much of it.
+
+    Attributes:
+        test_queries, train_queries: the most queries used, drawn by ``seed``; None is all of them.
+        bi_steps, cross_steps: training steps (of 32 and of 16 queries), so that time does not grow with the collection.
+        bi_lr, cross_lr: peak learning rates; on the dev queries of the embedded collection 3e-3 was better than 1e-3
+            for the cross-encoder, the only choice that was made.
+        max_length: tokens of a document.
+        pair_length: tokens of a query and a document together.
+        rerank_hits: first-stage hits that the cross-encoder scores; the others stay below them.
+    """
+
+    collection: str = EMBEDDED
+    output: str = "runs/quickstart"
+    backbone: str = "all-MiniLM-L6-v2"
+    method: str = DEFAULT_METHOD
+    budget: str = "0.5%"
+    test_queries: int | None = 300
+    train_queries: int | None = 1600
+    bi_steps: int = 50
+    cross_steps: int = 90
+    bi_lr: float = 1e-3
+    cross_lr: float = 3e-3
+    max_length: int = 160
+    train_max_length: int = 128
+    pair_length: int = 128
+    rerank_hits: int = 30
+    seed: int = 42
+    precision: str = "auto"
+
+    @classmethod
+    def of_collection(cls, collection: str, output: str | None = None, **values: Any) -> QuickstartOptions:
+        """With lengths that suit the collection, and a directory named after it unless ``output`` names one."""
+        embedded = collection == EMBEDDED
+        name = "" if embedded else "-" + collection.strip("/").replace("/", "-").replace(":", "-")
+        return cls(
+            collection=collection,
+            output=output or f"runs/quickstart{name}",
+            # Definitions in source code are mostly short; abstracts and passages are not.
+            max_length=160 if embedded else 256,
+            pair_length=128 if embedded else 256,
+            **values,
+        )
+
+    @property
+    def dense_run(self) -> str:
+        """Name of the run of the tuned bi-encoder."""
+        return f"dense-{self.method}"
+
+    @property
+    def reranked_run(self) -> str:
+        """Name of the run of the tuned cross-encoder."""
+        return f"rerank-{self.method}"
+
+    def only(self, *names: str) -> dict[str, Any]:
+        """Some of the options, by which a step's output is known."""
+        return {name: getattr(self, name) for name in names}
+
+
+class QuickstartData:
+    """What the steps read of the collection; the sample of test queries and judgments is drawn at once.
+
+    Attributes:
+        source: the collection without a split.
+        qrels: judgments of the sampled test queries.
+        test_queries: the sample.
+
+    Raises:
+        UsageError: there are no training or no test queries.
+    """
+
+    def __init__(self, options: QuickstartOptions) -> None:
+        self.source = split_spec(options.collection)[0]
+        self.collection = load_collection(self.source)
+        for split in ("train", "test"):
+            if split not in self.collection.splits():
+                raise UsageError(
+                    f"{self.source} has no {split} split; the quickstart trains on train and scores on test"
+                )
+        judged = load_collection(self.source, "test").qrels()
+        self.qrels = {query_id: judged[query_id] for query_id in sample_ids(judged, options.test_queries, options.seed)}
+        self.test_queries = self._queries("test", set(self.qrels))
+        self._options = options
+
+    def train_queries(self) -> list[Query]:
+        """The sample of training queries, the same that training draws."""
+        judged = load_collection(self.source, "train").qrels()
+        return self._queries("train", set(sample_ids(judged, self._options.train_queries, self._options.seed)))
+
+    def texts_of(self, ids: Sequence[str]) -> dict[str, str]:
+        """Document ids -> their texts."""
+        return {key: document.contents for key, document in self.collection.get_documents(ids).items()}
+
+    def _queries(self, split: str, ids: set[str]) -> list[Query]:
+        return [query for query in load_collection(self.source, split).queries() if query.query_id in ids]
+
+
+def quickstart_steps(options: QuickstartOptions, data: QuickstartData) -> list[FunctionStep]:
+    """Every step, in the order to run them; each run's is named ``NAME.trec``."""
+    # Reads of a checkpoint are by its content too, so that one that was replaced by hand is noticed.
+    tuned = str(Path(options.output) / BI_ENCODER)
+    return [
+        _index_step(data),
+        _bm25_step(options, data),
+        *_dense_steps(options, data, UNTUNED_RUN, options.backbone),
+        _training_step(options, data, BI_ENCODER, options.bi_steps, options.bi_lr, options.max_length),
+        _training_step(options, data, CROSS_ENCODER, options.cross_steps, options.cross_lr, options.pair_length),
+        *_dense_steps(options, data, options.dense_run, tuned, needs=(BI_ENCODER,)),
+        _reranking_step(options, data),
+    ]
+
+
+def _of_collection(data: QuickstartData) -> dict[str, Any]:
+    # The embedded collection is made of the running Python's sources.
+    return {"collection": data.source, "python": platform.python_version()}
+
+
+def _index_step(data: QuickstartData) -> FunctionStep:
+    def make(output: Path, needed: Mapping[str, Path]) -> None:
+        build_index(IndexOptions(data.source, output, os.cpu_count() or 1))
+
+    return FunctionStep(INDEX, make, _of_collection(data), reads=(data.source,))
+
+
+def _bm25_step(options: QuickstartOptions, data: QuickstartData) -> FunctionStep:
+    """The first stage of the test queries, and of the training queries, whose negatives come from it."""
+
+    def make(output: Path, needed: Mapping[str, Path]) -> None:
+        queries = [*data.train_queries(), *data.test_queries]
+        write_run(output, bm25_run(needed[INDEX], queries, hits=HITS, threads=os.cpu_count() or 1), "bm25")
+
+    inputs = options.only("test_queries", "train_queries", "seed")
+    return FunctionStep(BM25, make, inputs, needs=(INDEX,), reads=(data.source,))
+
+
+def _dense_steps(
+    options: QuickstartOptions, data: QuickstartData, name: str, encoder: str, needs: tuple[str, ...] = ()
+) -> list[FunctionStep]:
+    """Encode the collection, and search it with Pyserini's Faiss searcher."""
+    index = f"{name}-index"
+
+    def encode(output: Path, needed: Mapping[str, Path]) -> None:
+        corpus = Corpus(data.source)
+        model = load_bi_encoder(encoder, document_max_length=options.max_length, precision=options.precision)
+        use_cpu_kernels(model)
+        encode_corpus(model, corpus, output, CorpusEncoding(fields=corpus.fields, encode_title=True), resume=True)
+
+    def search(output: Path, needed: Mapping[str, Path]) -> None:
+        write_run(output, _search(needed[index], encoder, data.test_queries), name)
+
+    inputs = {**_of_collection(data), "encoder": encoder, **options.only("max_length", "precision")}
+    return [
+        FunctionStep(index, encode, inputs, needs, reads=(data.source, encoder)),
+        FunctionStep(f"{name}.trec", search, options.only("test_queries", "seed"), (index,), reads=(data.source,)),
+    ]
+
+
+def _training_step(
+    options: QuickstartOptions, data: QuickstartData, kind: str, steps: int, lr: float, document_max_length: int
+) -> FunctionStep:
+    """Tune on the training queries, with negatives from the BM25 run."""
+    training = TrainOptions(
+        kind=kind,
+        collection=data.source,
+        output="",
+        split="train",
+        negative_ranks=(1, 50),
+        max_steps=steps,
+        lr=lr,
+        document_max_length=document_max_length,
+        **options.only("backbone", "method", "budget", "train_queries", "train_max_length", "seed", "precision"),
+    )
+
+    def make(output: Path, needed: Mapping[str, Path]) -> None:
+        train_retriever(replace(training, output=str(output), negatives=str(needed[BM25]), resume=True))
+
+    inputs = {key: value for key, value in asdict(training).items() if key != "output"}
+    return FunctionStep(kind, make, inputs, needs=(BM25,), reads=(data.source, options.backbone))
+
+
+def _reranking_step(options: QuickstartOptions, data: QuickstartData) -> FunctionStep:
+    """Re-rank the BM25 run of the test queries."""
+
+    def make(output: Path, needed: Mapping[str, Path]) -> None:
+        first_stage = read_run(needed[BM25])
+        run = {q.query_id: first_stage[q.query_id] for q in data.test_queries if q.query_id in first_stage}
+        model = load_cross_encoder(str(needed[CROSS_ENCODER]), precision=options.precision)
+        use_cpu_kernels(model)
+        texts = {query.query_id: query.text for query in data.test_queries}
+        reranked = rerank_run(model, run, texts, data.texts_of, hits=options.rerank_hits)
+        write_run(output, with_tail(reranked, run), options.reranked_run)
+
+    inputs = options.only("rerank_hits", "precision")
+    return FunctionStep(f"{options.reranked_run}.trec", make, inputs, (BM25, CROSS_ENCODER), reads=(data.source,))
+
+
+def _search(index: Path, encoder: str, queries: list[Query]) -> Run:
+    # Our encoders first: they find Java, which importing Pyserini needs even for dense search.
+    from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder  # isort: skip
+    from pyserini.search.faiss import FaissSearcher
+
+    searcher = FaissSearcher(str(index), IaaQueryEncoder(encoder))
+    found = searcher.batch_search(
+        [query.text for query in queries],
+        [query.query_id for query in queries],
+        k=HITS,
+        threads=os.cpu_count() or 1,
+    )
+    return {query_id: {hit.docid: float(hit.score) for hit in hits} for query_id, hits in found.items()}
