@@ -34,7 +34,7 @@ SCRIPT = """
 import json, sys
 from iaa_retrieval.pyserini_plugin.java import prepare_java
 from iaa_retrieval.reproduction.quickstart_job import run_quickstart
-from iaa_retrieval.reproduction.quickstart_plan import QuickstartOptions
+from iaa_retrieval.reproduction.options import QuickstartOptions
 collection, backbone, output, results = sys.argv[1:]
 prepare_java()
 found = []

@@ -3,90 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_file
 from iaa_retrieval.reproduction.checkpoints import store_checkpoint
 from iaa_retrieval.reproduction.commands import commands_of
 from iaa_retrieval.reproduction.conditions import Role
 from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
 from iaa_retrieval.reproduction.new_scores import enter_scores
+from iaa_retrieval.reproduction.options import ReproduceOptions
 from iaa_retrieval.reproduction.pages.files import index_file, page_files
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.rate_search import search_rates
 from iaa_retrieval.reproduction.results import write_result
 from iaa_retrieval.reproduction.runner import MISSES, Comparison, compare, run_condition
 from iaa_retrieval.reproduction.text_tables import comparison_table, condition_list
-
-ALL_COLLECTIONS = "all"
-
-
-@dataclass(frozen=True)
-class ReproduceOptions:
-    """Which conditions, and what to do with them.
-
-    Attributes:
-        collection: the name of a YAML, or ``all``.
-        condition: one condition of the collection; else ``all_conditions``, or those that are ``measured`` here.
-        stage: only this one; None is every stage.
-        from_checkpoint: use the committed checkpoints instead of training. Unless one condition is named, what has
-            none (full fine-tuning is too large to commit) is left out, with a line that says so.
-        search_rates: only try learning rates on the dev queries, and keep the scores.
-        dry_run: show the commands and run nothing.
-        display_commands: show each command as it runs.
-        list_conditions: only list the conditions and their expected scores.
-        record: keep what is measured in ``results/``, and enter the scores of a row that has none yet into the YAML;
-            only of a run from nothing.
-        store_checkpoint: keep the trained adapter in ``checkpoints/``; likewise.
-        generate_report: only write the pages (with ``all`` the index too).
-        check_docs: only compare the pages with what would be generated.
-        directory: where outputs go; None is ``runs/NAME``.
-    """
-
-    collection: str
-    condition: str | None = None
-    all_conditions: bool = False
-    measured: bool = False
-    stage: str | None = None
-    from_checkpoint: bool = False
-    search_rates: bool = False
-    dry_run: bool = False
-    display_commands: bool = False
-    list_conditions: bool = False
-    record: bool = False
-    store_checkpoint: bool = False
-    generate_report: bool = False
-    check_docs: bool = False
-    directory: Path | None = None
-
-    @property
-    def everything(self) -> bool:
-        """Whether every collection is meant."""
-        return self.collection == ALL_COLLECTIONS
-
-    def check_what_to_run(self) -> None:
-        """Refuse options that contradict each other.
-
-        Raises:
-            UsageError: they do; or nothing is said to be run.
-        """
-        if (self.condition is not None) + self.all_conditions + self.measured != 1:
-            raise UsageError("say what to run: --condition C, --all or --measured (see --list-conditions)")
-        if self.everything and (self.condition or self.directory):
-            raise UsageError("--condition and --directory are of one collection; name it with --collection")
-        if self.from_checkpoint and (self.record or self.store_checkpoint):
-            raise UsageError(
-                "--record and --store-checkpoint keep what a run from nothing gives; leave out --from-checkpoint"
-            )
-        if self.search_rates and (self.dry_run or self.from_checkpoint or self.record or self.store_checkpoint):
-            raise UsageError(
-                "--search-rates only tries learning rates and keeps their dev scores; leave out --dry-run, "
-                "--from-checkpoint, --record and --store-checkpoint"
-            )
 
 
 def reproduce(options: ReproduceOptions) -> bool:

@@ -13,13 +13,15 @@ from iaa_retrieval.evaluation.metrics import evaluate, mean, parse_metrics
 from iaa_retrieval.evaluation.significance import paired_tests
 from iaa_retrieval.files import write_json
 from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.reproduction.options import QuickstartOptions
 from iaa_retrieval.reproduction.quickstart_plan import (
     BI_ENCODER,
     CROSS_ENCODER,
     UNTUNED_RUN,
     QuickstartData,
-    QuickstartOptions,
+    dense_run,
     quickstart_steps,
+    reranked_run,
 )
 from iaa_retrieval.reproduction.runner import run_step
 from iaa_retrieval.reproduction.significance import ALPHA
@@ -37,20 +39,21 @@ def run_quickstart(options: QuickstartOptions) -> dict[str, Any]:
         UsageError: the collection has no training or no test queries.
         IaaRetrievalError: a step failed; the outputs of finished steps stay and are used again.
     """
+    options = options.resolved()
     data = QuickstartData(options)
-    directory = Path(options.output)
+    directory = Path(str(options.output))
     stages = Stages(directory)
-    for step in quickstart_steps(options, data):
+    for step in quickstart_steps(options, data, directory):
         run_step(stages, step)
-    runs = [*BASELINES, options.dense_run, options.reranked_run]
+    runs = [*BASELINES, dense_run(options), reranked_run(options)]
     results = {
         "collection": data.source,
         "documents": data.collection.document_count(),
         "queries": len(data.test_queries),
         **_scores(data.qrels, {name: read_run(directory / f"{name}.trec") for name in runs}),
         "trainable_parameters": {
-            options.dense_run: _trained(directory / BI_ENCODER),
-            options.reranked_run: _trained(directory / CROSS_ENCODER),
+            dense_run(options): _trained(directory / BI_ENCODER),
+            reranked_run(options): _trained(directory / CROSS_ENCODER),
         },
         "seconds": stages.seconds,
         "reused": stages.reused,

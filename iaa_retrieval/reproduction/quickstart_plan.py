@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,77 +26,16 @@ from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 from iaa_retrieval.pyserini_plugin.lucene_index import IndexOptions, build_index
+from iaa_retrieval.reproduction.options import QuickstartOptions
 from iaa_retrieval.reproduction.steps import FunctionStep
-from iaa_retrieval.training.options import DEFAULT_METHOD, TrainOptions
+from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 
 HITS = 100
-EMBEDDED = "embedded"
 
 # Names of steps, and so of their outputs.
 INDEX, BM25, BI_ENCODER, CROSS_ENCODER = "lucene-index", "bm25.trec", "bi-encoder", "cross-encoder"
 UNTUNED_RUN = "dense-untuned"
-
-
-@dataclass(frozen=True)
-class QuickstartOptions:
-    """What to run the quickstart on, and how much of it.
-
-    Attributes:
-        test_queries, train_queries: the most queries used, drawn by ``seed``; None is all of them.
-        bi_steps, cross_steps: training steps (of 32 and of 16 queries), so that time does not grow with the collection.
-        bi_lr, cross_lr: peak learning rates; on the dev queries of the embedded collection 3e-3 was better than 1e-3
-            for the cross-encoder, the only choice that was made.
-        max_length: tokens of a document.
-        pair_length: tokens of a query and a document together.
-        rerank_hits: first-stage hits that the cross-encoder scores; the others stay below them.
-    """
-
-    collection: str = EMBEDDED
-    output: str = "runs/quickstart"
-    backbone: str = "all-MiniLM-L6-v2"
-    method: str = DEFAULT_METHOD
-    budget: str = "0.5%"
-    test_queries: int | None = 300
-    train_queries: int | None = 1600
-    bi_steps: int = 50
-    cross_steps: int = 90
-    bi_lr: float = 1e-3
-    cross_lr: float = 3e-3
-    max_length: int = 160
-    train_max_length: int = 128
-    pair_length: int = 128
-    rerank_hits: int = 30
-    seed: int = 42
-    precision: str = "auto"
-
-    @classmethod
-    def of_collection(cls, collection: str, output: str | None = None, **values: Any) -> QuickstartOptions:
-        """With lengths that suit the collection, and a directory named after it unless ``output`` names one."""
-        embedded = collection == EMBEDDED
-        name = "" if embedded else "-" + collection.strip("/").replace("/", "-").replace(":", "-")
-        return cls(
-            collection=collection,
-            output=output or f"runs/quickstart{name}",
-            # Definitions in source code are mostly short; abstracts and passages are not.
-            max_length=160 if embedded else 256,
-            pair_length=128 if embedded else 256,
-            **values,
-        )
-
-    @property
-    def dense_run(self) -> str:
-        """Name of the run of the tuned bi-encoder."""
-        return f"dense-{self.method}"
-
-    @property
-    def reranked_run(self) -> str:
-        """Name of the run of the tuned cross-encoder."""
-        return f"rerank-{self.method}"
-
-    def only(self, *names: str) -> dict[str, Any]:
-        """Some of the options, by which a step's output is known."""
-        return {name: getattr(self, name) for name in names}
 
 
 class QuickstartData:
@@ -137,19 +76,34 @@ class QuickstartData:
         return [query for query in load_collection(self.source, split).queries() if query.query_id in ids]
 
 
-def quickstart_steps(options: QuickstartOptions, data: QuickstartData) -> list[FunctionStep]:
+def quickstart_steps(options: QuickstartOptions, data: QuickstartData, directory: Path) -> list[FunctionStep]:
     """Every step, in the order to run them; each run's is named ``NAME.trec``."""
     # Reads of a checkpoint are by its content too, so that one that was replaced by hand is noticed.
-    tuned = str(Path(options.output) / BI_ENCODER)
+    tuned = str(directory / BI_ENCODER)
     return [
         _index_step(data),
         _bm25_step(options, data),
         *_dense_steps(options, data, UNTUNED_RUN, options.backbone),
         _training_step(options, data, BI_ENCODER, options.bi_steps, options.bi_lr, options.max_length),
         _training_step(options, data, CROSS_ENCODER, options.cross_steps, options.cross_lr, options.pair_length),
-        *_dense_steps(options, data, options.dense_run, tuned, needs=(BI_ENCODER,)),
+        *_dense_steps(options, data, dense_run(options), tuned, needs=(BI_ENCODER,)),
         _reranking_step(options, data),
     ]
+
+
+def dense_run(options: QuickstartOptions) -> str:
+    """Name of the run of the tuned bi-encoder."""
+    return f"dense-{options.method}"
+
+
+def reranked_run(options: QuickstartOptions) -> str:
+    """Name of the run of the tuned cross-encoder."""
+    return f"rerank-{options.method}"
+
+
+def _of(options: QuickstartOptions, *names: str) -> dict[str, Any]:
+    """Some of the options, by which a step's output is known."""
+    return {name: getattr(options, name) for name in names}
 
 
 def _of_collection(data: QuickstartData) -> dict[str, Any]:
@@ -171,7 +125,7 @@ def _bm25_step(options: QuickstartOptions, data: QuickstartData) -> FunctionStep
         queries = [*data.train_queries(), *data.test_queries]
         write_run(output, bm25_run(needed[INDEX], queries, hits=HITS, threads=os.cpu_count() or 1), "bm25")
 
-    inputs = options.only("test_queries", "train_queries", "seed")
+    inputs = _of(options, "test_queries", "train_queries", "seed")
     return FunctionStep(BM25, make, inputs, needs=(INDEX,), reads=(data.source,))
 
 
@@ -190,15 +144,15 @@ def _dense_steps(
     def search(output: Path, needed: Mapping[str, Path]) -> None:
         write_run(output, _search(needed[index], encoder, data.test_queries), name)
 
-    inputs = {**_of_collection(data), "encoder": encoder, **options.only("max_length", "precision")}
+    inputs = {**_of_collection(data), "encoder": encoder, **_of(options, "max_length", "precision")}
     return [
         FunctionStep(index, encode, inputs, needs, reads=(data.source, encoder)),
-        FunctionStep(f"{name}.trec", search, options.only("test_queries", "seed"), (index,), reads=(data.source,)),
+        FunctionStep(f"{name}.trec", search, _of(options, "test_queries", "seed"), (index,), reads=(data.source,)),
     ]
 
 
 def _training_step(
-    options: QuickstartOptions, data: QuickstartData, kind: str, steps: int, lr: float, document_max_length: int
+    options: QuickstartOptions, data: QuickstartData, kind: str, steps: int, lr: float, document_max_length: int | None
 ) -> FunctionStep:
     """Tune on the training queries, with negatives from the BM25 run."""
     training = TrainOptions(
@@ -210,7 +164,7 @@ def _training_step(
         max_steps=steps,
         lr=lr,
         document_max_length=document_max_length,
-        **options.only("backbone", "method", "budget", "train_queries", "train_max_length", "seed", "precision"),
+        **_of(options, "backbone", "method", "budget", "train_queries", "train_max_length", "seed", "precision"),
     )
 
     def make(output: Path, needed: Mapping[str, Path]) -> None:
@@ -230,10 +184,10 @@ def _reranking_step(options: QuickstartOptions, data: QuickstartData) -> Functio
         use_cpu_kernels(model)
         texts = {query.query_id: query.text for query in data.test_queries}
         reranked = rerank_run(model, run, texts, data.texts_of, hits=options.rerank_hits)
-        write_run(output, with_tail(reranked, run), options.reranked_run)
+        write_run(output, with_tail(reranked, run), reranked_run(options))
 
-    inputs = options.only("rerank_hits", "precision")
-    return FunctionStep(f"{options.reranked_run}.trec", make, inputs, (BM25, CROSS_ENCODER), reads=(data.source,))
+    inputs = _of(options, "rerank_hits", "precision")
+    return FunctionStep(f"{reranked_run(options)}.trec", make, inputs, (BM25, CROSS_ENCODER), reads=(data.source,))
 
 
 def _search(index: Path, encoder: str, queries: list[Query]) -> Run:
