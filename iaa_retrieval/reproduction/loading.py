@@ -184,6 +184,8 @@ def _check_stage(reproduction: Reproduction, table: StageTable) -> None:
         for metric, parsed in zip(metrics, parse_metrics(" ".join(metrics)), strict=True):
             if metric != parsed.name:
                 raise IaaRetrievalError(f"stage {table.stage}, {metric}: write it as {parsed.name}")
+    if table.rate_search:
+        parse_metrics(table.rate_search.metric)
 
 
 def _check_condition(plan: ConditionPlan) -> None:

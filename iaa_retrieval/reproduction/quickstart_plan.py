@@ -78,7 +78,7 @@ class QuickstartData:
 
 def quickstart_steps(options: QuickstartOptions, data: QuickstartData, directory: Path) -> list[FunctionStep]:
     """Every step, in the order to run them; each run's is named ``NAME.trec``."""
-    # Reads of a checkpoint are by its content too, so that one that was replaced by hand is noticed.
+    # By its path, as any encoder: then the step depends on its content too, should somebody replace it by hand.
     tuned = str(directory / BI_ENCODER)
     return [
         _index_step(data),

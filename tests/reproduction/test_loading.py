@@ -135,6 +135,12 @@ def steps(**changes: str) -> Callable[[Values], None]:
         (columns(test=["ERR@10"]), "unknown metric 'ERR@10'"),
         (columns(test=["ndcg@10"]), "retrieval, ndcg@10: write it as nDCG@10"),
         (columns(dev=["MRR@10"]), "stage retrieval has columns of dev, which is no topic set"),
+        (
+            lambda values: values["stages"]["retrieval"].update(
+                rate_search={"methods": [], "full": [], "metric": "nDCQ@10"}
+            ),
+            "unknown metric 'nDCQ@10'",
+        ),
         (edit_condition(measured={}), "is measured, but not when and with what"),
         (edit_condition(run="nothing.trec"), "plain .*a condition needs nothing.trec, which is no step"),
         (edit_condition(stage="searching"), "plain .*the file has no such stage"),

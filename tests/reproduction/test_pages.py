@@ -128,6 +128,18 @@ def test_a_papers_column_beside_ours_holds_only_what_is_the_papers(tmp_path: Pat
     assert [row.cells[1].expected for row in table.rows] == ["0.500", ""]
 
 
+@pytest.mark.parametrize("wrong", [{"stage": "searching"}, {"topics": "dev"}])
+def test_a_papers_column_that_is_not_there(wrong: dict[str, str], tmp_path: Path) -> None:
+    write_reproduction(tmp_path, toy_values(tmp_path), "other")
+    values = toy_values(tmp_path)
+    column = {"collection": "other", "stage": "reranking", "topics": "test"} | wrong
+    values["stages"]["reranking"]["paper_column"] = column
+    write_reproduction(tmp_path, values)
+    expected = f"toy.yaml: paper_column: other has no {column['stage']} of topic set {column['topics']}"
+    with pytest.raises(IaaRetrievalError, match=expected):
+        tables_of(load_reproduction("toy", tmp_path))
+
+
 def test_msmarco_mini_names_both_backbones() -> None:
     page = markdown_page(load_reproduction("msmarco-mini"))
     assert "TREC DL 2019, all-MiniLM-L6-v2: nDCG@10" in page

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from iaa_retrieval.reproduction import execution
 from iaa_retrieval.reproduction.conditions import Score
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.plan import Reproduction
-from iaa_retrieval.reproduction.runner import Comparison, Outcome, compare, judge, run_condition
-from iaa_retrieval.reproduction.stages import Environment
+from iaa_retrieval.reproduction.runner import Comparison, Outcome, compare, judge, run_condition, run_step
+from iaa_retrieval.reproduction.stages import Environment, Stages
+from iaa_retrieval.reproduction.steps import CommandStep, FunctionStep
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,33 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     assert steps_run(tmp_path)[3:] == ["first", "copy"]
     assert (tmp_path / "runs" / "copy.trec").read_text() == BETTER_RUN
     assert comparisons[0].outcome is Outcome.HIGHER
+
+
+def test_steps_of_this_process_are_kept_like_commands(tmp_path: Path) -> None:
+    """A function is called again when what it depends on changed: its inputs, or another step of either kind."""
+    called: list[str] = []
+
+    def join(output: Path, needed: Mapping[str, Path]) -> None:
+        called.append(output.name)
+        output.write_text("".join(path.read_text() for path in needed.values()))
+
+    def reused(source: str, inputs: dict[str, int]) -> list[str]:
+        stages = Stages(tmp_path / "runs")
+        run_step(stages, CommandStep("copied", f"cp {tmp_path / source} {{output}}"))
+        run_step(stages, FunctionStep("twice", join, inputs, needs=("copied",)))
+        assert set(stages.seconds) == {"copied", "twice"}
+        return stages.reused
+
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    assert (reused("a", {"x": 1}), reused("a", {"x": 1})) == ([], ["copied", "twice"])
+    assert reused("a", {"x": 2}) == ["copied"]
+    assert reused("b", {"x": 2}) == []
+    assert (tmp_path / "runs" / "twice").read_text() == "b" and called == ["twice"] * 3
+    # What stands for the output of a step elsewhere is read there.
+    stages = Stages(tmp_path / "other")
+    run_step(stages, FunctionStep("twice", join, {}, needs=("copied",)), {"copied": tmp_path / "a"})
+    assert (tmp_path / "other" / "twice").read_text() == "a"
 
 
 def test_data_edited_in_place_runs_again_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

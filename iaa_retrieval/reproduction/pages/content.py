@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.commands import commands_of, evaluation_commands
 from iaa_retrieval.reproduction.conditions import (
     BEST_BASELINE,
     FULL,
     Condition,
+    PaperColumn,
     Role,
     Score,
     Setting,
@@ -122,7 +125,7 @@ def tables_of(reproduction: Reproduction) -> list[Table]:
     for stage, table in reproduction.stages.items():
         plans = [plan for plan in reproduction.plans if plan.stage == stage]
         if plans:
-            beside = _paper_conditions(reproduction, table)
+            beside = _paper_table(reproduction, table.paper_column).conditions if table.paper_column else {}
             columns = _columns(reproduction, table)
             rows = [_row(plan, columns, results, marks, beside.get(plan.name)) for plan in plans]
             tables.append(Table(table, reproduction.roles.subject, columns, rows, table.settings))
@@ -170,18 +173,32 @@ def _columns(reproduction: Reproduction, table: StageTable) -> list[Column]:
             group += f", {reproduction.backbone.display_name}"
         columns += [Column(topics, metric, group) for metric in metrics]
     if table.paper_column:
-        paper = load_reproduction(table.paper_column.collection, reproduction.directory)
-        group = f"the paper's, {paper.backbone.display_name}"
-        metrics = paper.stages[table.paper_column.stage].columns[table.paper_column.topics]
-        columns += [Column(table.paper_column.topics, metric, group, paper=True) for metric in metrics]
+        paper = _paper_table(reproduction, table.paper_column)
+        group = f"the paper's, {paper.backbone}"
+        columns += [Column(table.paper_column.topics, metric, group, paper=True) for metric in paper.metrics]
     return columns
 
 
-def _paper_conditions(reproduction: Reproduction, table: StageTable) -> dict[str, Condition]:
-    if table.paper_column is None:
-        return {}
-    paper = load_reproduction(table.paper_column.collection, reproduction.directory)
-    return {plan.name: plan.condition for plan in paper.select(stage=table.paper_column.stage)}
+class _PaperTable(NamedTuple):
+    backbone: str
+    metrics: tuple[str, ...]
+    conditions: dict[str, Condition]
+
+
+def _paper_table(reproduction: Reproduction, column: PaperColumn) -> _PaperTable:
+    """What another collection's YAML says of the column.
+
+    Raises:
+        IaaRetrievalError: it has no such collection, stage or topic set.
+    """
+    paper = load_reproduction(column.collection, reproduction.directory)
+    metrics = paper.stages[column.stage].columns.get(column.topics, ()) if column.stage in paper.stages else ()
+    if not metrics:
+        raise IaaRetrievalError(
+            f"{reproduction.name}.yaml: paper_column: {paper.name} has no {column.stage} of topic set {column.topics}"
+        )
+    conditions = {plan.name: plan.condition for plan in paper.plans if plan.stage == column.stage}
+    return _PaperTable(paper.backbone.display_name, metrics, conditions)
 
 
 def _row(
