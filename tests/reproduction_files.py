@@ -51,6 +51,7 @@ def toy_values(directory: Path) -> dict[str, Any]:
             "layers": 3,
             "parameters": 100_000,
         },
+        "roles": {"subject": {"display_name": "IAA", "methods": ["iaa-s", "iaa-l", "iaa-m"]}, "full": "full"},
         "topic_sets": {"test": {"display_name": "the test", "queries": "q.tsv", "qrels": str(directory / "qrels.txt")}},
         "stages": {
             "retrieval": {

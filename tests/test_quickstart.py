@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from toy_collection import write_toy_collection
 
-from iaa_retrieval.quickstart import main, results_table
+from iaa_retrieval.quickstart import main
+from iaa_retrieval.reproduction.quickstart_job import results_table
 
 STAGES = {
     "lucene-index",
@@ -32,16 +33,17 @@ RUNS = ["bm25", "dense-untuned", "dense-iaa-l", "rerank-iaa-l"]
 SCRIPT = """
 import json, sys
 from iaa_retrieval.java import prepare_java
-from iaa_retrieval.reproduction.main_job import MainJobOptions, run_main_job
+from iaa_retrieval.reproduction.quickstart_job import run_quickstart
+from iaa_retrieval.reproduction.options import QuickstartOptions
 collection, backbone, output, results = sys.argv[1:]
 prepare_java()
 found = []
 for seed in (1, 1, 2):
-    options = MainJobOptions(
+    options = QuickstartOptions(
         collection=collection, backbone=backbone, output=output, test_queries=None, seed=seed, precision="fp32",
         max_length=32, train_max_length=32, pair_length=32, bi_steps=2, cross_steps=2, budget="3%",
     )
-    returned = run_main_job(options)
+    returned = run_quickstart(options)
     written = json.load(open(output + "/results.json"))
     assert written == json.loads(json.dumps(returned))
     written["checkpoint seed"] = json.load(open(output + "/bi-encoder/retriever.json"))["training"]["seed"]

@@ -1,14 +1,11 @@
-"""What a ``reproductions/NAME.yaml`` says, as objects: tables, conditions and expected scores."""
+"""The parts of what a ``reproductions/NAME.yaml`` says: tables, conditions, roles and expected scores."""
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
-from pathlib import Path
+from enum import Enum
 from typing import Any
-
-from iaa_retrieval.errors import UsageError
-from iaa_retrieval.reproduction.steps import Step, chain_of, expand
 
 STAGES = ("retrieval", "reranking")
 # paper: the source paper's, on other hardware and data; published: another project's, for the very same command.
@@ -16,7 +13,39 @@ PROVENANCES = ("measured", "paper", "published")
 # What a score's significance marks may say that it is better than.
 FULL, BEST_BASELINE = "full", "best-baseline"
 DEFAULT_SEED = 42
-UNTUNED = "none"
+UNTUNED = "none"  # the method of a condition that trains nothing
+
+
+class Role(Enum):
+    """What a condition is in the comparison that a table makes."""
+
+    SUBJECT = "subject"  # what the reproduction is about
+    BASELINE = "baseline"  # another parameter-efficient method
+    FULL = "full"  # every weight is trained
+    UNTUNED = "untuned"  # nothing is trained
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who is who; a method that trains something and is not named here is a baseline.
+
+    Attributes:
+        subject: how prose calls what the reproduction is about; empty where it is about nothing in particular.
+        subject_methods: the forms of it, as named in the registry of tuning methods.
+        full_method: the method that trains every weight.
+    """
+
+    subject: str = ""
+    subject_methods: tuple[str, ...] = ()
+    full_method: str | None = None
+
+    def of(self, method: str) -> Role:
+        """The role of a method."""
+        if method == UNTUNED:
+            return Role.UNTUNED
+        if method == self.full_method:
+            return Role.FULL
+        return Role.SUBJECT if method in self.subject_methods else Role.BASELINE
 
 
 @dataclass(frozen=True)
@@ -88,9 +117,9 @@ class RateSearch:
     metric: str
     settings: dict[str, str]
 
-    def rates_of(self, condition: Condition) -> tuple[str, ...]:
-        """The rates that a condition tries; none where nothing is trained."""
-        return {UNTUNED: (), "full": self.full}.get(condition.method, self.methods)
+    def rates_of(self, role: Role) -> tuple[str, ...]:
+        """The rates that a condition of that role tries; none where nothing is trained."""
+        return {Role.UNTUNED: (), Role.FULL: self.full}.get(role, self.methods)
 
 
 @dataclass(frozen=True)
@@ -160,102 +189,3 @@ class Condition:
     def is_measured(self) -> bool:
         """Whether any of its expected scores was measured by this project."""
         return any(s.provenance == "measured" for scores in self.scores.values() for s in scores.values())
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether it is a parameter-efficient method other than IAA."""
-        return self.method not in (UNTUNED, "full") and not self.is_iaa
-
-    @property
-    def is_iaa(self) -> bool:
-        """Whether it is a variant of IAA."""
-        return self.method.startswith("iaa-")
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """Everything that a collection's YAML says.
-
-    Attributes:
-        directory: where the YAML is, with ``checkpoints/`` and ``results/`` beside it.
-        checkpoint_tolerance: how far a score from a committed checkpoint may be off; None means as from nothing.
-        requires: environment variable -> what it must name before a command is pasted.
-        steps: template of an output's name -> template of the command that makes it.
-    """
-
-    name: str
-    directory: Path
-    title: str
-    description: str
-    backbone: Backbone
-    checkpoint_tolerance: float | None
-    requires: dict[str, str]
-    topic_sets: dict[str, TopicSet]
-    stages: dict[str, StageTable]
-    steps: dict[str, str]
-    conditions: list[Condition]
-
-    def select(self, condition: str | None = None, stage: str | None = None) -> list[Condition]:
-        """The conditions of a name and stage (None: any).
-
-        Raises:
-            UsageError: there is none; the message lists those there are.
-        """
-        chosen = [c for c in self.conditions if condition in (None, c.name) and stage in (None, c.stage)]
-        if not chosen:
-            known = ", ".join(f"{c.name} ({c.stage})" for c in self.conditions)
-            wanted = " ".join(filter(None, (condition, stage)))
-            raise UsageError(f"{self.name} has no condition {wanted}; it has: {known}")
-        return chosen
-
-    def columns(self, condition: Condition) -> dict[str, tuple[str, ...]]:
-        """Topic set -> metrics of the condition's table."""
-        return self.stages[condition.stage].columns
-
-    def settings(self, condition: Condition) -> dict[str, Setting]:
-        """Those of its stage, and its own, which win."""
-        return {**self.stages[condition.stage].settings, **condition.settings}
-
-    def run_name(self, condition: Condition, topics: str, seed: int | None = None) -> str:
-        """Name of the step that makes the run of a topic set."""
-        template = condition.run or self.stages[condition.stage].run
-        return expand(template, self._variables(condition, topics, seed))
-
-    def chain(self, condition: Condition, topics: str, seed: int | None = None) -> list[Step]:
-        """The steps that lead to the run of a topic set, in the order to run them (None: the first seed)."""
-        variables = self._variables(condition, topics, seed)
-        return chain_of(self.run_name(condition, topics, seed), self.steps, variables)
-
-    def checkpoint(self, condition: Condition) -> Path:
-        """Where the committed checkpoint of a condition is, or would be."""
-        return self.directory / "checkpoints" / self.name / condition.stage / condition.name
-
-    def trained_weights(self, condition: Condition) -> int | None:
-        """Number of trained weights, without heads and, of adapters, biases; None if nothing is trained."""
-        from iaa_retrieval.tuning.methods import get_method
-
-        if condition.method == UNTUNED:
-            return None
-        if condition.method == "full":
-            hidden = self.backbone.hidden_size
-            # BERT's pooler, a matrix and a bias, has no part in a bi-encoder's vector and is not trained.
-            return self.backbone.parameters - (hidden * (hidden + 1) if condition.stage == "retrieval" else 0)
-        method = get_method(condition.method)
-        return method.weight_count(self.backbone.hidden_size, self.backbone.layers, condition.dimensions)
-
-    def _variables(self, condition: Condition, topics: str, seed: int | None) -> dict[str, str]:
-        """What a template may name in angle brackets."""
-        seed = condition.seeds[0] if seed is None else seed
-        further = "" if seed == condition.seeds[0] else f"-seed{seed}"
-        flags = (f"--{name.replace('_', '-')} {value}" for name, value in condition.dimensions.items())
-        return {
-            **{name: setting.value for name, setting in self.settings(condition).items()},
-            "name": condition.name + further,
-            "stage": condition.stage,
-            "method": condition.method,
-            "dimensions": " ".join(flags),
-            "seed": str(seed),
-            "backbone": self.backbone.name,
-            "topics": topics,
-            "queries": self.topic_sets[topics].queries,
-        }

@@ -3,136 +3,162 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.files import atomic_file
 from iaa_retrieval.reproduction.checkpoints import store_checkpoint
-from iaa_retrieval.reproduction.commands import commands_of, runs_directory, trains
-from iaa_retrieval.reproduction.conditions import UNTUNED, Condition, Reproduction
-from iaa_retrieval.reproduction.entering import enter_scores
+from iaa_retrieval.reproduction.commands import commands_of
+from iaa_retrieval.reproduction.conditions import Role
+from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
+from iaa_retrieval.reproduction.new_scores import enter_scores
+from iaa_retrieval.reproduction.options import ReproduceOptions
+from iaa_retrieval.reproduction.pages.files import index_file, page_files
+from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.rate_search import search_rates
-from iaa_retrieval.reproduction.results import result_file, write_result
+from iaa_retrieval.reproduction.results import write_result
 from iaa_retrieval.reproduction.runner import MISSES, Comparison, compare, run_condition
+from iaa_retrieval.reproduction.text_tables import comparison_table, condition_list
 
 
-@dataclass(frozen=True)
-class JobOptions:
-    """How to run conditions.
+def reproduce(options: ReproduceOptions) -> bool:
+    """Do what is asked and say what came out; whether all is well (nothing failed, no score missed, no page stale).
 
-    Attributes:
-        directory: where outputs go; None is ``runs/NAME``.
-        from_checkpoint: use the committed checkpoints instead of training.
-        skip_without_checkpoint: leave out, with a line that says so, what then has no checkpoint (full fine-tuning is
-            too large to commit); else that is an error.
-        record: keep what is measured in ``results/``, and enter the scores of a row that has none yet into the YAML;
-            only of a run from nothing.
-        store_checkpoint: keep the trained adapter in ``checkpoints/``; likewise.
+    Raises:
+        UsageError: an unknown collection or condition, or options that contradict each other.
+        IaaRetrievalError: a YAML is malformed.
     """
-
-    directory: Path | None = None
-    from_checkpoint: bool = False
-    skip_without_checkpoint: bool = False
-    display_commands: bool = False
-    record: bool = False
-    store_checkpoint: bool = False
-
-
-def run_job(
-    reproduction: Reproduction, conditions: Sequence[Condition], options: JobOptions
-) -> tuple[list[Comparison], bool]:
-    """Run conditions one after the other; one that fails is said, and does not keep the others from running.
-
-    Returns:
-        Every comparison, and whether all is well: nothing failed, and no score was missed.
-    """
+    names = reproduction_names() if options.everything else [options.collection]
+    reproductions = [load_reproduction(name) for name in names]
+    if options.list_conditions:
+        headings = [f"# {name}\n" if options.everything else "" for name in names]
+        click.echo("\n".join(head + condition_list(r) for head, r in zip(headings, reproductions, strict=True)))
+        return True
+    if options.generate_report or options.check_docs:
+        pages = _pages(reproductions, with_index=options.everything)
+        return _check_pages(pages) if options.check_docs else _write_pages(pages)
+    options.check_what_to_run()
     comparisons: list[Comparison] = []
-    failed = False
-    for condition in conditions:
-        label = _label(reproduction, condition)
-        if options.skip_without_checkpoint and options.from_checkpoint and _lacks_checkpoint(reproduction, condition):
-            click.echo(f"{label}: left out, no checkpoint of it is committed", err=True)
+    well = True
+    for reproduction in reproductions:
+        chosen = _choose(reproduction, options)
+        if options.dry_run:
+            _show_commands(chosen, options)
+        elif options.search_rates:
+            well = _search_rates(chosen, options) and well
+        else:
+            well = _run_all(chosen, options, comparisons) and well
+    if not (options.dry_run or options.search_rates):
+        click.echo(comparison_table(comparisons))
+    return well
+
+
+def _pages(reproductions: list[Reproduction], *, with_index: bool) -> dict[Path, str]:
+    pages: dict[Path, str] = {}
+    for reproduction in reproductions:
+        pages |= page_files(reproduction)
+    return pages | (index_file(reproductions) if with_index else {})
+
+
+def _write_pages(pages: dict[Path, str]) -> bool:
+    for path, content in pages.items():
+        with atomic_file(path) as stream:
+            stream.write(content)
+        click.echo(f"wrote {path}")
+    return True
+
+
+def _check_pages(pages: dict[Path, str]) -> bool:
+    stale = [
+        path for path, content in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != content
+    ]
+    for path in stale:
+        click.echo(f"{path} differs from what its YAML generates; run --generate-report", err=True)
+    return not stale
+
+
+def _choose(reproduction: Reproduction, options: ReproduceOptions) -> list[ConditionPlan]:
+    """The conditions asked for; of every collection, one may have none of the stage."""
+    if options.everything and options.stage is not None and options.stage not in reproduction.stages:
+        return []
+    chosen = reproduction.select(options.condition, options.stage)
+    return [plan for plan in chosen if plan.condition.is_measured or not options.measured]
+
+
+def _run_all(plans: Sequence[ConditionPlan], options: ReproduceOptions, comparisons: list[Comparison]) -> bool:
+    """Run conditions one after the other; one that fails is said, and does not keep the others from running."""
+    well = True
+    for plan in plans:
+        if options.from_checkpoint and options.condition is None and plan.lacks_checkpoint:
+            click.echo(f"{plan.label}: left out, no checkpoint of it is committed", err=True)
             continue
         try:
-            comparisons += _run(reproduction, condition, options)
+            found = _run(plan, options)
         except IaaRetrievalError as error:
-            _report(label, error)
-            failed = True
-    missed = any(comparison.outcome in MISSES for comparison in comparisons)
-    return comparisons, not (failed or missed)
+            _report(plan, error)
+            well = False
+        else:
+            comparisons += found
+            well = well and not any(comparison.outcome in MISSES for comparison in found)
+    return well
 
 
-def search_job(reproduction: Reproduction, conditions: Sequence[Condition], options: JobOptions) -> bool:
+def _search_rates(plans: Sequence[ConditionPlan], options: ReproduceOptions) -> bool:
     """Try the learning rates of every condition that is trained; whether none failed."""
     well = True
-    for condition in conditions:
-        if condition.method == UNTUNED:
+    for plan in plans:
+        if plan.role is Role.UNTUNED:
             continue
-        label = _label(reproduction, condition)
         try:
-            tried = search_rates(reproduction, condition, options.directory or runs_directory(reproduction))
+            tried = search_rates(plan, _directory(plan, options))
             scores = ", ".join(f"{rate}: {score:.4f}" for rate, score in tried.scores.items())
-            click.echo(f"{label}: dev {tried.metric} {scores}; best {tried.best}")
+            click.echo(f"{plan.label}: dev {tried.metric} {scores}; best {tried.best}")
         except IaaRetrievalError as error:
-            _report(label, error)
+            _report(plan, error)
             well = False
     return well
 
 
-def _label(reproduction: Reproduction, condition: Condition) -> str:
-    return f"{reproduction.name} {condition.name} ({condition.stage})"
+def _report(plan: ConditionPlan, error: IaaRetrievalError) -> None:
+    click.echo(f"Error: {plan.label}: {' '.join(str(error).splitlines())}", err=True)
 
 
-def _report(label: str, error: IaaRetrievalError) -> None:
-    click.echo(f"Error: {label}: {' '.join(str(error).splitlines())}", err=True)
-
-
-def show_commands(reproduction: Reproduction, conditions: Sequence[Condition], options: JobOptions) -> None:
-    """Print what ``run_job`` would run."""
-    directory = options.directory or runs_directory(reproduction)
-    for condition in conditions:
+def _show_commands(plans: Sequence[ConditionPlan], options: ReproduceOptions) -> None:
+    for plan in plans:
+        directory = _directory(plan, options)
         lines: dict[str, None] = {}
-        for seed in condition.seeds[:1] if options.from_checkpoint else condition.seeds:
-            commands = commands_of(
-                reproduction, condition, directory, seed=seed, from_checkpoint=options.from_checkpoint
-            )
-            lines |= dict.fromkeys(commands)
-        click.echo(f"# {condition.name} ({condition.stage})")
+        for seed in plan.condition.seeds[:1] if options.from_checkpoint else plan.condition.seeds:
+            lines |= dict.fromkeys(commands_of(plan, directory, seed=seed, from_checkpoint=options.from_checkpoint))
+        click.echo(f"# {plan.name} ({plan.stage})")
         click.echo("\n".join(lines))
 
 
-def _lacks_checkpoint(reproduction: Reproduction, condition: Condition) -> bool:
-    return trains(reproduction, condition) and not reproduction.checkpoint(condition).is_dir()
+def _directory(plan: ConditionPlan, options: ReproduceOptions) -> Path:
+    return options.directory or plan.reproduction.printed_directory
 
 
-def _run(reproduction: Reproduction, condition: Condition, options: JobOptions) -> list[Comparison]:
-    directory = options.directory or runs_directory(reproduction)
+def _run(plan: ConditionPlan, options: ReproduceOptions) -> list[Comparison]:
+    directory = _directory(plan, options)
     result = run_condition(
-        reproduction,
-        condition,
-        directory,
-        from_checkpoint=options.from_checkpoint,
-        display_commands=options.display_commands,
+        plan, directory, from_checkpoint=options.from_checkpoint, display_commands=options.display_commands
     )
     if options.record:
-        path = result_file(reproduction, condition)
-        write_result(path, result)
-        click.echo(f"wrote {path}")
-        if not condition.scores:
-            enter_scores(reproduction, condition, result)
-            click.echo(f"entered the scores into {reproduction.name}.yaml; write the pages with --generate-report")
+        write_result(plan.result_file, result)
+        click.echo(f"wrote {plan.result_file}")
+        if not plan.condition.scores:
+            enter_scores(plan, result)
+            name = plan.reproduction.name
+            click.echo(f"entered the scores into {name}.yaml; write the pages with --generate-report")
     if options.store_checkpoint:
-        _store_checkpoint(reproduction, condition, directory)
-    return compare(reproduction, condition, result)
+        _store_checkpoint(plan, directory)
+    return compare(plan, result)
 
 
-def _store_checkpoint(reproduction: Reproduction, condition: Condition, directory: Path) -> None:
+def _store_checkpoint(plan: ConditionPlan, directory: Path) -> None:
     """The first seed's."""
-    topics = next(iter(reproduction.columns(condition)))
-    for step in reproduction.chain(condition, topics):
+    for step in plan.chain(next(iter(plan.columns))):
         if step.trains:
-            target = reproduction.checkpoint(condition)
-            size = store_checkpoint(directory / step.name, target)
-            click.echo(f"wrote {target} ({size:,} bytes)")
+            size = store_checkpoint(directory / step.name, plan.checkpoint)
+            click.echo(f"wrote {plan.checkpoint} ({size:,} bytes)")

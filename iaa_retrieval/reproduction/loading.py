@@ -1,10 +1,9 @@
-"""Reading ``reproductions/NAME.yaml`` and refusing what is wrong in it."""
+"""Reading ``reproductions/NAME.yaml``: from what it may say to objects, and refusing what does not fit together."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -12,7 +11,6 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.evaluation.metrics import parse_metrics
 from iaa_retrieval.reproduction.conditions import (
     BEST_BASELINE,
-    DEFAULT_SEED,
     FULL,
     PROVENANCES,
     STAGES,
@@ -21,12 +19,24 @@ from iaa_retrieval.reproduction.conditions import (
     Condition,
     PaperColumn,
     RateSearch,
-    Reproduction,
+    Roles,
     Score,
     Setting,
     StageTable,
     TopicSet,
 )
+from iaa_retrieval.reproduction.nearest import did_you_mean
+from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
+from iaa_retrieval.reproduction.schema import (
+    ConditionEntry,
+    ReproductionFile,
+    RolesEntry,
+    ScoreEntry,
+    SettingEntry,
+    StageEntry,
+    parse,
+)
+from iaa_retrieval.reproduction.strict_yaml import read_yaml
 from iaa_retrieval.tuning.methods import get_method
 
 SETTING_PROVENANCES = ("paper", "ours")
@@ -50,30 +60,19 @@ def load_reproduction(name: str, directory: Path | None = None) -> Reproduction:
 
     Raises:
         UsageError: there is no such collection; the message lists those there are.
-        IaaRetrievalError: the file is malformed.
+        IaaRetrievalError: the file is malformed; one line names the file, the place and what was meant.
     """
     directory = directory or reproductions_directory()
     path = directory / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(reproduction_names(directory))
-        raise UsageError(f"no reproduction of {name!r}; there are: {known}")
+        names = reproduction_names(directory)
+        hint = did_you_mean(name, names)
+        raise UsageError(f"no reproduction of {name!r}; there are: {', '.join(names)}{hint}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        reproduction = Reproduction(
-            name=name,
-            directory=directory,
-            title=values["title"],
-            description=_text(values["description"]),
-            backbone=Backbone(**values["backbone"]),
-            checkpoint_tolerance=values.get("checkpoint_tolerance"),
-            requires=values.get("requires", {}),
-            topic_sets={key: TopicSet(name=key, **entry) for key, entry in values["topic_sets"].items()},
-            stages={key: _stage(key, entry) for key, entry in values["stages"].items()},
-            steps=values["steps"],
-            conditions=[_condition(entry) for entry in values["conditions"]],
-        )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        contents = parse(read_yaml(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError, IaaRetrievalError) as error:
         raise IaaRetrievalError(f"{path} is malformed: {' '.join(str(error).split())}") from error
+    reproduction = _reproduction(name, directory, contents)
     try:
         _check(reproduction)
     except IaaRetrievalError as error:
@@ -81,84 +80,98 @@ def load_reproduction(name: str, directory: Path | None = None) -> Reproduction:
     return reproduction
 
 
-def _text(value: str) -> str:
-    return " ".join(value.split())
+def _reproduction(name: str, directory: Path, file: ReproductionFile) -> Reproduction:
+    return Reproduction(
+        name=name,
+        directory=directory,
+        title=file.title,
+        description=file.description,
+        backbone=Backbone(**dict(file.backbone)),
+        roles=_roles(file.roles),
+        checkpoint_tolerance=file.checkpoint_tolerance,
+        requires=file.requires,
+        topic_sets={key: TopicSet(name=key, **dict(entry)) for key, entry in file.topic_sets.items()},
+        stages={key: _stage(key, entry) for key, entry in file.stages.items()},
+        steps=file.steps,
+        conditions=[_condition(entry) for entry in file.conditions],
+    )
 
 
-def _stage(stage: str, entry: dict[str, Any]) -> StageTable:
-    column = entry.get("paper_column")
+def _roles(entry: RolesEntry) -> Roles:
+    if entry.subject is None:
+        return Roles(full_method=entry.full)
+    return Roles(entry.subject.display_name, tuple(entry.subject.methods), entry.full)
+
+
+def _stage(stage: str, entry: StageEntry) -> StageTable:
+    search = entry.rate_search
     return StageTable(
         stage=stage,
-        title=entry["title"],
-        columns={topics: tuple(metrics) for topics, metrics in entry["columns"].items()},
-        run=entry["run"],
-        settings=_settings(entry.get("settings", {})),
-        note=_text(entry.get("note", "")),
-        paper_column=PaperColumn(**column) if column else None,
-        rate_search=_rate_search(entry["rate_search"]) if "rate_search" in entry else None,
+        title=entry.title,
+        columns={topics: tuple(metrics) for topics, metrics in entry.columns.items()},
+        run=entry.run,
+        settings=_settings(entry.settings),
+        note=entry.note,
+        paper_column=PaperColumn(**dict(entry.paper_column)) if entry.paper_column else None,
+        rate_search=(
+            RateSearch(tuple(search.methods), tuple(search.full), search.metric, search.settings) if search else None
+        ),
     )
 
 
-def _rate_search(entry: dict[str, Any]) -> RateSearch:
-    return RateSearch(
-        methods=tuple(map(str, entry["methods"])),
-        full=tuple(map(str, entry["full"])),
-        metric=entry["metric"],
-        settings={name: str(value) for name, value in entry.get("settings", {}).items()},
-    )
+def _settings(entries: dict[str, SettingEntry]) -> dict[str, Setting]:
+    return {name: Setting(**dict(entry)) for name, entry in entries.items()}
 
 
-def _settings(entries: dict[str, dict[str, Any]]) -> dict[str, Setting]:
-    return {
-        name: Setting(str(entry["value"]), entry["provenance"], _text(entry.get("note", "")))
-        for name, entry in entries.items()
-    }
-
-
-def _condition(entry: dict[str, Any]) -> Condition:
-    budget = entry.get("budget", "")
+def _condition(entry: ConditionEntry) -> Condition:
     return Condition(
-        name=entry["name"],
-        display_name=entry["display_name"],
-        stage=entry["stage"],
-        method=entry["method"],
-        budget=budget,
-        counts_as=entry.get("counts_as", budget),
-        dimensions=entry.get("dimensions", {}),
-        run=entry.get("run", ""),
-        settings=_settings(entry.get("settings", {})),
-        seeds=tuple(entry.get("seeds", (DEFAULT_SEED,))),
+        name=entry.name,
+        display_name=entry.display_name,
+        stage=entry.stage,
+        method=entry.method,
+        budget=entry.budget,
+        counts_as=entry.budget if entry.counts_as is None else entry.counts_as,
+        dimensions=entry.dimensions,
+        run=entry.run,
+        settings=_settings(entry.settings),
+        seeds=tuple(entry.seeds),
         scores={
             topics: {metric: _score(score) for metric, score in scores.items()}
-            for topics, scores in entry.get("scores", {}).items()
+            for topics, scores in entry.scores.items()
         },
-        measured=entry.get("measured", {}),
-        note=_text(entry.get("note", "")),
+        measured=entry.measured.model_dump(exclude_none=True),
+        note=entry.note,
     )
 
 
-def _score(entry: dict[str, Any]) -> Score:
-    return Score(
-        value=float(entry["value"]),
-        tolerance=float(entry["tolerance"]),
-        provenance=entry["provenance"],
-        seeds={int(seed): float(value) for seed, value in entry.get("seeds", {}).items()},
-        better_than=tuple(entry.get("better_than", ())),
-    )
+def _score(entry: ScoreEntry) -> Score:
+    return Score(entry.value, entry.tolerance, entry.provenance, entry.seeds, tuple(entry.better_than))
 
 
 def _check(reproduction: Reproduction) -> None:
+    _check_roles(reproduction.roles)
     for table in reproduction.stages.values():
         _check_stage(reproduction, table)
     names = Counter((condition.name, condition.stage) for condition in reproduction.conditions)
     for name, stage in names:
         if names[name, stage] > 1:
             raise IaaRetrievalError(f"there are two conditions {name} of stage {stage}")
-    for condition in reproduction.conditions:
+    for plan in reproduction.plans:
         try:
-            _check_condition(reproduction, condition)
+            _check_condition(plan)
         except IaaRetrievalError as error:
-            raise IaaRetrievalError(f"condition {condition.name} ({condition.stage}): {error}") from error
+            raise IaaRetrievalError(f"condition {plan.name} ({plan.stage}): {error}") from error
+
+
+def _check_roles(roles: Roles) -> None:
+    methods = [*roles.subject_methods, *filter(None, [roles.full_method])]
+    for method, count in Counter(methods).items():
+        try:
+            get_method(method)
+        except UsageError as error:
+            raise IaaRetrievalError(f"roles: {error}") from error
+        if count > 1:
+            raise IaaRetrievalError(f"roles: {method} is named twice")
 
 
 def _check_stage(reproduction: Reproduction, table: StageTable) -> None:
@@ -166,29 +179,34 @@ def _check_stage(reproduction: Reproduction, table: StageTable) -> None:
         raise IaaRetrievalError(f"unknown stage {table.stage}; the stages are {' and '.join(STAGES)}")
     for topics, metrics in table.columns.items():
         if topics not in reproduction.topic_sets:
-            raise IaaRetrievalError(f"stage {table.stage} has columns of {topics}, which is no topic set")
+            hint = did_you_mean(topics, reproduction.topic_sets)
+            raise IaaRetrievalError(f"stage {table.stage} has columns of {topics}, which is no topic set{hint}")
         for metric, parsed in zip(metrics, parse_metrics(" ".join(metrics)), strict=True):
             if metric != parsed.name:
                 raise IaaRetrievalError(f"stage {table.stage}, {metric}: write it as {parsed.name}")
+    if table.rate_search:
+        parse_metrics(table.rate_search.metric)
 
 
-def _check_condition(reproduction: Reproduction, condition: Condition) -> None:
-    if condition.stage not in reproduction.stages:
-        raise IaaRetrievalError("the file has no such stage")
+def _check_condition(plan: ConditionPlan) -> None:
+    condition = plan.condition
+    if plan.stage not in plan.reproduction.stages:
+        raise IaaRetrievalError(f"the file has no such stage{did_you_mean(plan.stage, plan.reproduction.stages)}")
     if condition.method != UNTUNED:
         get_method(condition.method).check(condition.dimensions)
-    for setting in reproduction.settings(condition).values():
+    for setting in plan.settings.values():
         if setting.provenance not in SETTING_PROVENANCES:
             raise IaaRetrievalError(f"a setting's provenance is {' or '.join(SETTING_PROVENANCES)}")
-    columns = reproduction.columns(condition)
+    columns = plan.columns
     for topics, scores in condition.scores.items():
         for metric, score in scores.items():
             if metric not in columns.get(topics, ()):
-                raise IaaRetrievalError(f"{topics} {metric} is no column of its stage")
+                hint = did_you_mean(f"{topics} {metric}", [f"{t} {m}" for t in columns for m in columns[t]])
+                raise IaaRetrievalError(f"{topics} {metric} is no column of its stage{hint}")
             _check_score(condition, metric, score)
     for topics in columns:
         for seed in condition.seeds:
-            reproduction.chain(condition, topics, seed)
+            plan.chain(topics, seed)
 
 
 def _check_score(condition: Condition, metric: str, score: Score) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import read_json, write_json
 from iaa_retrieval.models.retriever_config import read_retriever_config
-from iaa_retrieval.reproduction.conditions import Condition, RateSearch, Reproduction, Setting
-from iaa_retrieval.reproduction.results import result_file
+from iaa_retrieval.reproduction.conditions import RateSearch, Setting
+from iaa_retrieval.reproduction.plan import ConditionPlan
 from iaa_retrieval.reproduction.runner import environment_of, run_step
 from iaa_retrieval.reproduction.stages import Stages
 
@@ -34,47 +34,40 @@ class TriedRates:
         return max(self.scores, key=lambda rate: self.scores[rate])
 
 
-def search_rates(reproduction: Reproduction, condition: Condition, directory: Path) -> TriedRates:
+def search_rates(plan: ConditionPlan, directory: Path) -> TriedRates:
     """Train a condition once with every rate that its stage tries, below ``directory``, and keep the dev scores.
 
     Raises:
         UsageError: the stage has no search, or nothing is trained.
         IaaRetrievalError: a command failed, or training left no dev score.
     """
-    search = reproduction.stages[condition.stage].rate_search
-    rates = search.rates_of(condition) if search else ()
-    if search is None or not rates:
-        raise UsageError(f"{reproduction.name} tries no learning rates for {condition.name} ({condition.stage})")
-    topics = next(iter(reproduction.columns(condition)))
+    search = plan.table.rate_search
+    if search is None or not plan.rates:
+        raise UsageError(f"{plan.reproduction.name} tries no learning rates for {plan.name} ({plan.stage})")
+    topics = next(iter(plan.columns))
     scores = {}
     environments = []
-    for rate in rates:
-        trial = _trial(condition, search, rate)
+    for rate in plan.rates:
         stages = Stages(directory)
-        for step in reproduction.chain(trial, topics):
-            run_step(stages, step, directory)
+        for step in _trial(plan, search, rate).chain(topics):
+            run_step(stages, step)
             if step.trains:
                 scores[rate] = _dev_score(directory / step.name, search.metric)
                 environments.append(stages.environments[step.name])
                 break
     made_in = environment_of(environments)
     tried = TriedRates(made_in.date, made_in.hardware, search.metric, scores)
-    write_json(rates_file(reproduction, condition), asdict(tried))
+    write_json(plan.rates_file, asdict(tried))
     return tried
 
 
-def rates_file(reproduction: Reproduction, condition: Condition) -> Path:
-    """Where the dev scores of a condition's rates are kept."""
-    return result_file(reproduction, condition).with_suffix(".rates.json")
-
-
-def read_tried_rates(reproduction: Reproduction, condition: Condition) -> TriedRates | None:
+def read_tried_rates(plan: ConditionPlan) -> TriedRates | None:
     """What a condition tried; None where that is not kept.
 
     Raises:
         IaaRetrievalError: the file is damaged.
     """
-    path = rates_file(reproduction, condition)
+    path = plan.rates_file
     if not path.is_file():
         return None
     try:
@@ -83,9 +76,11 @@ def read_tried_rates(reproduction: Reproduction, condition: Condition) -> TriedR
         raise IaaRetrievalError(f"{path} holds no learning rates that were tried: {error}; search again") from error
 
 
-def _trial(condition: Condition, search: RateSearch, rate: str) -> Condition:
+def _trial(plan: ConditionPlan, search: RateSearch, rate: str) -> ConditionPlan:
+    condition = plan.condition
     changed = {name: Setting(value, "ours") for name, value in {**search.settings, "lr": rate}.items()}
-    return replace(condition, name=f"{condition.name}-lr{rate}", settings={**condition.settings, **changed})
+    trial = replace(condition, name=f"{condition.name}-lr{rate}", settings={**condition.settings, **changed})
+    return replace(plan, condition=trial)
 
 
 def _dev_score(checkpoint: Path, metric: str) -> float:

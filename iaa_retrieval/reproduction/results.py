@@ -15,7 +15,7 @@ from typing import Any
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.evaluation.metrics import mean
 from iaa_retrieval.files import atomic_file, read_json
-from iaa_retrieval.reproduction.conditions import Condition, Reproduction
+from iaa_retrieval.reproduction.plan import Reproduction
 
 # Queries' values are kept to this many decimals, far below what a mean is printed with.
 DECIMALS = 6
@@ -66,11 +66,6 @@ class Result:
 Results = dict[tuple[str, str], Result]  # (stage, condition) -> result
 
 
-def result_file(reproduction: Reproduction, condition: Condition) -> Path:
-    """Where the result of a condition is kept."""
-    return reproduction.directory / "results" / reproduction.name / condition.stage / f"{condition.name}.json"
-
-
 def write_result(path: Path, result: Result) -> None:
     """Write a result with one line per metric, whole or not at all."""
     values = asdict(result)
@@ -118,7 +113,7 @@ def read_result(path: Path) -> Result:
 
 def read_results(reproduction: Reproduction) -> Results:
     """Every result that is kept for a collection's conditions."""
-    files = {(c.stage, c.name): result_file(reproduction, c) for c in reproduction.conditions}
+    files = {plan.key: plan.result_file for plan in reproduction.plans}
     return {key: read_result(path) for key, path in files.items() if path.is_file()}
 
 

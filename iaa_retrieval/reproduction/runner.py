@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import Enum
@@ -18,11 +13,12 @@ from iaa_retrieval.collections.qrels import read_qrels
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.evaluation.metrics import evaluate, parse_metrics
-from iaa_retrieval.reproduction.conditions import Condition, Reproduction, Score, TopicSet
-from iaa_retrieval.reproduction.contents import named_in
+from iaa_retrieval.reproduction.conditions import Score, TopicSet
+from iaa_retrieval.reproduction.execution import expand_environment
+from iaa_retrieval.reproduction.plan import ConditionPlan
 from iaa_retrieval.reproduction.results import PerQuery, Result, SeedResult, read_history
 from iaa_retrieval.reproduction.stages import Environment, Stages
-from iaa_retrieval.reproduction.steps import Step, without_training
+from iaa_retrieval.reproduction.steps import CommandStep, Step, without_training
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -53,8 +49,7 @@ class Comparison(NamedTuple):
 
 
 def run_condition(
-    reproduction: Reproduction,
-    condition: Condition,
+    plan: ConditionPlan,
     directory: Path,
     *,
     from_checkpoint: bool = False,
@@ -71,18 +66,20 @@ def run_condition(
     """
     seeds = {}
     environments: dict[str, Environment] = {}
-    for seed in condition.seeds[:1] if from_checkpoint else condition.seeds:
+    for seed in plan.condition.seeds[:1] if from_checkpoint else plan.condition.seeds:
         stages = Stages(directory)
         per_query: PerQuery = {}
         trained = None
-        for topics, metrics in reproduction.columns(condition).items():
-            chain = reproduction.chain(condition, topics, seed)
-            checkpoints = committed_checkpoints(reproduction, condition, chain) if from_checkpoint else {}
+        for topics, metrics in plan.columns.items():
+            chain = plan.chain(topics, seed)
+            checkpoints = committed_checkpoints(plan, chain) if from_checkpoint else {}
             for step in without_training(chain) if from_checkpoint else chain:
-                run_step(stages, step, directory, checkpoints, display_commands=display_commands)
+                if display_commands:
+                    LOG.info("$ %s", step.command_in(directory, used_by(step, checkpoints)))
+                run_step(stages, step, checkpoints)
                 trained = step.name if step.trains else trained
-            run = directory / reproduction.run_name(condition, topics, seed)
-            per_query[topics] = score_run(reproduction.topic_sets[topics], run, metrics)
+            run = directory / plan.run_name(topics, seed)
+            per_query[topics] = score_run(plan.reproduction.topic_sets[topics], run, metrics)
         seeds[seed] = SeedResult(
             per_query,
             seconds=stages.seconds[trained] if trained else None,
@@ -102,20 +99,18 @@ def environment_of(environments: Iterable[Environment]) -> Environment:
     return Environment(made_in[-1].date, "; ".join(machines), made_in[-1].versions)
 
 
-def compare(reproduction: Reproduction, condition: Condition, result: Result) -> list[Comparison]:
+def compare(plan: ConditionPlan, result: Result) -> list[Comparison]:
     """Each score of a result against what is expected."""
     comparisons = []
-    for topics, metrics in reproduction.columns(condition).items():
+    for topics, metrics in plan.columns.items():
         for metric in metrics:
             measured = result.mean(topics, metric)
             if measured is not None:
-                expected = condition.score(topics, metric)
+                expected = plan.condition.score(topics, metric)
                 if expected is not None and result.from_checkpoint:
-                    expected = _expected_from_checkpoint(reproduction, expected, next(iter(result.seeds)))
+                    expected = _expected_from_checkpoint(plan, expected, next(iter(result.seeds)))
                 outcome = judge(expected, measured)
-                comparisons.append(
-                    Comparison(condition.name, condition.stage, topics, metric, expected, measured, outcome)
-                )
+                comparisons.append(Comparison(plan.name, plan.stage, topics, metric, expected, measured, outcome))
     return comparisons
 
 
@@ -134,32 +129,31 @@ def judge(expected: Score | None, measured: float) -> Outcome:
 def score_run(topics: TopicSet, run: Path, metrics: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Metric -> query id -> value."""
     return evaluate(
-        read_qrels(_expand_environment(topics.qrels)),
+        read_qrels(expand_environment(topics.qrels)),
         read_run(run),
         parse_metrics(" ".join(metrics)),
         relevance_level=topics.relevance_level,
     )
 
 
-def committed_checkpoints(reproduction: Reproduction, condition: Condition, chain: list[Step]) -> dict[str, Path]:
+def committed_checkpoints(plan: ConditionPlan, chain: list[CommandStep]) -> dict[str, Path]:
     """Name of the training step of a chain -> the committed checkpoint that stands for it; empty without training.
 
     Raises:
         IaaRetrievalError: there is none.
     """
-    checkpoint = reproduction.checkpoint(condition)
     trained = [step.name for step in chain if step.trains]
-    if trained and not checkpoint.is_dir():
+    if trained and not plan.checkpoint.is_dir():
         raise IaaRetrievalError(
-            f"no checkpoint of {condition.name} ({condition.stage}) is committed in {checkpoint}; leave out "
+            f"no checkpoint of {plan.name} ({plan.stage}) is committed in {plan.checkpoint}; leave out "
             "--from-checkpoint to train it"
         )
-    return dict.fromkeys(trained, checkpoint)
+    return dict.fromkeys(trained, plan.checkpoint)
 
 
-def _expected_from_checkpoint(reproduction: Reproduction, expected: Score, seed: int) -> Score:
+def _expected_from_checkpoint(plan: ConditionPlan, expected: Score, seed: int) -> Score:
     """A checkpoint is one seed's, and nothing is trained that could come out otherwise."""
-    tolerance = reproduction.checkpoint_tolerance
+    tolerance = plan.reproduction.checkpoint_tolerance
     return replace(
         expected,
         value=expected.seeds.get(seed, expected.value),
@@ -167,71 +161,29 @@ def _expected_from_checkpoint(reproduction: Reproduction, expected: Score, seed:
     )
 
 
-def run_step(
-    stages: Stages,
-    step: Step,
-    directory: Path,
-    checkpoints: Mapping[str, Path] | None = None,
-    *,
-    display_commands: bool = False,
-) -> None:
-    """Run one step below ``directory`` unless its output is there and still valid.
+def run_step(stages: Stages, step: Step, checkpoints: Mapping[str, Path] | None = None) -> None:
+    """Run one step unless its output is there and still valid.
 
     Args:
         checkpoints: name of a training step -> the committed checkpoint that stands for its output.
 
     Raises:
-        IaaRetrievalError: its command failed (the message names the log file).
+        IaaRetrievalError: it failed.
     """
-    used = {name: path for name, path in (checkpoints or {}).items() if name in step.needs}
-    command = step.command_in(directory, used)
-    if display_commands:
-        LOG.info("$ %s", command)
+    used = used_by(step, checkpoints or {})
     stages.run(
         step.name,
-        {"command": step.command},
-        lambda output: _execute(step, command, directory),
+        step.inputs,
+        lambda output: step.make(stages.directory, used),
         after=tuple(name for name in step.needs if name not in used),
-        reads=[*named_in(step.command), *map(str, used.values())],
+        reads=[*step.reads, *map(str, used.values())],
     )
+
+
+def used_by(step: Step, checkpoints: Mapping[str, Path]) -> dict[str, Path]:
+    """The committed checkpoints that a step reads."""
+    return {name: path for name, path in checkpoints.items() if name in step.needs}
 
 
 def _history(checkpoint: Path) -> list[dict[str, float]]:
     return read_history(checkpoint) if (checkpoint / "history.json").is_file() else []
-
-
-def _execute(step: Step, command: str, directory: Path) -> None:
-    name = step.name
-    words = [_expand_environment(word) for word in shlex.split(command)]
-    if words[0] == "python":
-        words[0] = sys.executable
-    words = _resuming(words)
-    log = directory / ".stages" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w", encoding="utf-8") as stream:
-        try:
-            finished = subprocess.run(words, stdout=stream, stderr=subprocess.STDOUT, env=os.environ, check=False)
-        except OSError as error:
-            raise IaaRetrievalError(f"step {name}: cannot run {words[0]} ({error.strerror})") from error
-    if finished.returncode != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise IaaRetrievalError(f"step {name} failed ({lines[-1] if lines else 'no output'}); see {log}")
-
-
-def _resuming(words: list[str]) -> list[str]:
-    """A command that continues interrupted work, which is there only when it is of this very step."""
-    if "iaa_retrieval.train" in words:
-        return [*words, "--resume"]
-    if "iaa_retrieval.encode" in words and "output" in words:
-        section = words.index("output") + 1
-        return [*words[:section], "--resume", *words[section:]]
-    return words
-
-
-def _expand_environment(word: str) -> str:
-    """Put environment variables in, as the shell does where a page's commands are pasted."""
-    expanded = os.path.expandvars(word)
-    unset = re.search(r"\$(\w+)", expanded)
-    if unset:
-        raise IaaRetrievalError(f"the environment variable {unset[1]} is not set; the reproduction's page says to what")
-    return expanded

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from iaa_retrieval.evaluation.metrics import mean
-from iaa_retrieval.evaluation.significance import TTest, holm, paired_t_test
-from iaa_retrieval.reproduction.conditions import BEST_BASELINE, FULL, UNTUNED, Condition, Reproduction
+from iaa_retrieval.evaluation.significance import TTest, paired_tests
+from iaa_retrieval.reproduction.conditions import BEST_BASELINE, FULL, Role
+from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.results import Results
 
 ALPHA = 0.05
@@ -58,10 +59,10 @@ def significance_marks(reproduction: Reproduction, results: Results) -> dict[Cel
     """
     marks: dict[Cell, list[Mark]] = {}
     for stage, table in reproduction.stages.items():
-        conditions = [c for c in reproduction.conditions if c.stage == stage and c.method != UNTUNED]
+        plans = [plan for plan in reproduction.plans if plan.stage == stage and plan.role is not Role.UNTUNED]
         for topics, metrics in table.columns.items():
             for metric in metrics:
-                column = _Column(conditions, results, topics, metric)
+                column = _Column(plans, results, topics, metric)
                 for against, opponent_of in ((FULL, column.full), (BEST_BASELINE, column.best_baseline)):
                     for name, mark in column.compare(against, opponent_of):
                         marks.setdefault((stage, name, topics, metric), []).append(mark)
@@ -71,33 +72,34 @@ def significance_marks(reproduction: Reproduction, results: Results) -> dict[Cel
 class _Column:
     """The queries' values of every condition in one column of a table."""
 
-    def __init__(self, conditions: list[Condition], results: Results, topics: str, metric: str) -> None:
-        self.conditions = conditions
+    def __init__(self, plans: list[ConditionPlan], results: Results, topics: str, metric: str) -> None:
+        self.plans = plans
         self.values = {}
-        for condition in conditions:
-            result = results.get((condition.stage, condition.name))
+        for plan in plans:
+            result = results.get(plan.key)
             if result is not None and metric in result.first.per_query.get(topics, {}):
-                self.values[condition.name] = result.first.per_query[topics][metric]
+                self.values[plan.name] = result.first.per_query[topics][metric]
 
-    def full(self, condition: Condition) -> str | None:
-        return next((c.name for c in self.conditions if c.method == "full" and c.name in self.values), None)
+    def full(self, plan: ConditionPlan) -> str | None:
+        return next((p.name for p in self.plans if p.role is Role.FULL and p.name in self.values), None)
 
-    def best_baseline(self, condition: Condition) -> str | None:
-        if condition.method == "full":
+    def best_baseline(self, plan: ConditionPlan) -> str | None:
+        if plan.role is Role.FULL:
             return None
-        baselines = [c.name for c in self.conditions if c.is_baseline and c.counts_as == condition.counts_as]
+        budget = plan.condition.counts_as
+        baselines = [p.name for p in self.plans if p.role is Role.BASELINE and p.condition.counts_as == budget]
         if not baselines or any(name not in self.values for name in baselines):
             return None
         return max(baselines, key=lambda name: mean(self.values[name]))
 
-    def compare(self, against: str, opponent_of: Callable[[Condition], str | None]) -> list[tuple[str, Mark]]:
-        tests: list[tuple[str, str, TTest]] = []
-        for condition in self.conditions:
-            opponent = opponent_of(condition)
-            if condition.name in self.values and opponent not in (None, condition.name):
-                test = paired_t_test(self.values[str(opponent)], self.values[condition.name])
-                tests.append((condition.name, str(opponent), test))
-        adjusted = holm([test.p_value for _, _, test in tests])
+    def compare(self, against: str, opponent_of: Callable[[ConditionPlan], str | None]) -> list[tuple[str, Mark]]:
+        compared = []
+        for plan in self.plans:
+            opponent = opponent_of(plan)
+            if plan.name in self.values and opponent is not None and opponent != plan.name:
+                compared.append((plan.name, opponent))
+        tests = paired_tests([(self.values[opponent], self.values[name]) for name, opponent in compared])
         return [
-            (name, Mark(against, opponent, test, p)) for (name, opponent, test), p in zip(tests, adjusted, strict=True)
+            (name, Mark(against, opponent, found.test, found.adjusted_p))
+            for (name, opponent), found in zip(compared, tests, strict=True)
         ]

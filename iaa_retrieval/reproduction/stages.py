@@ -74,8 +74,8 @@ class Stages:
             IaaRetrievalError: ``make`` ended well without an output, or another process makes it just now.
         """
         output = self.directory / name
-        records = self.directory / ".stages"
-        with locked(records / name):
+        record_file = self._record_file(name)
+        with locked(self.directory / ".stages" / name):
             depends = {
                 "inputs": dict(inputs),
                 "after": [self._made[other] for other in after],
@@ -83,40 +83,53 @@ class Stages:
                 "code": code_fingerprint(),
             }
             contents = contents_of(reads, self._digests)
-            record_file = records / f"{name}.json"
             record = read_json(record_file) if record_file.is_file() else {}
-            key = _hash({**depends, "contents": contents})
-            if record.get("key") == key and "made" in record and output.exists():
+            if record.get("key") == _key(depends, contents) and "made" in record and output.exists():
                 self.reused.append(name)
             else:
                 if record:  # the output is whole, so that nothing older is of use
                     self._remove_what_was_put_aside(name)
                 record_file.unlink(missing_ok=True)
-                self._put_aside(name, key)
-                LOG.info("== %s", name)
-                started = time.monotonic()
-                make(output)
-                seconds = round(time.monotonic() - started, 1)
-                if not output.exists():
-                    raise IaaRetrievalError(f"stage {name} ended without making {output}")
-                # A collection that was downloaded meanwhile is here now.
-                now = contents_of(reads, self._digests)
-                contents = {word: now[word] if found == ABSENT else found for word, found in contents.items()}
-                record = {
-                    "key": _hash({**depends, "contents": contents}),
-                    # Names this very output: training again need not give the same weights, so what came after it
-                    # is stale.
-                    "made": uuid.uuid4().hex,
-                    "seconds": seconds,
-                    "environment": _environment()._asdict(),
-                }
-                self._digests.save()
-                write_json(record_file, record)
-                self._remove_what_was_put_aside(name)
+                record = self._make(name, make, depends, contents, reads)
         self.seconds[name] = float(record["seconds"])
         self.environments[name] = Environment(**record["environment"])
         self._made[name] = record["made"]
         return output
+
+    def _make(
+        self,
+        name: str,
+        make: Callable[[Path], None],
+        depends: Mapping[str, Any],
+        contents: Mapping[str, str],
+        reads: Iterable[str],
+    ) -> dict[str, Any]:
+        """Make an output anew and keep its record, which is returned."""
+        output = self.directory / name
+        self._put_aside(name, _key(depends, contents))
+        LOG.info("== %s", name)
+        started = time.monotonic()
+        make(output)
+        seconds = round(time.monotonic() - started, 1)
+        if not output.exists():
+            raise IaaRetrievalError(f"stage {name} ended without making {output}")
+        # A collection that was downloaded meanwhile is here now.
+        now = contents_of(reads, self._digests)
+        contents = {word: now[word] if found == ABSENT else found for word, found in contents.items()}
+        record = {
+            "key": _key(depends, contents),
+            # Names this very output: training again need not give the same weights, so what came after it is stale.
+            "made": uuid.uuid4().hex,
+            "seconds": seconds,
+            "environment": _environment()._asdict(),
+        }
+        self._digests.save()
+        write_json(self._record_file(name), record)
+        self._remove_what_was_put_aside(name)
+        return record
+
+    def _record_file(self, name: str) -> Path:
+        return self.directory / ".stages" / f"{name}.json"
 
     def _put_aside(self, name: str, key: str) -> None:
         """Make room for an output; interrupted work for it stays where it is only when it was for the same one.
@@ -148,7 +161,8 @@ def _work_for(output: Path) -> list[Path]:
     return [output.with_name(f".{output.name}.{kind}") for kind in ("training", "encoding")]
 
 
-def _hash(values: Mapping[str, Any]) -> str:
+def _key(depends: Mapping[str, Any], contents: Mapping[str, str]) -> str:
+    values = {**depends, "contents": dict(contents)}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

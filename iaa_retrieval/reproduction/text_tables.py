@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iaa_retrieval.reproduction.conditions import Reproduction
+from iaa_retrieval.reproduction.plan import Reproduction
 from iaa_retrieval.reproduction.runner import Comparison
 
 

@@ -16,9 +16,9 @@ import pytest
 from iaa_retrieval.collections.runs import read_run, write_run
 from iaa_retrieval.evaluation.metrics import mean
 from iaa_retrieval.reproduction.commands import commands_of
-from iaa_retrieval.reproduction.conditions import Condition
 from iaa_retrieval.reproduction.loading import load_reproduction
-from iaa_retrieval.reproduction.results import read_result, result_file
+from iaa_retrieval.reproduction.plan import ConditionPlan
+from iaa_retrieval.reproduction.results import read_result
 from iaa_retrieval.reproduction.runner import score_run
 
 pytestmark = pytest.mark.regression
@@ -65,34 +65,34 @@ def output_of(words: list[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def rerun(collection: str, condition: Condition, runs: Path, environment: dict[str, str], *flags: str) -> None:
+def rerun(plan: ConditionPlan, runs: Path, environment: dict[str, str], *flags: str) -> None:
     """Every score of a row comes out again within its tolerance."""
     words = [
-        "--collection", collection, "--condition", condition.name, "--stage", condition.stage,
-        "--directory", str(runs / collection), *flags,
+        "--collection", plan.reproduction.name, "--condition", plan.name, "--stage", plan.stage,
+        "--directory", str(runs / plan.reproduction.name), *flags,
     ]  # fmt: skip
     table = output_of(["python", "-m", "iaa_retrieval.reproduce", *words], environment)
-    assert table.count("  OK") == sum(map(len, condition.scores.values())) > 0
+    assert table.count("  OK") == sum(map(len, plan.condition.scores.values())) > 0
 
 
 @pytest.mark.parametrize(("collection", "stage", "name"), UNTRAINED)
 def test_rows_without_training(collection: str, stage: str, name: str, runs: Path, environment: dict[str, str]) -> None:
-    [condition] = load_reproduction(collection).select(name, stage)
-    assert {score.tolerance for scores in condition.scores.values() for score in scores.values()} == {0.0001}
-    rerun(collection, condition, runs, environment)
+    [plan] = load_reproduction(collection).select(name, stage)
+    assert {score.tolerance for scores in plan.condition.scores.values() for score in scores.values()} == {0.0001}
+    rerun(plan, runs, environment)
 
 
 @pytest.mark.parametrize("name", FIRST_STAGE_METHODS)
 def test_first_stage_checkpoints(name: str, runs: Path, environment: dict[str, str]) -> None:
-    [condition] = load_reproduction(TUNED_ON).select(name, "retrieval")
-    rerun(TUNED_ON, condition, runs, environment, "--from-checkpoint")
+    [plan] = load_reproduction(TUNED_ON).select(name, "retrieval")
+    rerun(plan, runs, environment, "--from-checkpoint")
 
 
 @pytest.fixture(scope="module")
 def first_stage(runs: Path, environment: dict[str, str]) -> Path:
     """BM25's top-100 of every tenth test query."""
     [bm25] = load_reproduction(TUNED_ON).select("bm25", "reranking")
-    rerun(TUNED_ON, bm25, runs, environment)
+    rerun(bm25, runs, environment)
     run = read_run(runs / TUNED_ON / "bm25-top100.test.trec")
     some = runs / "some-queries.trec"
     write_run(some, {query_id: run[query_id] for query_id in list(run)[::EVERY]}, "bm25")
@@ -103,10 +103,10 @@ def first_stage(runs: Path, environment: dict[str, str]) -> Path:
 def test_reranking_checkpoints(name: str, first_stage: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """What these queries scored when the row was measured comes out again, within the tolerance for checkpoints."""
     reproduction = load_reproduction(TUNED_ON)
-    [condition] = reproduction.select(name, "reranking")
+    [plan] = reproduction.select(name, "reranking")
     [words] = [
         shlex.split(command)
-        for command in commands_of(reproduction, condition, tmp_path, from_checkpoint=True)
+        for command in commands_of(plan, tmp_path, from_checkpoint=True)
         if " iaa_retrieval.rerank " in command
     ]
     words[words.index("--run") + 1] = str(first_stage)
@@ -114,9 +114,9 @@ def test_reranking_checkpoints(name: str, first_stage: Path, tmp_path: Path, env
     reranked = Path(words[words.index("--output") + 1])
     scored = list(read_run(reranked))
     assert len(scored) == 30
-    kept = read_result(result_file(reproduction, condition)).first.per_query["test"]
+    kept = read_result(plan.result_file).first.per_query["test"]
     again = score_run(reproduction.topic_sets["test"], reranked, tuple(kept))
-    for metric, score in condition.scores["test"].items():
+    for metric, score in plan.condition.scores["test"].items():
         assert mean(kept[metric]) == pytest.approx(score.value, abs=0.0001), metric
         before, now = ({query_id: scores[metric][query_id] for query_id in scored} for scores in (kept, again))
         assert mean(now) == pytest.approx(mean(before), abs=reproduction.checkpoint_tolerance), metric

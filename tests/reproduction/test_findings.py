@@ -8,10 +8,10 @@ import pytest
 from reproduction_files import condition, toy_values, write_reproduction
 from scipy.stats import ttest_rel
 
-from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.pages.findings import Finding, findings_of, summary_of
-from iaa_retrieval.reproduction.results import Result, SeedResult, result_file, write_result
+from iaa_retrieval.reproduction.plan import Reproduction
+from iaa_retrieval.reproduction.results import Result, SeedResult, write_result
 
 ROWS = {
     "bm25": ("none", "", {}),
@@ -50,8 +50,8 @@ def keep(
     for seed, around in enumerate((level, *further_seeds), start=42):
         values = {f"q{number}": around + shape * value for number, value in enumerate(SPREAD)}
         seeds[seed] = SeedResult({"test": {"nDCG@10": values}}, None, history)
-    (entry,) = toy.select(name, "retrieval")
-    write_result(result_file(toy, entry), Result("d", "h", {}, False, seeds))
+    (plan,) = toy.select(name, "retrieval")
+    write_result(plan.result_file, Result("d", "h", {}, False, seeds))
     return list(seeds[42].per_query["test"]["nDCG@10"].values())
 
 
@@ -125,7 +125,7 @@ def test_the_spread_of_seeds(toy: Reproduction) -> None:
 
 
 def test_verdicts_are_counted(toy: Reproduction) -> None:
-    assert summary_of([]) == summary_of([Finding("Not decided.")]) == ""
+    assert summary_of([]) == summary_of([Finding("Not decided.", "IAA")]) == ""
     for name in ("iaa-l-0.5", "iaa-s-0.5", "adapter-0.5"):
         keep(toy, name, 0.5)
     keep(toy, "lora-0.5", 0.5, -1.0)
@@ -134,7 +134,7 @@ def test_verdicts_are_counted(toy: Reproduction) -> None:
     for name in ("adapter-0.5", "lora-0.5", "full"):
         keep(toy, name, 0.4, 0.9)
     (better,) = findings_of(toy)
-    assert summary_of([chance_and_worse, better, better, Finding("Not decided.")]) == (
+    assert summary_of([chance_and_worse, better, better, Finding("Not decided.", "IAA")]) == (
         "In short, of 3 comparisons with the best other method at equal budget the best form of IAA is significantly "
         "better in 2 and worse in 0; of 3 with full fine-tuning, significantly better in 2 and worse in 1. The rest is "
         "within chance."

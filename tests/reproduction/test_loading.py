@@ -21,7 +21,7 @@ def test_a_reproduction_is_read(tmp_path: Path) -> None:
     found = plain.score("test", "MRR@10")
     assert found is not None and found.value == 0.75
     assert plain.score("test", "R@5") is None and plain.score("dev", "MRR@10") is None
-    assert [step.name for step in toy.chain(toy.conditions[1], "test")] == ["first.trec", "copy.trec"]
+    assert [step.name for step in toy.plans[1].chain("test")] == ["first.trec", "copy.trec"]
     assert [c.name for c in toy.select(stage="reranking")] == ["copied", "better"]
     assert [c.name for c in toy.select("copied")] == ["copied"]
     assert [c.is_measured for c in toy.conditions] == [True, False, True]
@@ -42,11 +42,11 @@ def test_values_of_a_condition_are_put_into_the_commands(tmp_path: Path) -> None
     values["conditions"][0] |= {"settings": {"lr": {"value": "2e-3", "provenance": "ours"}}}
     write_reproduction(tmp_path, values)
     toy = load_reproduction("toy", tmp_path)
-    training = toy.chain(toy.conditions[0], "test")[0]
+    training = toy.plans[0].chain("test")[0]
     assert training.command == (
         "python -m iaa_retrieval.train retrieval tiny iaa-l --r 2 --ar 3 2e-3 300 42 test q.tsv {output}"
     )
-    assert toy.trained_weights(toy.conditions[0]) == 2 * 32 * (2 * 2 * 3 + 3 * 3)
+    assert toy.plans[0].trained_weights == 2 * 32 * (2 * 2 * 3 + 3 * 3)
 
 
 @pytest.mark.parametrize(("stage", "weights"), [("retrieval", 22_565_376), ("reranking", 22_713_216)])
@@ -54,7 +54,7 @@ def test_full_fine_tuning_trains_what_training_says(stage: str, weights: int) ->
     """As `count_trainable` counts MiniLM: without the pooler where nothing goes through it."""
     scifact = load_reproduction("beir-scifact")
     (full,) = scifact.select("full", stage)
-    assert scifact.trained_weights(full) == weights
+    assert full.trained_weights == weights
 
 
 def test_further_seeds_have_outputs_of_their_own(tmp_path: Path) -> None:
@@ -66,12 +66,12 @@ def test_further_seeds_have_outputs_of_their_own(tmp_path: Path) -> None:
     }
     write_reproduction(tmp_path, values)
     toy = load_reproduction("toy", tmp_path)
-    tuned = toy.conditions[0]
-    assert [step.name for step in toy.chain(tuned, "test")] == ["iaa-l-0.5", "iaa-l-0.5.trec"]
-    second = toy.chain(tuned, "test", 43)
+    tuned = toy.plans[0]
+    assert [step.name for step in tuned.chain("test")] == ["iaa-l-0.5", "iaa-l-0.5.trec"]
+    second = tuned.chain("test", 43)
     assert [step.name for step in second] == ["iaa-l-0.5-seed43", "iaa-l-0.5-seed43.trec"]
     assert "--seed 43" in second[0].command
-    found = tuned.score("test", "nDCG@10")
+    found = tuned.condition.score("test", "nDCG@10")
     assert found is not None and found.seeds == seeds
     assert found.deviation == pytest.approx(0.02 / 2**0.5)
 
@@ -120,8 +120,11 @@ def steps(**changes: str) -> Callable[[Values], None]:
     [
         (remove("title"), "malformed: 'title'"),
         (remove("steps"), "malformed: 'steps'"),
-        (edit_condition(scores={"test": {"MRR@10": {"value": 1}}}), "malformed: 'tolerance'"),
-        (edit_score(value="high"), "malformed: could not convert string to float"),
+        (
+            edit_condition(scores={"test": {"MRR@10": {"value": 1}}}),
+            r"malformed: conditions\[0\] \(plain\): scores.test.MRR@10: 'tolerance' is missing",
+        ),
+        (edit_score(value="high"), r"plain\): scores.test.MRR@10.value should be a valid number, not 'high'"),
         (edit_score(provenance="guess"), r"condition plain \(retrieval\): MRR@10: provenance is measured, paper, publ"),
         (edit_score(seeds={1: 0.1, 2: 0.3}), "0.75 is not the mean of its seeds' values"),
         (edit_score(better_than=["full"]), "better_than is full or best-baseline, and computed for measured scores"),
@@ -132,6 +135,12 @@ def steps(**changes: str) -> Callable[[Values], None]:
         (columns(test=["ERR@10"]), "unknown metric 'ERR@10'"),
         (columns(test=["ndcg@10"]), "retrieval, ndcg@10: write it as nDCG@10"),
         (columns(dev=["MRR@10"]), "stage retrieval has columns of dev, which is no topic set"),
+        (
+            lambda values: values["stages"]["retrieval"].update(
+                rate_search={"methods": [], "full": [], "metric": "nDCQ@10"}
+            ),
+            "unknown metric 'nDCQ@10'",
+        ),
         (edit_condition(measured={}), "is measured, but not when and with what"),
         (edit_condition(run="nothing.trec"), "plain .*a condition needs nothing.trec, which is no step"),
         (edit_condition(stage="searching"), "plain .*the file has no such stage"),
@@ -150,6 +159,117 @@ def test_malformed_files(edit: Callable[[Values], None], message: str, tmp_path:
     with pytest.raises(IaaRetrievalError, match=message) as caught:
         load_reproduction("toy", tmp_path)
     assert str(path) in str(caught.value)
+
+
+def edit_stage(**changes: Any) -> Callable[[Values], None]:
+    return lambda values: values["stages"]["retrieval"].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            edit_score(tolerence=0.1),
+            "conditions[0] (plain): scores.test.MRR@10.tolerence is no known key; did you mean tolerance?",
+        ),
+        (edit_condition(seed=1), "conditions[0] (plain): seed is no known key; did you mean seeds?"),
+        (
+            edit_condition(xyz=1),
+            "conditions[0] (plain): xyz is no known key; its keys are name, display_name, stage, method, budget, "
+            "counts_as, dimensions, run, settings, seeds, scores, measured, note",
+        ),
+        (
+            edit_condition(measured={"hardwear": "x"}),
+            "conditions[0] (plain): measured.hardwear is no known key; did you mean hardware?",
+        ),
+        (
+            edit_stage(settings={"lr": {"vaule": 1, "provenance": "ours"}}),
+            "stages.retrieval.settings.lr.vaule is no known key; did you mean value?",
+        ),
+        (edit_stage(collumns={}), "stages.retrieval.collumns is no known key; did you mean columns?"),
+        (lambda values: values.update(topicsets={}), "topicsets is no known key; did you mean topic_sets?"),
+        (
+            lambda values: values["topic_sets"]["test"].update(relevance_levels=2),
+            "topic_sets.test.relevance_levels is no known key; did you mean relevance_level?",
+        ),
+        (
+            lambda values: values["roles"]["subject"].update(method="lora"),
+            "roles.subject.method is no known key; did you mean methods?",
+        ),
+        (edit_condition(seeds=["1"]), "conditions[0] (plain): seeds[0] should be a valid integer, not '1'"),
+        (edit_condition(seeds=[]), "conditions[0] (plain): seeds []: List should have at least 1 item"),
+        (edit_condition(note=["a"]), "conditions[0] (plain): note should be text, not ['a']"),
+        (edit_condition(scores=[]), "conditions[0] (plain): scores should be a mapping, not []"),
+        (edit_score(tolerance=-1), "scores.test.MRR@10.tolerance should be greater than or equal to 0, not -1"),
+        (lambda values: values["conditions"].append("bm25"), "conditions[3] should be a mapping, not 'bm25'"),
+        (lambda values: values["backbone"].update(layers=1.5), "backbone.layers should be a valid integer, not 1.5"),
+    ],
+)
+def test_a_wrong_key_or_type_is_named_with_its_place(
+    edit: Callable[[Values], None], message: str, tmp_path: Path
+) -> None:
+    values = toy_values(tmp_path)
+    edit(values)
+    path = write_reproduction(tmp_path, values)
+    with pytest.raises(IaaRetrievalError) as caught:
+        load_reproduction("toy", tmp_path)
+    assert str(caught.value).startswith(f"{path} is malformed: ")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (columns(tset=["MRR@10"]), "stage retrieval has columns of tset, which is no topic set; did you mean test?"),
+        (
+            edit_condition(scores={"test": {"MRR@100": score(0.5)}}),
+            "condition plain (retrieval): test MRR@100 is no column of its stage; did you mean test MRR@10?",
+        ),
+        (
+            edit_condition(run="fist.trec"),
+            "condition plain (retrieval): a condition needs fist.trec, which is no step; did you mean first.trec?",
+        ),
+        (edit_condition(stage="retreival"), "the file has no such stage; did you mean retrieval?"),
+        (lambda values: values["roles"].update(full="ful"), "roles: unknown tuning method 'ful'"),
+        (lambda values: values["roles"].update(full="iaa-l"), "roles: iaa-l is named twice"),
+    ],
+)
+def test_a_name_that_the_file_does_not_know_is_refused_with_the_nearest(
+    edit: Callable[[Values], None], message: str, tmp_path: Path
+) -> None:
+    values = toy_values(tmp_path)
+    edit(values)
+    path = write_reproduction(tmp_path, values)
+    with pytest.raises(IaaRetrievalError) as caught:
+        load_reproduction("toy", tmp_path)
+    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
+
+
+def test_a_name_that_was_asked_for_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    write_reproduction(tmp_path, toy_values(tmp_path))
+    with pytest.raises(UsageError, match=r"no condition plian; .*; did you mean plain\?"):
+        load_reproduction("toy", tmp_path).select("plian")
+    with pytest.raises(UsageError, match=r"there are: toy; did you mean toy\?"):
+        load_reproduction("toyy", tmp_path)
+
+
+def test_numbers_and_dates_of_yaml_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    path = write_reproduction(tmp_path, tuned_values(tmp_path))
+    text = path.read_text().replace("date: '2026-11-21'", "date: 2026-11-21")
+    settings = "settings: {lr: {value: 1e-3, provenance: ours}, steps: {value: 300, provenance: ours}}"
+    path.write_text(text.replace("  method: iaa-l\n", f"  method: iaa-l\n  {settings}\n"))
+    condition = load_reproduction("toy", tmp_path).conditions[0]
+    assert condition.measured["date"] == "2026-11-21"
+    assert {name: setting.value for name, setting in condition.settings.items()} == {"lr": "1e-3", "steps": "300"}
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """Of which plain YAML would take the last."""
+    path = write_reproduction(tmp_path, toy_values(tmp_path))
+    text = path.read_text()
+    path.write_text(text.replace("  method: none\n", "  method: none\n  run: other\n", 1))
+    with pytest.raises(IaaRetrievalError, match=r"toy\.yaml is malformed: line \d+: 'run' is there twice"):
+        load_reproduction("toy", tmp_path)
 
 
 @pytest.mark.parametrize("content", ["title: [", "- a\n- b\n", "", "steps: 5\n"])

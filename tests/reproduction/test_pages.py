@@ -6,14 +6,15 @@ from reproduction_files import commit_checkpoint, condition, score, toy_values, 
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.commands import commands_of, evaluation_commands
-from iaa_retrieval.reproduction.conditions import Reproduction, TopicSet
+from iaa_retrieval.reproduction.conditions import TopicSet
 from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
 from iaa_retrieval.reproduction.pages.content import tables_of
 from iaa_retrieval.reproduction.pages.files import index_file, page_files
 from iaa_retrieval.reproduction.pages.html import html_page
 from iaa_retrieval.reproduction.pages.index import CHECKPOINTS, FINDINGS, TABLE, index_page, markers
 from iaa_retrieval.reproduction.pages.markdown import markdown_page
-from iaa_retrieval.reproduction.results import Result, SeedResult, result_file, write_result
+from iaa_retrieval.reproduction.plan import Reproduction
+from iaa_retrieval.reproduction.results import Result, SeedResult, write_result
 
 
 def load(directory: Path) -> Reproduction:
@@ -26,10 +27,10 @@ def load(directory: Path) -> Reproduction:
 
 def record(toy: Reproduction, name: str, values: dict[str, float], **kept: object) -> None:
     """Keep a result in which every query has the given value."""
-    for entry in toy.select(name):
+    for plan in toy.select(name):
         per_query = {"test": {metric: {"q1": value, "q2": value} for metric, value in values.items()}}
         seed = SeedResult(per_query, None, **{"history": [], **kept})  # type: ignore[arg-type]
-        write_result(result_file(toy, entry), Result("2026-11-22", "2 CPU cores", {"torch": "2.13"}, False, {42: seed}))
+        write_result(plan.result_file, Result("2026-11-22", "2 CPU cores", {"torch": "2.13"}, False, {42: seed}))
 
 
 def test_markdown(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_markdown(tmp_path: Path) -> None:
 
 def test_commands_are_complete_and_in_order(tmp_path: Path) -> None:
     toy = load(tmp_path)
-    first, second, evaluation = commands_of(toy, toy.conditions[1], Path("runs/toy"))
+    first, second, evaluation = commands_of(toy.plans[1], Path("runs/toy"))
     assert "runs/toy/first.trec" in first
     assert "cp runs/toy/first.trec runs/toy/copy.trec" in second
     qrels = toy.topic_sets["test"].qrels
@@ -125,6 +126,18 @@ def test_a_papers_column_beside_ours_holds_only_what_is_the_papers(tmp_path: Pat
     ]
     # `copied` is the paper's there; `better` was measured there.
     assert [row.cells[1].expected for row in table.rows] == ["0.500", ""]
+
+
+@pytest.mark.parametrize("wrong", [{"stage": "searching"}, {"topics": "dev"}])
+def test_a_papers_column_that_is_not_there(wrong: dict[str, str], tmp_path: Path) -> None:
+    write_reproduction(tmp_path, toy_values(tmp_path), "other")
+    values = toy_values(tmp_path)
+    column = {"collection": "other", "stage": "reranking", "topics": "test"} | wrong
+    values["stages"]["reranking"]["paper_column"] = column
+    write_reproduction(tmp_path, values)
+    expected = f"toy.yaml: paper_column: other has no {column['stage']} of topic set {column['topics']}"
+    with pytest.raises(IaaRetrievalError, match=expected):
+        tables_of(load_reproduction("toy", tmp_path))
 
 
 def test_msmarco_mini_names_both_backbones() -> None:
@@ -262,9 +275,9 @@ def test_computed_marks(tmp_path: Path) -> None:
     write_reproduction(tmp_path, values)
     toy = load_reproduction("toy", tmp_path)
     for name, base in (("iaa-l-0.5", 0.8), ("full", 0.5)):
-        (entry,) = toy.select(name)
+        (plan,) = toy.select(name)
         per_query = {"test": {"nDCG@10": {f"q{i}": base + i % 3 / 100 * len(name) for i in range(9)}}}
-        write_result(result_file(toy, entry), Result("d", "h", {}, False, {42: SeedResult(per_query, None, [])}))
+        write_result(plan.result_file, Result("d", "h", {}, False, {42: SeedResult(per_query, None, [])}))
     page = markdown_page(toy)
     assert "0.8155\\* ± 0.002<br>re-run" in page
     assert "computed from the kept results: two-tailed paired t-test over the queries, p ≤ 0.05" in page
@@ -280,8 +293,8 @@ def test_the_index_keeps_what_a_person_wrote(tmp_path: Path) -> None:
     record(toy, "plain", {"nDCG@10": 0.8155, "MRR@10": 0.75})
     record(toy, "better", {"nDCG@10": 0.1})
     (better,) = toy.select("better")
-    toy.checkpoint(better).mkdir(parents=True)
-    (toy.checkpoint(better) / "adapter_model.safetensors").write_bytes(bytes(1_250_000))
+    better.checkpoint.mkdir(parents=True)
+    (better.checkpoint / "adapter_model.safetensors").write_bytes(bytes(1_250_000))
     table, checkpoints, findings = ("\nold\n".join(markers(part)) for part in (TABLE, CHECKPOINTS, FINDINGS))
     page = index_page(f"Mine.\n{table}\nBetween.\n{checkpoints}\n{findings}\nMine too.\n", [toy])
     assert page.startswith("Mine.\n") and page.endswith("\nMine too.\n") and "\nold\n" not in page

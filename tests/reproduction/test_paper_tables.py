@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from iaa_retrieval.reproduction.conditions import Condition, Reproduction
+from iaa_retrieval.reproduction.conditions import Condition
 from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.plan import Reproduction
 
 # Column prefix in the transcription -> collection and topic set here.
 PLACES = {
@@ -32,7 +33,7 @@ def tables(data_dir: Path) -> dict[str, Any]:
 def condition_of(collection: str, stage: str, row: dict[str, Any]) -> Condition:
     name = "full" if row["method"] == "full" else f"{row['method']}-{row['params'].rstrip('%')}"
     (found,) = load(collection).select(name, stage)
-    return found
+    return found.condition
 
 
 @cache
@@ -62,7 +63,7 @@ def test_every_cell_is_the_papers(stage: str, tables: dict[str, Any]) -> None:
 def test_there_are_no_other_rows_or_scores_than_the_papers_and_bm25(collection: str, tables: dict[str, Any]) -> None:
     reproduction = load(collection)
     for stage in ("retrieval", "reranking"):
-        tuned = [c for c in reproduction.select(stage=stage) if c.name != "bm25"]
+        tuned = [plan.condition for plan in reproduction.select(stage=stage) if plan.name != "bm25"]
         assert len(tuned) == len(tables[stage]["rows"]) == 16
         for entry, row in zip(tuned, tables[stage]["rows"], strict=True):
             assert (entry.method, entry.budget) == (row["method"], row["params"])
@@ -87,6 +88,6 @@ def test_bm25_has_the_figures_that_pyserini_publishes(collection: str, name: str
     expected = {("dev", cutoff): dev["MRR@10"], ("dev", "R@1000"): dev["R@1K"], ("dl19", "nDCG@10"): dl19["nDCG@10"]}
     for stage in ("retrieval", "reranking"):
         (bm25,) = load(collection).select("bm25", stage)
-        for topics, scores in bm25.scores.items():
+        for topics, scores in bm25.condition.scores.items():
             for metric, score in scores.items():
                 assert (score.value, score.provenance) == (expected[topics, metric], "published")

@@ -12,7 +12,6 @@ from iaa_retrieval.reproduction.results import (
     read_history,
     read_result,
     read_results,
-    result_file,
     write_result,
 )
 
@@ -58,7 +57,7 @@ def test_results_of_a_collection(tmp_path: Path) -> None:
     write_reproduction(tmp_path, toy_values(tmp_path))
     toy = load_reproduction("toy", tmp_path)
     assert read_results(toy) == {}
-    path = result_file(toy, toy.conditions[1])
+    path = toy.plans[1].result_file
     assert path == tmp_path / "results" / "toy" / "reranking" / "copied.json"
     write_result(path, toy_result())
     assert list(read_results(toy)) == [("reranking", "copied")]

@@ -1,14 +1,17 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from reproduction_files import BETTER_RUN, commit_checkpoint, score, toy_values, tuned_values, write_reproduction
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.reproduction import runner
-from iaa_retrieval.reproduction.conditions import Reproduction, Score
+from iaa_retrieval.reproduction import execution
+from iaa_retrieval.reproduction.conditions import Score
 from iaa_retrieval.reproduction.loading import load_reproduction
-from iaa_retrieval.reproduction.runner import Comparison, Outcome, compare, judge, run_condition
-from iaa_retrieval.reproduction.stages import Environment
+from iaa_retrieval.reproduction.plan import Reproduction
+from iaa_retrieval.reproduction.runner import Comparison, Outcome, compare, judge, run_condition, run_step
+from iaa_retrieval.reproduction.stages import Environment, Stages
+from iaa_retrieval.reproduction.steps import CommandStep, FunctionStep
 
 
 @pytest.mark.parametrize(
@@ -35,11 +38,7 @@ def load(directory: Path, **changes: object) -> Reproduction:
 
 
 def run_all(toy: Reproduction, directory: Path, count: int | None = None) -> list[Comparison]:
-    return [
-        comparison
-        for condition in toy.conditions[:count]
-        for comparison in compare(toy, condition, run_condition(toy, condition, directory))
-    ]
+    return [comparison for plan in toy.plans[:count] for comparison in compare(plan, run_condition(plan, directory))]
 
 
 def steps_run(directory: Path) -> list[str]:
@@ -72,6 +71,33 @@ def test_only_what_changed_runs_again(tmp_path: Path) -> None:
     assert comparisons[0].outcome is Outcome.HIGHER
 
 
+def test_steps_of_this_process_are_kept_like_commands(tmp_path: Path) -> None:
+    """A function is called again when what it depends on changed: its inputs, or another step of either kind."""
+    called: list[str] = []
+
+    def join(output: Path, needed: Mapping[str, Path]) -> None:
+        called.append(output.name)
+        output.write_text("".join(path.read_text() for path in needed.values()))
+
+    def reused(source: str, inputs: dict[str, int]) -> list[str]:
+        stages = Stages(tmp_path / "runs")
+        run_step(stages, CommandStep("copied", f"cp {tmp_path / source} {{output}}"))
+        run_step(stages, FunctionStep("twice", join, inputs, needs=("copied",)))
+        assert set(stages.seconds) == {"copied", "twice"}
+        return stages.reused
+
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    assert (reused("a", {"x": 1}), reused("a", {"x": 1})) == ([], ["copied", "twice"])
+    assert reused("a", {"x": 2}) == ["copied"]
+    assert reused("b", {"x": 2}) == []
+    assert (tmp_path / "runs" / "twice").read_text() == "b" and called == ["twice"] * 3
+    # What stands for the output of a step elsewhere is read there.
+    stages = Stages(tmp_path / "other")
+    run_step(stages, FunctionStep("twice", join, {}, needs=("copied",)), {"copied": tmp_path / "a"})
+    assert (tmp_path / "other" / "twice").read_text() == "a"
+
+
 def test_data_edited_in_place_runs_again_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step is valid for the content of what it names, through environment variables too, not for the names."""
     monkeypatch.setenv("TOY_DATA", str(tmp_path))
@@ -95,11 +121,11 @@ def test_a_result_says_what_its_stages_were_made_in(tmp_path: Path, monkeypatch:
     then = Environment("2020-01-02", "a machine", {"torch": "1"})
     with monkeypatch.context() as patch:
         patch.setattr("iaa_retrieval.reproduction.stages._environment", lambda: then)
-        run_condition(toy, toy.conditions[0], tmp_path / "runs")
-    result = run_condition(toy, toy.conditions[0], tmp_path / "runs")
+        run_condition(toy.plans[0], tmp_path / "runs")
+    result = run_condition(toy.plans[0], tmp_path / "runs")
     assert (result.date, result.hardware, result.versions) == then
     # "copied" is made now, from what was made then.
-    both = run_condition(toy, toy.conditions[1], tmp_path / "runs")
+    both = run_condition(toy.plans[1], tmp_path / "runs")
     assert both.date > "2026" and both.hardware.startswith("a machine; ") and "python" in both.versions
 
 
@@ -118,7 +144,7 @@ def test_a_result_says_what_its_stages_were_made_in(tmp_path: Path, monkeypatch:
     ],
 )
 def test_interrupted_work_is_continued(command: str, expected: str) -> None:
-    assert runner._resuming(command.split()) == expected.split()
+    assert execution.resuming(command.split()) == expected.split()
 
 
 def test_topic_sets_have_runs_and_judgments_of_their_own(tmp_path: Path) -> None:
@@ -200,20 +226,20 @@ def load_tuned(directory: Path, **changes: object) -> Reproduction:
 
 def test_a_committed_checkpoint_replaces_training(tmp_path: Path) -> None:
     toy = load_tuned(tmp_path)
-    tuned = toy.conditions[0]
+    tuned = toy.plans[0]
     with pytest.raises(IaaRetrievalError, match=r"no checkpoint of iaa-l-0\.5 \(retrieval\) is committed in .*leave"):
-        run_condition(toy, tuned, tmp_path / "runs", from_checkpoint=True)
+        run_condition(tuned, tmp_path / "runs", from_checkpoint=True)
     commit_checkpoint(tmp_path)
-    result = run_condition(toy, tuned, tmp_path / "runs", from_checkpoint=True)
+    result = run_condition(tuned, tmp_path / "runs", from_checkpoint=True)
     assert result.from_checkpoint and result.first.history == [] and result.first.seconds is None
-    assert [c.outcome for c in compare(toy, tuned, result)] == [Outcome.OK, Outcome.OK]
+    assert [c.outcome for c in compare(tuned, result)] == [Outcome.OK, Outcome.OK]
     assert not (tmp_path / "runs" / "iaa-l-0.5").exists()
     # Another checkpoint makes what was made from it stale.
     commit_checkpoint(tmp_path, BETTER_RUN)
-    result = run_condition(toy, tuned, tmp_path / "runs", from_checkpoint=True)
+    result = run_condition(tuned, tmp_path / "runs", from_checkpoint=True)
     assert result.mean("test", "MRR@10") == 1.0
     with pytest.raises(IaaRetrievalError, match=r"step iaa-l-0\.5 failed"):  # training is really left out, not quiet
-        run_condition(toy, tuned, tmp_path / "runs")
+        run_condition(tuned, tmp_path / "runs")
 
 
 def test_a_checkpoint_is_compared_with_its_own_seeds_score_more_strictly(tmp_path: Path) -> None:
@@ -227,13 +253,13 @@ def test_a_checkpoint_is_compared_with_its_own_seeds_score_more_strictly(tmp_pat
     commit_checkpoint(tmp_path)
     write_reproduction(tmp_path, values)
     toy = load_reproduction("toy", tmp_path)
-    result = run_condition(toy, toy.conditions[0], tmp_path / "runs", from_checkpoint=True)
+    result = run_condition(toy.plans[0], tmp_path / "runs", from_checkpoint=True)
     assert list(result.seeds) == [42]
-    assert compare(toy, toy.conditions[0], result)[0].outcome is Outcome.OK
+    assert compare(toy.plans[0], result)[0].outcome is Outcome.OK
     values["conditions"][0]["scores"]["test"]["nDCG@10"] |= {"value": 0.836, "seeds": {42: 0.8165, 43: 0.8555}}
     write_reproduction(tmp_path, values)
     toy = load_reproduction("toy", tmp_path)
-    assert compare(toy, toy.conditions[0], result)[0].outcome is Outcome.LOWER
+    assert compare(toy.plans[0], result)[0].outcome is Outcome.LOWER
 
 
 def test_several_seeds_are_all_run_and_averaged(tmp_path: Path) -> None:
@@ -250,8 +276,8 @@ def test_several_seeds_are_all_run_and_averaged(tmp_path: Path) -> None:
     }
     write_reproduction(tmp_path, values)
     toy = load_reproduction("toy", tmp_path)
-    result = run_condition(toy, toy.conditions[0], tmp_path / "runs")
+    result = run_condition(toy.plans[0], tmp_path / "runs")
     assert result.seed_means("test", "MRR@10") == seeds
-    comparison = compare(toy, toy.conditions[0], result)[1]
+    comparison = compare(toy.plans[0], result)[1]
     assert (comparison.measured, comparison.outcome) == (0.875, Outcome.OK)
     assert {path.name for path in (tmp_path / "runs").glob("*.trec")} == {"plain.trec", "plain-seed2.trec"}

@@ -8,8 +8,9 @@ import pytest
 from reproduction_files import condition, toy_values, write_reproduction
 from scipy.stats import ttest_rel
 
-from iaa_retrieval.reproduction.conditions import BEST_BASELINE, FULL, Reproduction
+from iaa_retrieval.reproduction.conditions import BEST_BASELINE, FULL
 from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.plan import Reproduction
 from iaa_retrieval.reproduction.results import Result, Results, SeedResult
 from iaa_retrieval.reproduction.significance import significance_marks
 

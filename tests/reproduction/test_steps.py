@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.reproduction.steps import Step, chain_of, expand, without_training
+from iaa_retrieval.reproduction.steps import CommandStep, chain_of, expand, without_training
 
 
 def test_commands_name_outputs_below_the_directory() -> None:
-    step = Step("b", "join {a} {c.trec} {a} > {output}")
+    step = CommandStep("b", "join {a} {c.trec} {a} > {output}")
     assert step.needs == ("a", "c.trec")
     assert step.command_in(Path("runs")) == "join runs/a runs/c.trec runs/a > runs/b"
     assert step.command_in(Path("runs"), {"a": Path("kept/a")}) == "join kept/a runs/c.trec kept/a > runs/b"

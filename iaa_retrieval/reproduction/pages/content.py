@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from iaa_retrieval.reproduction.commands import commands_of, evaluation_commands, runs_directory, trains
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.reproduction.commands import commands_of, evaluation_commands
 from iaa_retrieval.reproduction.conditions import (
     BEST_BASELINE,
     FULL,
     Condition,
-    Reproduction,
+    PaperColumn,
+    Role,
     Score,
     Setting,
     StageTable,
 )
 from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.rate_search import TriedRates, read_tried_rates
 from iaa_retrieval.reproduction.results import Result, Results, read_results
 from iaa_retrieval.reproduction.runner import Outcome, compare
@@ -82,11 +86,13 @@ class Row:
     """One condition.
 
     Attributes:
+        role: what it is in the comparison.
         source: where its scores come from.
         tried: the dev scores of the learning rates that it tried, where they are kept.
     """
 
     condition: Condition
+    role: Role
     weights: int | None
     share: str
     source: str
@@ -98,9 +104,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One stage."""
+    """One stage.
+
+    Attributes:
+        subject: what the reproduction is about, as prose calls it; empty where it is about nothing in particular.
+    """
 
     table: StageTable
+    subject: str
     columns: list[Column]
     rows: list[Row]
     settings: dict[str, Setting]
@@ -112,12 +123,12 @@ def tables_of(reproduction: Reproduction) -> list[Table]:
     marks = significance_marks(reproduction, results)
     tables = []
     for stage, table in reproduction.stages.items():
-        conditions = [c for c in reproduction.conditions if c.stage == stage]
-        if conditions:
-            beside = _paper_conditions(reproduction, table)
+        plans = [plan for plan in reproduction.plans if plan.stage == stage]
+        if plans:
+            beside = _paper_table(reproduction, table.paper_column).conditions if table.paper_column else {}
             columns = _columns(reproduction, table)
-            rows = [_row(reproduction, c, columns, results, marks, beside.get(c.name)) for c in conditions]
-            tables.append(Table(table, columns, rows, table.settings))
+            rows = [_row(plan, columns, results, marks, beside.get(plan.name)) for plan in plans]
+            tables.append(Table(table, reproduction.roles.subject, columns, rows, table.settings))
     return tables
 
 
@@ -134,9 +145,10 @@ def legend(table: Table) -> list[str]:
     cells = [cell for row in table.rows for cell in row.cells]
     symbols = {symbol.strip("()") for cell in cells for symbol in cell.symbols}
     lines = []
+    other = f" other than {table.subject}" if table.subject else ""
     for kind, opponent in (
         (FULL, "full fine-tuning"),
-        (BEST_BASELINE, "the best parameter-efficient method other than IAA with the same budget"),
+        (BEST_BASELINE, f"the best parameter-efficient method{other} with the same budget"),
     ):
         if SYMBOLS[kind] in symbols:
             lines.append(f"{SYMBOLS[kind]} significantly better than {opponent}.")
@@ -161,30 +173,44 @@ def _columns(reproduction: Reproduction, table: StageTable) -> list[Column]:
             group += f", {reproduction.backbone.display_name}"
         columns += [Column(topics, metric, group) for metric in metrics]
     if table.paper_column:
-        paper = load_reproduction(table.paper_column.collection, reproduction.directory)
-        group = f"the paper's, {paper.backbone.display_name}"
-        metrics = paper.stages[table.paper_column.stage].columns[table.paper_column.topics]
-        columns += [Column(table.paper_column.topics, metric, group, paper=True) for metric in metrics]
+        paper = _paper_table(reproduction, table.paper_column)
+        group = f"the paper's, {paper.backbone}"
+        columns += [Column(table.paper_column.topics, metric, group, paper=True) for metric in paper.metrics]
     return columns
 
 
-def _paper_conditions(reproduction: Reproduction, table: StageTable) -> dict[str, Condition]:
-    if table.paper_column is None:
-        return {}
-    paper = load_reproduction(table.paper_column.collection, reproduction.directory)
-    return {c.name: c for c in paper.select(stage=table.paper_column.stage)}
+class _PaperTable(NamedTuple):
+    backbone: str
+    metrics: tuple[str, ...]
+    conditions: dict[str, Condition]
+
+
+def _paper_table(reproduction: Reproduction, column: PaperColumn) -> _PaperTable:
+    """What another collection's YAML says of the column.
+
+    Raises:
+        IaaRetrievalError: it has no such collection, stage or topic set.
+    """
+    paper = load_reproduction(column.collection, reproduction.directory)
+    metrics = paper.stages[column.stage].columns.get(column.topics, ()) if column.stage in paper.stages else ()
+    if not metrics:
+        raise IaaRetrievalError(
+            f"{reproduction.name}.yaml: paper_column: {paper.name} has no {column.stage} of topic set {column.topics}"
+        )
+    conditions = {plan.name: plan.condition for plan in paper.plans if plan.stage == column.stage}
+    return _PaperTable(paper.backbone.display_name, metrics, conditions)
 
 
 def _row(
-    reproduction: Reproduction,
-    condition: Condition,
+    plan: ConditionPlan,
     columns: list[Column],
     results: Results,
     marks: dict[CellKey, list[Mark]],
     beside: Condition | None,
 ) -> Row:
-    result = results.get((condition.stage, condition.name))
-    outcomes = {(c.topics, c.metric): c.outcome for c in compare(reproduction, condition, result)} if result else {}
+    reproduction, condition = plan.reproduction, plan.condition
+    result = results.get(plan.key)
+    outcomes = {(c.topics, c.metric): c.outcome for c in compare(plan, result)} if result else {}
     cells = []
     for column in columns:
         if column.paper:
@@ -193,8 +219,8 @@ def _row(
             cells.append(Cell(score, _paper_symbols(score), None, None, [], []))
             continue
         score = condition.score(column.topics, column.metric)
-        tests = marks.get((condition.stage, condition.name, column.topics, column.metric), [])
-        run = runs_directory(reproduction) / reproduction.run_name(condition, column.topics)
+        tests = marks.get((*plan.key, column.topics, column.metric), [])
+        run = reproduction.printed_directory / plan.run_name(column.topics)
         cells.append(
             Cell(
                 score=score,
@@ -205,17 +231,18 @@ def _row(
                 evaluation=evaluation_commands(reproduction.topic_sets[column.topics], run, [column.metric]),
             )
         )
-    weights = reproduction.trained_weights(condition)
+    weights = plan.trained_weights
     share = f"{weights / reproduction.backbone.parameters:.2%}" if weights else ""
     return Row(
         condition=condition,
+        role=plan.role,
         weights=weights,
         share=share,
         source=_source(condition),
         cells=cells,
-        blocks=_blocks(reproduction, condition),
+        blocks=_blocks(plan),
         result=result,
-        tried=read_tried_rates(reproduction, condition),
+        tried=read_tried_rates(plan),
     )
 
 
@@ -239,14 +266,14 @@ def _source(condition: Condition) -> str:
     return {"paper": "the paper's", "published": "published by Pyserini"}.get(provenance, provenance)
 
 
-def _blocks(reproduction: Reproduction, condition: Condition) -> list[Block]:
-    directory = runs_directory(reproduction)
-    first = commands_of(reproduction, condition, directory)
+def _blocks(plan: ConditionPlan) -> list[Block]:
+    directory = plan.reproduction.printed_directory
+    first = commands_of(plan, directory)
     blocks = [Block("From nothing", first)]
-    if trains(reproduction, condition) and reproduction.checkpoint(condition).is_dir():
-        commands = commands_of(reproduction, condition, directory, from_checkpoint=True)
+    if plan.trains and plan.checkpoint.is_dir():
+        commands = commands_of(plan, directory, from_checkpoint=True)
         blocks.insert(0, Block("From the committed checkpoint", commands))
-    for seed in condition.seeds[1:]:
-        commands = commands_of(reproduction, condition, directory, seed=seed)
+    for seed in plan.condition.seeds[1:]:
+        commands = commands_of(plan, directory, seed=seed)
         blocks.append(Block(f"Seed {seed} as well", [command for command in commands if command not in first]))
     return blocks

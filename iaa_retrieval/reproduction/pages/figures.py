@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from iaa_retrieval.reproduction.conditions import Role
 from iaa_retrieval.reproduction.pages.charts import Curve, Level, Point, curve_chart, parameter_chart, split_levels
 from iaa_retrieval.reproduction.pages.content import Row, Table
 
@@ -14,9 +15,8 @@ def figures_of(table: Table) -> list[tuple[str, str]]:
 
 
 def group_of(row: Row) -> str:
-    """How a method is drawn."""
-    condition = row.condition
-    return "iaa" if condition.is_iaa else "full" if condition.method == "full" else "baseline"
+    """How a method is drawn: a class of the page's style sheet."""
+    return {Role.SUBJECT: "iaa", Role.FULL: "full"}.get(row.role, "baseline")
 
 
 def _parameter_figures(table: Table) -> list[tuple[str, str]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.html import html_page
 from iaa_retrieval.reproduction.pages.index import index_page
 from iaa_retrieval.reproduction.pages.markdown import markdown_page
+from iaa_retrieval.reproduction.plan import Reproduction
 
 
 def page_files(reproduction: Reproduction) -> dict[Path, str]:

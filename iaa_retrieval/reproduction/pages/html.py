@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iaa_retrieval.reproduction.conditions import Reproduction, Score
+from iaa_retrieval.reproduction.conditions import Score
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Cell, Column, Row, Table, legend, tables_of
 from iaa_retrieval.reproduction.pages.figures import figures_of, group_of
 from iaa_retrieval.reproduction.pages.markup import asset, render
@@ -19,6 +19,7 @@ from iaa_retrieval.reproduction.pages.prose import (
     rate_search_text,
     rates_tried,
 )
+from iaa_retrieval.reproduction.plan import Reproduction
 from iaa_retrieval.reproduction.significance import Mark
 
 View = dict[str, Any]
@@ -68,7 +69,7 @@ def _section(table: Table) -> View:
         "title": table.table.title,
         "note": table.table.note,
         "figures": figures_of(table),
-        "subject": "IAA",
+        "subject": table.subject,
         "groups": _groups(table.columns),
         "heads": heads,
         "rows": [_row(table, number, row) for number, row in enumerate(table.rows)],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.checkpoints import BYTES_PER_WEIGHT, checkpoint_size
-from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, tables_of, tally
 from iaa_retrieval.reproduction.pages.findings import findings_of, summary_of
+from iaa_retrieval.reproduction.plan import Reproduction
 from iaa_retrieval.reproduction.runner import MISSES, Outcome
 
 PARTS = TABLE, CHECKPOINTS, FINDINGS = "table", "checkpoints", "findings"
@@ -67,7 +67,7 @@ def _checkpoints(reproductions: list[Reproduction]) -> str:
     """How many adapters are committed, and what as many networks would take."""
     sizes, full_sizes = [], []
     for reproduction in reproductions:
-        committed = list(filter(None, map(checkpoint_size, map(reproduction.checkpoint, reproduction.conditions))))
+        committed = list(filter(None, (checkpoint_size(plan.checkpoint) for plan in reproduction.plans)))
         sizes += committed
         full_sizes += [BYTES_PER_WEIGHT * reproduction.backbone.parameters] * len(committed)
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Cell, Row, Table, legend, tables_of
 from iaa_retrieval.reproduction.pages.prose import (
     how_to_run,
@@ -12,6 +11,7 @@ from iaa_retrieval.reproduction.pages.prose import (
     rate_search_text,
     rates_tried,
 )
+from iaa_retrieval.reproduction.plan import Reproduction
 
 
 def markdown_page(reproduction: Reproduction) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from iaa_retrieval.reproduction.conditions import Reproduction
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Row, Table, tally
+from iaa_retrieval.reproduction.plan import Reproduction
 
 
 def provenance_notice(reproduction: Reproduction) -> str:

@@ -8,7 +8,8 @@ import yaml
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_file
-from iaa_retrieval.reproduction.conditions import UNTUNED, Condition, Reproduction
+from iaa_retrieval.reproduction.conditions import Condition, Role
+from iaa_retrieval.reproduction.plan import ConditionPlan
 from iaa_retrieval.reproduction.results import Result
 
 # How far a re-run may be off, until somebody who has seen one says better: training from nothing on another CPU, and
@@ -16,13 +17,14 @@ from iaa_retrieval.reproduction.results import Result
 TRAINED_TOLERANCE, UNTRAINED_TOLERANCE = 0.01, 0.0001
 
 
-def enter_scores(reproduction: Reproduction, condition: Condition, result: Result) -> None:
+def enter_scores(plan: ConditionPlan, result: Result) -> None:
     """Add ``measured`` and ``scores`` to the condition's entry; the rest of the file, comments included, stays.
 
     Raises:
         IaaRetrievalError: the condition has scores already (what is expected is not changed by running it), or its
             entry is not found.
     """
+    condition, reproduction = plan.condition, plan.reproduction
     if condition.scores:
         raise IaaRetrievalError(f"{condition.name} ({condition.stage}) has expected scores already")
     path = reproduction.directory / f"{reproduction.name}.yaml"
@@ -33,7 +35,7 @@ def enter_scores(reproduction: Reproduction, condition: Condition, result: Resul
     entries = re.split(rf"^(?={indent}- )", rows, flags=re.MULTILINE)
     for index, entry in enumerate(entries):
         if _is_of(entry, condition):
-            entries[index] = entry.rstrip("\n") + "\n" + _block(reproduction, condition, result, indent + "  ")
+            entries[index] = entry.rstrip("\n") + "\n" + _block(plan, result, indent + "  ")
             with atomic_file(path) as stream:
                 stream.write(head + mark + "".join(entries) + tail)
             return
@@ -45,14 +47,14 @@ def _is_of(entry: str, condition: Condition) -> bool:
     return bool(values) and (values[0]["name"], values[0]["stage"]) == (condition.name, condition.stage)
 
 
-def _block(reproduction: Reproduction, condition: Condition, result: Result, indent: str) -> str:
+def _block(plan: ConditionPlan, result: Result, indent: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    tolerance = UNTRAINED_TOLERANCE if condition.method == UNTUNED else TRAINED_TOLERANCE
+    tolerance = UNTRAINED_TOLERANCE if plan.role is Role.UNTUNED else TRAINED_TOLERANCE
     lines = [
         f'measured: {{date: {result.date}, hardware: "{result.hardware}", versions: "{versions}"}}',
         "scores:",
     ]
-    for topics, metrics in reproduction.columns(condition).items():
+    for topics, metrics in plan.columns.items():
         lines.append(f"  {topics}:")
         for metric in metrics:
             means = result.seed_means(topics, metric) or {}

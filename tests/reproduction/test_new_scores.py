@@ -8,8 +8,8 @@ import pytest
 from reproduction_files import condition, toy_values, write_reproduction
 
 from iaa_retrieval.errors import IaaRetrievalError
-from iaa_retrieval.reproduction.entering import enter_scores
 from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.new_scores import enter_scores
 from iaa_retrieval.reproduction.results import Result, SeedResult
 
 ROWS = """
@@ -58,8 +58,8 @@ def path(tmp_path: Path) -> Path:
 def test_scores_are_entered_in_their_own_row(path: Path) -> None:
     before = path.read_text()
     toy = load_reproduction("toy", path.parent)
-    enter_scores(toy, toy.conditions[1], result(0.5, 0.6))
-    enter_scores(toy, toy.conditions[0], result(0.4))
+    enter_scores(toy.plans[1], result(0.5, 0.6))
+    enter_scores(toy.plans[0], result(0.4))
     toy = load_reproduction("toy", path.parent)
     bm25, tuned, other = toy.conditions
     found = tuned.score("test", "nDCG@10")
@@ -76,10 +76,10 @@ def test_what_is_expected_stays(tmp_path: Path) -> None:
     write_reproduction(tmp_path, toy_values(tmp_path) | {"conditions": [condition("new", "first.trec")]})
     toy = load_reproduction("toy", tmp_path)
     del toy.conditions[0].measured["date"]
-    enter_scores(toy, toy.conditions[0], result(0.7))  # whichever way the list is indented
+    enter_scores(toy.plans[0], result(0.7))  # whichever way the list is indented
     again = load_reproduction("toy", tmp_path)
     with pytest.raises(IaaRetrievalError, match=r"new \(retrieval\) has expected scores already"):
-        enter_scores(again, again.conditions[0], result(0.9))
+        enter_scores(again.plans[0], result(0.9))
     assert load_reproduction("toy", tmp_path).conditions == again.conditions
 
 
@@ -87,4 +87,4 @@ def test_an_entry_that_is_not_there(path: Path) -> None:
     toy = load_reproduction("toy", path.parent)
     path.write_text(path.read_text().replace("name: bm25", "name: bm26"))
     with pytest.raises(IaaRetrievalError, match=r"toy.yaml has no entry of bm25 \(retrieval\)"):
-        enter_scores(toy, toy.conditions[0], result(0.4))
+        enter_scores(toy.plans[0], result(0.4))

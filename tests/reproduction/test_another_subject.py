@@ -1,0 +1,101 @@
+"""A table of reproductions about another method than IAA takes its YAML file, and nothing of the package."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+from reproduction_files import condition, score, toy_values, write_reproduction
+
+from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.pages.files import index_file, page_files
+from iaa_retrieval.reproduction.pages.findings import findings_of, summary_of
+from iaa_retrieval.reproduction.pages.index import PARTS, markers
+from iaa_retrieval.reproduction.plan import Reproduction
+from iaa_retrieval.reproduction.results import Result, SeedResult, write_result
+
+# name -> (display name, method, budget, dimensions, level of the queries' values, spread around it)
+ROWS = {
+    "bm25": ("BM25", "none", "", {}, 0.3, 1.0),
+    "full": ("Everything", "full", "100%", {}, 0.7, -0.5),
+    "adapter-0.5": ("Adapter", "adapter", "0.5%", {"r": 2}, 0.5, 0.9),
+    "prefix-0.5": ("Prefix", "prefix", "0.5%", {"prefix_length": 3}, 0.4, 0.8),
+    "lora-0.5": ("LoRA", "lora", "0.5%", {"r": 2}, 0.6, 1.1),
+}
+
+
+@pytest.fixture
+def about_lora(tmp_path: Path) -> Reproduction:
+    (tmp_path / "here").mkdir()
+    values = toy_values(tmp_path / "here")
+    rows = []
+    for name, (display_name, method, budget, dimensions, level, _) in ROWS.items():
+        row = condition(name, "first.trec", nDCG_at_10=score(level))
+        rows.append(row | {"display_name": display_name, "method": method, "budget": budget, "dimensions": dimensions})
+    values["roles"] = {"subject": {"display_name": "LoRA", "methods": ["lora"]}, "full": "full"}
+    write_reproduction(tmp_path / "here", values | {"conditions": rows})
+    reproduction = load_reproduction("toy", tmp_path / "here")
+    for plan in reproduction.plans:
+        level, spread = ROWS[plan.name][-2:]
+        queries = {f"q{number}": level + spread * (number % 5 - 2) / 50 for number in range(25)}
+        history = [{"step": 5, "loss": 0.5}, {"step": 10, "loss": 0.4}, {"step": 10, "nDCG@10": level}]
+        seed = SeedResult({"test": {"nDCG@10": queries}}, 1.0, history if plan.trains or plan.trained_weights else [])
+        write_result(plan.result_file, Result("2026-11-25", "2 CPU cores", {}, False, {42: seed}))
+    return reproduction
+
+
+def visible(page: str) -> str:
+    """What a reader of a page sees: no tags, styles, scripts, and not the name of the package in commands."""
+    text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return html.unescape(text).replace("iaa_retrieval", "").replace("iaa-retrieval", "")
+
+
+def test_pages_speak_of_the_subject_of_their_yaml(about_lora: Reproduction) -> None:
+    for page in page_files(about_lora).values():
+        text = visible(page)
+        assert "iaa" not in text.lower()
+        assert "the best parameter-efficient method other than LoRA with the same budget" in text
+    (markdown, interactive) = page_files(about_lora).values()
+    assert "| 5 | LoRA (`lora-0.5`) | 0.5% |" in markdown
+    # Better than adapter, the best of the two baselines, and worse than training everything.
+    assert re.search(r"\| 5 \| LoRA .*\| 0.6000\\\*↓† ± 0.002<br>re-run 0.6000 ", markdown)
+    assert "● LoRA ● other parameter-efficient methods ● full fine-tuning" in re.sub(r"\s+", " ", visible(interactive))
+    # One chart of scores and two of training: the loss, for a single dev score makes no curve.
+    assert interactive.count("<svg") == 2
+
+
+def test_findings_are_about_the_subject(about_lora: Reproduction) -> None:
+    (found,) = findings_of(about_lora)
+    assert (
+        "the best form of LoRA is LoRA 0.6000, the best other method Adapter 0.5000 (before Prefix 0.4000)"
+        in found.text
+    )
+    assert "Is LoRA better at equal budget? Yes (+0.1000, p < 0.0001)." in found.text
+    assert "Does it reach full fine-tuning (0.7000)? No (-0.1000, p < 0.0001)." in found.text
+    assert "Not above BM25 0.3000: none." in found.text
+    assert "iaa" not in found.text.lower()
+    assert summary_of([found]).startswith(
+        "In short, of 1 comparisons with the best other method at equal budget the best form of LoRA is significantly "
+        "better in 1 and worse in 0; of 1 with full fine-tuning, significantly better in 0 and worse in 1."
+    )
+    page = about_lora.directory / "README.md"
+    page.write_text("\n".join(marker for part in PARTS for marker in markers(part)))
+    (index,) = index_file([about_lora]).values()
+    assert found.text in index and "iaa" not in visible(index).lower()
+
+
+def test_each_subject_has_a_summary_of_its_own(about_lora: Reproduction) -> None:
+    (found,) = findings_of(about_lora)
+    both = summary_of([found, type(found)(found.text, "IAA", found.against_full, found.against_other)])
+    first, second = both.split("\n\n")
+    assert "the best form of LoRA is significantly better in 1 and worse in 0" in first
+    assert "the best form of IAA is significantly better in 0 and worse in 1" in second
+
+
+def test_without_a_subject_there_is_nothing_to_find(tmp_path: Path) -> None:
+    values = toy_values(tmp_path)
+    del values["roles"]
+    write_reproduction(tmp_path, values)
+    assert findings_of(load_reproduction("toy", tmp_path)) == []
