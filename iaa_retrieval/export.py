@@ -9,7 +9,7 @@ import click
 
 from iaa_retrieval.cli import Verb
 from iaa_retrieval.jobs.export import ExportOptions, export
-from iaa_retrieval.lazy_choice import LazyChoice
+from iaa_retrieval.options import NamesOf
 
 _FORMATS = "{formats}"  # where the docstring below leaves a place for them
 _HELP_WIDTH = 90
@@ -48,7 +48,7 @@ def _described_formats() -> str:
 
 @click.command(cls=_ExportVerb, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--checkpoint", required=True, help="What to export: a checkpoint, or a plain encoder.")
-@click.option("--format", required=True, type=LazyChoice(_format_names), help="See above.")
+@click.option("--format", required=True, type=NamesOf(_format_names), help="See above.")
 @click.option("--output", required=True, type=click.Path(file_okay=False), help="Directory to make.")
 def main(checkpoint: str, format: str, output: str) -> None:
     """Write a checkpoint in the form that another tool loads.

@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from iaa_retrieval.errors import UsageError
 
 LOG = logging.getLogger("iaa_retrieval")
 
 
+class EntryPoints:
+    """What installed packages bring by the entry points of one group, loaded once, when somebody first asks for it.
+
+    One that cannot be loaded or taken is left out, with a warning of one line that names it.
+
+    Args:
+        what: what one of them is called in the warning, such as ``format``.
+        group: the group, such as ``iaa_retrieval.exports``.
+        take: called with each object that an entry point names; by default importing it was all.
+    """
+
+    def __init__(self, what: str, group: str, take: Callable[[Any], object] = lambda loaded: None) -> None:
+        self.what = what
+        self.group = group
+        self._take = take
+        self._loaded = False
+
+    def load(self) -> None:
+        """Load them, unless that was done before."""
+        if self._loaded:
+            return
+        self._loaded = True  # first: what is imported below may ask again
+        for point in entry_points(group=self.group):
+            try:
+                self._take(point.load())
+            except Exception as error:  # whatever a package of somebody else raises while it is imported
+                reason = " ".join(str(error).split()) or type(error).__name__
+                LOG.warning("%s %s (entry point %s) is left out: %s", self.what, point.name, point.value, reason)
+
+
 class Named(Protocol):
     """Anything that says what it is called."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What ``get`` finds it by."""
 
 
 T = TypeVar("T", bound=Named)
@@ -24,7 +57,7 @@ class Registry(Generic[T]):
     """Objects by their names, in the order of registration.
 
     The entry points of ``group`` are loaded when the registry is first asked; each refers to an object such as
-    :meth:`register` takes. One that cannot be loaded is left out, with a warning of one line that names it.
+    :meth:`register` takes.
 
     Args:
         what: what one of the objects is called in messages, such as ``format``.
@@ -33,9 +66,8 @@ class Registry(Generic[T]):
 
     def __init__(self, what: str, group: str) -> None:
         self.what = what
-        self.group = group
+        self.packages = EntryPoints(what, group, self.register)
         self._entries: dict[str, T] = {}
-        self._searched = False
 
     def register(self, entry: T) -> T:
         """Add an object, and return it.
@@ -64,12 +96,5 @@ class Registry(Generic[T]):
         return tuple(self._all())
 
     def _all(self) -> dict[str, T]:
-        if not self._searched:
-            self._searched = True
-            for point in entry_points(group=self.group):
-                try:
-                    self.register(point.load())
-                except Exception as error:  # whatever a package of somebody else raises while it is imported
-                    reason = str(error).partition("\n")[0] or type(error).__name__
-                    LOG.warning("%s %s (entry point %s) is left out: %s", self.what, point.name, point.value, reason)
+        self.packages.load()
         return self._entries

@@ -9,17 +9,12 @@ the object in its ``pyproject.toml``::
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import entry_points
-
 from iaa_retrieval.collections.base import Source
 from iaa_retrieval.collections.beir_directory import BeirDirectorySource
 from iaa_retrieval.collections.document_file import DocumentFilesSource
 from iaa_retrieval.collections.embedded import EmbeddedSource
 from iaa_retrieval.collections.ir_datasets_collection import IrDatasetsSource
-from iaa_retrieval.notices import warn_once
-
-ENTRY_POINTS = "iaa_retrieval.sources"
+from iaa_retrieval.registry import EntryPoints
 
 _SOURCES: list[Source] = [EmbeddedSource(), BeirDirectorySource(), DocumentFilesSource(), IrDatasetsSource()]
 
@@ -48,7 +43,7 @@ def register_source(source: Source) -> None:
 
 def sources() -> tuple[Source, ...]:
     """All sources, in the order in which they are asked."""
-    _register_from_elsewhere()
+    PACKAGES.load()
     return tuple(_SOURCES)
 
 
@@ -57,12 +52,4 @@ def find_source(spec: str) -> Source | None:
     return next((source for source in sources() if source.claims(spec)), None)
 
 
-@cache
-def _register_from_elsewhere() -> None:
-    """The sources that installed packages declare, once; a broken one is no reason to do without the others."""
-    for entry in entry_points(group=ENTRY_POINTS):
-        try:
-            register_source(entry.load())
-        except Exception as error:  # whatever a package of somebody else raises while it is imported
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            warn_once(f"source of collections {entry.name} (entry point {entry.value}) is left out: {reason}")
+PACKAGES = EntryPoints("source of collections", "iaa_retrieval.sources", register_source)

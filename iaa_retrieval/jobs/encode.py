@@ -13,9 +13,8 @@ import click
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.backends import LOCAL, backend_names
-from iaa_retrieval.lazy_choice import LazyChoice
 from iaa_retrieval.notices import warn_once
-from iaa_retrieval.options import Checked, at_least, one_of, option
+from iaa_retrieval.options import Checked, NamesOf, at_least, one_of, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +100,7 @@ class EncoderOptions(Checked):
     prefix: str | None = option(
         None, help="Put before every document's text, with a space.", default_text="the model's own prompt"
     )
-    backend: str = option(LOCAL, help="What computes the vectors.", type=LazyChoice(backend_names), metavar="NAME")
+    backend: str = option(LOCAL, help="What computes the vectors.", type=NamesOf(backend_names), metavar="NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,12 +210,12 @@ def encode_corpus(
     output: str | Path | None = None,
     *,
     to_faiss: bool = True,
-    index_factory: str = "Flat",
-    batch_size: int = 32,
+    index_factory: str = EmbeddingsOptions.index_factory,
+    batch_size: int = EncoderOptions.batch_size,
     resume: bool = False,
     overwrite: bool = False,
-    precision: str = "auto",
-    device: str = "auto",
+    precision: str = EncoderOptions.precision,
+    device: str = EncoderOptions.device,
 ) -> EncodedCorpus | EncodeReport:
     """Encode documents into a directory that Pyserini searches, or small corpora into memory.
 
@@ -252,11 +251,11 @@ def encode_corpus(
 
     if batch_size < 1:
         raise UsageError(f"batch_size {batch_size}: at least 1 is needed")
-    if output is None and (index_factory != "Flat" or not to_faiss or resume or overwrite):
-        raise UsageError("index_factory, to_faiss, resume and overwrite are about an output; name one")
     _require_faiss_for(index_factory, to_faiss)
     if output is not None:
         require_empty(output, overwrite=overwrite)
+    elif index_factory != EmbeddingsOptions.index_factory or not to_faiss or resume or overwrite:
+        raise UsageError("index_factory, to_faiss, resume and overwrite are about an output; name one")
     if isinstance(retriever, (str, Path)):
         retriever = load_for_inference(str(retriever), kind="bi-encoder", precision=precision, device=device)
     encoder = require_bi_encoder(retriever)

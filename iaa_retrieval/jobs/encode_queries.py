@@ -91,8 +91,8 @@ def encode_queries(
     output: str | Path | None = None,
     *,
     batch_size: int | None = None,
-    precision: str = "fp32",
-    device: str = "auto",
+    precision: str = EncodeQueriesOptions.precision,
+    device: str = EncodeQueriesOptions.device,
 ) -> np.ndarray:
     """Encode queries, and keep them for Pyserini where an output is named.
 

@@ -119,10 +119,10 @@ def rerank_run(
     queries: Mapping[str, str] | str | Path,
     collection: Collection | Mapping[str, str] | str | Path,
     *,
-    hits: int = 100,
-    interpolate: float = 1.0,
-    precision: str = "auto",
-    device: str = "auto",
+    hits: int = RerankOptions.hits,
+    interpolate: float = RerankOptions.interpolate,
+    precision: str = RerankOptions.precision,
+    device: str = RerankOptions.device,
 ) -> Run:
     """Score each query's first documents anew, with a cross-encoder or by a bi-encoder's similarities.
 

@@ -188,14 +188,10 @@ def test_packages_bring_sources_and_a_broken_one_is_left_out(
         values = {"gone": "no_such_package:SOURCE", "odd": f"{__name__}:BROKEN", "sqlite": f"{__name__}:SOURCE"}
         return [EntryPoint(name, value, group) for name, value in values.items()]
 
-    monkeypatch.setattr(sources, "entry_points", declared)
-    sources._register_from_elsewhere.cache_clear()
-    try:
-        assert SOURCE in sources.sources()
-        assert SOURCE in sources.sources()
-    finally:
-        monkeypatch.undo()
-        sources._register_from_elsewhere.cache_clear()
+    monkeypatch.setattr("iaa_retrieval.registry.entry_points", declared)
+    monkeypatch.setattr(sources.PACKAGES, "_loaded", False)
+    assert SOURCE in sources.sources()
+    assert SOURCE in sources.sources()
     assert caplog.messages == [
         "source of collections gone (entry point no_such_package:SOURCE) is left out: No module named "
         "'no_such_package'",

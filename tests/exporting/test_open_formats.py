@@ -189,14 +189,14 @@ def test_formats_of_installed_packages_are_found_and_broken_ones_are_named(
     )
     asked: list[str] = []
     monkeypatch.setattr(registry, "entry_points", lambda group: [asked.append(group), points][1])
-    monkeypatch.setattr(FORMATS, "_searched", False)
+    monkeypatch.setattr(FORMATS.packages, "_loaded", False)
     with caplog.at_level(logging.WARNING, logger="iaa_retrieval"):
         assert format_names() == (*OURS, "torchscript")
         assert format_names() == (*OURS, "torchscript")
     assert asked == [group]
     assert [record.getMessage() for record in caplog.records] == [
         "format gone (entry point no_such_module:FORMAT) is left out: No module named 'no_such_module'",
-        "format broken (entry point broken_format:FORMAT) is left out: built for",
+        "format broken (entry point broken_format:FORMAT) is left out: built for another torch",
         "format again (entry point iaa_retrieval.exporting.formats:_format) is left out: "
         "format 'onnx' is registered already",
     ]

@@ -238,7 +238,7 @@ def test_back_ends_of_installed_packages_are_found(
     group = "iaa_retrieval.encoding_backends"
     points = (EntryPoint("gone", "no_such_module:BACKEND", group), EntryPoint("t", f"{__name__}:BACKEND", group))
     monkeypatch.setattr(registry, "entry_points", lambda group: points if group.endswith("encoding_backends") else ())
-    monkeypatch.setattr(BACKENDS, "_searched", False)
+    monkeypatch.setattr(BACKENDS.packages, "_loaded", False)
     assert encode(encoder, tmp_path / "index", "threads").documents == 8
     assert sorted(BACKEND.computed) == [0, 1, 2, 3]
     assert "encoding back end gone (entry point no_such_module:BACKEND) is left out" in caplog.text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from safetensors.torch import load_file
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import read_json
 from iaa_retrieval.train import main
-from iaa_retrieval.training.losses import registry
-from iaa_retrieval.training.losses.registry import get_loss, loss_names, register_loss
+from iaa_retrieval.training.losses.registry import LOSSES, get_loss, loss_names, register_loss
 
 OUR_OWN = {
     "bi-encoder": ("contrastive",),
@@ -28,12 +26,10 @@ OUR_OWN = {
 
 
 @pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is gone after it."""
-    loss_names("bi-encoder")  # ours are there before the copy is made
-    monkeypatch.setattr(registry, "_LOSSES", dict(registry._LOSSES))
-    yield
-    registry._load_all.cache_clear()
+    loss_names("bi-encoder")  # the entry points have been searched before the copy is made
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
 
 
 def train(kind: str, toy: Any, output: Path, *arguments: str) -> Result:
@@ -54,7 +50,6 @@ def hinge_by_hand(scores: np.ndarray, columns: np.ndarray, ignored: np.ndarray) 
 def test_a_loss_of_ones_own_for_a_bi_encoder(toy: Any, tmp_path: Path) -> None:
     given: list[tuple[np.ndarray, ...]] = []
 
-    @register_loss("hinge-in-batch", "bi-encoder", paper="none")
     def hinge(scores: torch.Tensor, positive_index: torch.Tensor, ignore: torch.Tensor) -> torch.Tensor:
         given.append(tuple(tensor.detach().numpy() for tensor in (scores, positive_index, ignore)))
         compared = ~ignore
@@ -62,6 +57,7 @@ def test_a_loss_of_ones_own_for_a_bi_encoder(toy: Any, tmp_path: Path) -> None:
         margins = (1 - scores.gather(1, positive_index[:, None]) + scores).clamp(min=0)
         return ((margins * compared).sum(1) / compared.sum(1)).mean()
 
+    register_loss("hinge-in-batch", "bi-encoder", hinge, paper="none")
     check_training("bi-encoder", "hinge-in-batch", given, toy, tmp_path)
     scores, positives, ignored = given[0]
     assert scores.shape == (8, 16) == ignored.shape and positives.tolist() == list(range(0, 16, 2))
@@ -71,11 +67,11 @@ def test_a_loss_of_ones_own_for_a_bi_encoder(toy: Any, tmp_path: Path) -> None:
 def test_a_loss_of_ones_own_for_a_cross_encoder(toy: Any, tmp_path: Path) -> None:
     given: list[tuple[np.ndarray, ...]] = []
 
-    @register_loss("last-hinge", "cross-encoder", paper="none")
     def hinge(scores: torch.Tensor) -> torch.Tensor:
         given.append((scores.detach().numpy(),))
         return (1 - scores[:, 0] + scores[:, -1]).clamp(min=0).mean()
 
+    register_loss("last-hinge", "cross-encoder", hinge, paper="none")
     check_training("cross-encoder", "last-hinge", given, toy, tmp_path)
     (scores,) = given[0]
     assert scores.shape == (8, 4)
@@ -105,11 +101,11 @@ def check_training(kind: str, name: str, given: list[Any], toy: Any, tmp_path: P
 def test_a_distillation_of_ones_own(toy: Any, tmp_path: Path) -> None:
     given: list[tuple[np.ndarray, np.ndarray]] = []
 
-    @register_loss("absolute", "distillation", paper="none")
     def absolute(scores: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         given.append((scores.detach().numpy(), teacher.numpy()))
         return (scores - teacher).abs().mean()
 
+    register_loss("absolute", "distillation", absolute, paper="none")
     words = ("--teacher", str(toy.run), "--distillation", "absolute", "--distillation-weight", "1", "--max-steps", "1")
     result = train("cross-encoder", toy, tmp_path / "one", *words)
     assert result.exit_code == 0, result.output
@@ -140,30 +136,30 @@ def test_a_loss_is_for_the_kind_that_it_names(toy: Any, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_registered() -> None:
-    with pytest.raises(UsageError, match="there is a cross-encoder loss 'pairwise' already"):
-        register_loss("pairwise", "cross-encoder", paper="none")
+    with pytest.raises(ValueError, match="loss 'pairwise' is registered already"):
+        register_loss("pairwise", "cross-encoder", max, paper="none")
     with pytest.raises(UsageError, match="a loss is for one of bi-encoder, cross-encoder, distillation"):
-        register_loss("mine", "encoder", paper="none")
+        register_loss("mine", "encoder", max, paper="none")
 
 
 def test_losses_of_another_package_and_a_broken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "their_losses.py").write_text(
-        "from iaa_retrieval.training.losses.registry import register_loss\n"
-        "@register_loss('theirs', 'bi-encoder', paper='none')\n"
-        "def theirs(scores, positive_index, ignore): return scores.mean()\n"
+        "from iaa_retrieval.training.losses.loss import Loss\n"
+        "THEIRS = Loss('theirs', 'bi-encoder', lambda scores, positives, ignore: scores.mean(), paper='none')\n"
     )
     (tmp_path / "broken_losses.py").write_text("raise RuntimeError('not\\ntoday')\n")
     information = tmp_path / "theirs-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text(
-        "[iaa_retrieval.losses]\nbroken = broken_losses\ntheirs = their_losses\n"
+        "[iaa_retrieval.losses]\nbroken = broken_losses:BROKEN\ntheirs = their_losses:THEIRS\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    registry._load_all.cache_clear()
+    monkeypatch.setattr(LOSSES.packages, "_loaded", False)
     with caplog.at_level(logging.WARNING, logger="iaa_retrieval"):
         assert loss_names("bi-encoder") == ("contrastive", "theirs")
+    assert LOSSES.get("theirs").paper == "none"
     (said,) = [record.getMessage() for record in caplog.records if record.name == "iaa_retrieval"]
-    assert said == "the losses of entry point broken (broken_losses) are left out: not today"
+    assert said == "loss broken (entry point broken_losses:BROKEN) is left out: not today"

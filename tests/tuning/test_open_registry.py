@@ -61,9 +61,11 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def install(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     """Let packages be installed whose entry points name these modules."""
-    found = [EntryPoint(f"name-of-{module}", module, registry.ENTRY_POINT_GROUP) for module in modules]
-    monkeypatch.setattr(registry, "entry_points", lambda group: found if group == "iaa_retrieval.methods" else [])
-    monkeypatch.setattr(registry, "_asked_packages", False)
+    found = [EntryPoint(f"name-of-{module}", module, registry.PACKAGES.group) for module in modules]
+    monkeypatch.setattr(
+        "iaa_retrieval.registry.entry_points", lambda group: found if group == "iaa_retrieval.methods" else []
+    )
+    monkeypatch.setattr(registry.PACKAGES, "_loaded", False)
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def toy_options(toy: tuple[Path, Path], tiny_backbone: Backbone, tmp_path: Path)
 
     def make(kind: str = "bi-encoder", **values: Any) -> TrainOptions:
         settings = {"method": "query-update", "dimensions": {"update_rank": 2}, "max_steps": 3, "batch_size": 8}
-        return TrainOptions(
+        return TrainOptions.of(
             kind=kind,
             collection=str(collection),
             split="train",
@@ -132,7 +134,7 @@ def test_a_bi_encoder_is_trained_saved_and_reloaded(method: Method, toy_options:
     reloaded = load_bi_encoder(str(result.output), precision="fp32", device="cpu")
     assert (reloaded.config.method, reloaded.config.dimensions) == ("query-update", {"update_rank": 2})
     assert torch.equal(result_of(reloaded), result_of(trained[0]))
-    bare = load_bi_encoder(options.backbone, pooling="mean", normalize=True, precision="fp32", device="cpu")
+    bare = load_bi_encoder(options.tuning.backbone, pooling="mean", normalize=True, precision="fp32", device="cpu")
     assert not torch.allclose(result_of(reloaded), result_of(bare), atol=1e-4)
 
     steps = trained[0].encoder.steps
@@ -146,8 +148,8 @@ def test_a_bi_encoder_is_trained_saved_and_reloaded(method: Method, toy_options:
 
 def test_a_cross_encoder_with_a_budget_and_a_scaling(method: Method, toy_options: Options, trained: list[Any]) -> None:
     """A rank trains 192 weights of the backbone's 32 thousand."""
-    parameters = sum(p.numel() for p in AutoModel.from_pretrained(toy_options().backbone).parameters())
-    options = toy_options("cross-encoder", dimensions=None, budget="2%", scaling=0.5)
+    parameters = sum(p.numel() for p in AutoModel.from_pretrained(toy_options().tuning.backbone).parameters())
+    options = toy_options("cross-encoder", dimensions={}, budget="2%", scaling=0.5)
     result = train_retriever(options)
     reloaded = load_cross_encoder(str(result.output), precision="fp32", device="cpu")
     assert reloaded.config.dimensions == {"update_rank": round(0.02 * parameters / 192)}
@@ -221,9 +223,8 @@ def test_packages_are_asked_once_and_a_broken_one_is_named(
     assert get_method("query-update").title == "Query update"
     assert method_names()[-2:] == ("iaa-m", "query-update")
     assert [record.getMessage() for record in caplog.records] == [
-        "the tuning methods of name-of-broken_method (broken_method) are left out, since they cannot be imported: "
-        "no luck",
-        "the tuning methods of name-of-missing_method (missing_method) are left out, since they cannot be imported: "
+        "tuning method name-of-broken_method (entry point broken_method) is left out: no luck",
+        "tuning method name-of-missing_method (entry point missing_method) is left out: "
         "No module named 'missing_method'",
     ]
 
@@ -258,9 +259,9 @@ def test_an_installed_package_is_found_by_the_command_line(
 
     options = toy_options()
     arguments = {
-        "--collection": options.collection,
+        "--collection": options.data.collection,
         "--split": "train",
-        "--backbone": options.backbone,
+        "--backbone": options.tuning.backbone,
         "--method": "query-update",
         "--update-rank": "2",
         "--max-steps": "3",
@@ -270,7 +271,7 @@ def test_an_installed_package_is_found_by_the_command_line(
         "--output": options.output,
     }
     trained = run("-m", "iaa_retrieval.train", "bi-encoder", *(word for pair in arguments.items() for word in pair))
-    assert trained.stderr.count("the tuning methods of bad (nowhere) are left out") == 1
+    assert trained.stderr.count("tuning method bad (entry point nowhere) is left out") == 1
     described = read_json(Path(options.output) / "retriever.json")
     assert (described["method"], described["dimensions"]) == ("query-update", {"update_rank": 2})
     saved = (Path(options.output) / "train_config.yaml").read_text()

@@ -1,1 +1,1 @@
-"""Training losses, one module each; see :mod:`.registry` for what a loss is given and how one is added."""
+"""Training losses, one module each; :mod:`.loss` says what a loss is given, :mod:`.registry` how one is added."""

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iaa_retrieval.training.losses.registry import register_loss
+from iaa_retrieval.training.losses.loss import Loss
 
 if TYPE_CHECKING:
     import torch
 
 
-@register_loss(
-    "contrastive",
-    "bi-encoder",
-    paper="Karpukhin et al., Dense Passage Retrieval for Open-Domain Question Answering, EMNLP 2020",
-)
 def contrastive_loss(scores: torch.Tensor, positive_index: torch.Tensor, ignore: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of each query's positive against every other passage of the batch.
 
@@ -31,3 +26,11 @@ def contrastive_loss(scores: torch.Tensor, positive_index: torch.Tensor, ignore:
 
     scores = scores.masked_fill(ignore, torch.finfo(scores.dtype).min)
     return functional.cross_entropy(scores, positive_index)
+
+
+CONTRASTIVE = Loss(
+    "contrastive",
+    "bi-encoder",
+    contrastive_loss,
+    paper="Karpukhin et al., Dense Passage Retrieval for Open-Domain Question Answering, EMNLP 2020",
+)

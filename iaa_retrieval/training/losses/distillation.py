@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iaa_retrieval.training.losses.registry import DISTILLATION, get_loss
+from iaa_retrieval.training.losses.loss import DISTILLATION
+from iaa_retrieval.training.losses.registry import get_loss
 
 if TYPE_CHECKING:
     import torch

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iaa_retrieval.training.losses.registry import register_loss
+from iaa_retrieval.training.losses.loss import Loss
 
 if TYPE_CHECKING:
     import torch
 
 
-@register_loss(
-    "localized-contrastive",
-    "cross-encoder",
-    paper="Gao et al., Rethink Training of BERT Rerankers in Multi-Stage Retrieval Pipeline, ECIR 2021",
-)
 def localized_contrastive_loss(scores: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the positive against its query's own negatives, averaged over queries.
 
@@ -25,3 +20,11 @@ def localized_contrastive_loss(scores: torch.Tensor) -> torch.Tensor:
     from torch.nn import functional
 
     return functional.cross_entropy(scores, torch.zeros(scores.shape[0], dtype=torch.long, device=scores.device))
+
+
+LOCALIZED_CONTRASTIVE = Loss(
+    "localized-contrastive",
+    "cross-encoder",
+    localized_contrastive_loss,
+    paper="Gao et al., Rethink Training of BERT Rerankers in Multi-Stage Retrieval Pipeline, ECIR 2021",
+)

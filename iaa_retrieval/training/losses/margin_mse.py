@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iaa_retrieval.training.losses.registry import DISTILLATION, register_loss
+from iaa_retrieval.training.losses.loss import DISTILLATION, Loss
 
 if TYPE_CHECKING:
     import torch
 
 
-@register_loss(
-    "margin-mse",
-    DISTILLATION,
-    paper="Hofstätter et al., Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge "
-    "Distillation, arXiv 2020",
-)
 def margin_mse_loss(scores: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Squared error of the margins between positive and negatives, averaged over pairs.
 
@@ -25,3 +19,12 @@ def margin_mse_loss(scores: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor
     from torch.nn import functional
 
     return functional.mse_loss(scores[:, :1] - scores[:, 1:], teacher[:, :1] - teacher[:, 1:])
+
+
+MARGIN_MSE = Loss(
+    "margin-mse",
+    DISTILLATION,
+    margin_mse_loss,
+    paper="Hofstätter et al., Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge "
+    "Distillation, arXiv 2020",
+)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iaa_retrieval.training.losses.registry import register_loss
+from iaa_retrieval.training.losses.loss import Loss
 
 if TYPE_CHECKING:
     import torch
 
 
-@register_loss(
-    "pairwise", "cross-encoder", paper="Burges et al., Learning to Rank using Gradient Descent (RankNet), ICML 2005"
-)
 def pairwise_loss(scores: torch.Tensor) -> torch.Tensor:
     """Logistic loss of the positive above each negative, averaged over pairs.
 
@@ -22,3 +19,11 @@ def pairwise_loss(scores: torch.Tensor) -> torch.Tensor:
     from torch.nn import functional
 
     return functional.softplus(scores[:, 1:] - scores[:, :1]).mean()
+
+
+PAIRWISE = Loss(
+    "pairwise",
+    "cross-encoder",
+    pairwise_loss,
+    paper="Burges et al., Learning to Rank using Gradient Descent (RankNet), ICML 2005",
+)

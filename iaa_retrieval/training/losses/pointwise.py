@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iaa_retrieval.training.losses.registry import register_loss
+from iaa_retrieval.training.losses.loss import Loss
 
 if TYPE_CHECKING:
     import torch
 
 
-@register_loss(
-    "pointwise", "cross-encoder", paper="Nogueira and Cho, Passage Re-ranking with BERT (monoBERT), arXiv 2019"
-)
 def pointwise_loss(scores: torch.Tensor) -> torch.Tensor:
     """Binary cross-entropy of every pair alone, averaged over pairs.
 
@@ -25,3 +22,11 @@ def pointwise_loss(scores: torch.Tensor) -> torch.Tensor:
     labels = torch.zeros_like(scores)
     labels[:, 0] = 1
     return functional.binary_cross_entropy_with_logits(scores, labels)
+
+
+POINTWISE = Loss(
+    "pointwise",
+    "cross-encoder",
+    pointwise_loss,
+    paper="Nogueira and Cho, Passage Re-ranking with BERT (monoBERT), arXiv 2019",
+)

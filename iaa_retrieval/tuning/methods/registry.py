@@ -12,22 +12,18 @@ warning, and the other methods work.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.registry import EntryPoints
 from iaa_retrieval.tuning.methods.base import Dimension, Method
 
-ENTRY_POINT_GROUP = "iaa_retrieval.methods"
-
-LOG = logging.getLogger("iaa_retrieval")
+PACKAGES = EntryPoints("tuning method", "iaa_retrieval.methods")
 
 _METHODS: dict[str, Method] = {}
 _FOLLOWERS: list[Callable[[Method], None]] = []
-_asked_packages = False
 
 
 def register(method: Method) -> Method:
@@ -57,7 +53,7 @@ def get_method(name: str) -> Method:
         UsageError: no method has that name; the message lists those that exist.
     """
     if name not in _METHODS:
-        _ask_packages()
+        PACKAGES.load()
     if name not in _METHODS:
         raise UsageError(f"unknown tuning method {name!r}; known: {', '.join(_METHODS)}")
     return _METHODS[name]
@@ -65,7 +61,7 @@ def get_method(name: str) -> Method:
 
 def methods() -> tuple[Method, ...]:
     """All methods, in the order in which they were registered: ours first."""
-    _ask_packages()
+    PACKAGES.load()
     return tuple(_METHODS.values())
 
 
@@ -107,21 +103,3 @@ def check_overrides(method: Method, scaling: float | None, activation: str | Non
             raise UsageError(f"method {method.name} has no {name}; methods that have one: {having}")
     if scaling is not None and not 0.0 < scaling < math.inf:
         raise UsageError(f"scaling must be a number above 0, got {scaling}")
-
-
-def _ask_packages() -> None:
-    """Import what installed packages bring, once, and not before it is needed."""
-    global _asked_packages
-    if _asked_packages:
-        return
-    _asked_packages = True  # first: what is imported below may ask for the registry
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            entry.load()
-        except Exception as error:  # of another package's code, whatever it is
-            LOG.warning(
-                "the tuning methods of %s (%s) are left out, since they cannot be imported: %s",
-                entry.name,
-                entry.value,
-                " ".join(str(error).split()) or type(error).__name__,
-            )
