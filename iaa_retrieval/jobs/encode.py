@@ -204,6 +204,7 @@ def encode_corpus(
 ) -> EncodeReport: ...
 
 
+# over 60 lines: most of them say what the arguments are
 def encode_corpus(
     retriever: BiEncoder | str | Path,
     documents: Collection | Mapping[str, str] | str | Path,
