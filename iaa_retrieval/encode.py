@@ -176,7 +176,7 @@ def _run_stock_pyserini(ours: list[str], why: str, guessed_class: str | None, so
     from iaa_retrieval.pyserini_plugin.stock_classes import only_class
     from iaa_retrieval.pyserini_plugin.stock_corpus import corpus_for_stock, with_corpus
 
-    # `iaa-retrieval encode` has the verb before the first section.
+    # ``iaa-retrieval encode`` has the verb before the first section.
     first = min(sys.argv.index(section) for section in ("input", "output", "encoder"))
     words = [word for word in sys.argv[first:] if word != "--debug"]
     with ExitStack() as held:

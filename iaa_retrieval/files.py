@@ -56,7 +56,7 @@ def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty directory beside ``path`` that becomes ``path`` when the block ends well.
 
-    ``path`` must be missing or empty, or with ``overwrite`` one of ours (see :func:`require_empty`), which is replaced
+    ``path`` must be missing or empty, or with ``overwrite`` one of ours (see ``require_empty``), which is replaced
     when the block has ended well. A link is followed.
     """
     path = followed(Path(path))

@@ -88,7 +88,7 @@ def prepare_java() -> JavaRuntime:
         )
     binaries = str(runtime.home / "bin")
     path = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if entry and entry != binaries]
-    os.environ["PATH"] = os.pathsep.join([binaries, *path])  # pyserini.eval.trec_eval calls `java`
+    os.environ["PATH"] = os.pathsep.join([binaries, *path])  # pyserini.eval.trec_eval calls ``java``
     os.environ["JAVA_HOME"] = str(runtime.home)
     os.environ.pop("JVM_PATH", None)  # pyjnius would prefer it to JAVA_HOME
     if not runtime.has_vector_module:
@@ -104,7 +104,7 @@ def prepare_java() -> JavaRuntime:
 
 
 def require_java_can_open(path: str | Path) -> None:
-    """Refuse a path that Java could not open, after :func:`prepare_java`.
+    """Refuse a path that Java could not open, after ``prepare_java``.
 
     Raises:
         IaaRetrievalError: its name is not in the encoding of the locale.
@@ -170,7 +170,7 @@ def _inspect(home: Path, source: str) -> JavaRuntime | None:
         return JavaRuntime(home, int(version.group(1)), "jdk.incubator.vector" in modules.group(1), source)
     settings = _ask(executable, "-XshowSettings:properties", "-version")
     version = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", settings)
-    real_home = re.search(r"java\.home = (.+)", settings)  # `home` may hold but a link or a wrapper
+    real_home = re.search(r"java\.home = (.+)", settings)  # ``home`` may hold but a link or a wrapper
     if not version or not real_home:
         return None
     has_vector_module = "jdk.incubator.vector" in _ask(executable, "--list-modules")

@@ -1,4 +1,4 @@
-"""Python functions whose keyword arguments are a verb's options, each stated once (:mod:`iaa_retrieval.options`)."""
+"""Python functions whose keyword arguments are a verb's options, each stated once (``iaa_retrieval.options``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def documented_options(cls: type[Any], variant: str = "") -> Callable[[Callable[
     """Decorate a function that takes the options of ``cls``: its signature and docstring list them.
 
     Args:
-        variant: as for :func:`~iaa_retrieval.options.click_options`.
+        variant: as for ``click_options``.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:

@@ -82,7 +82,7 @@ def option(default: Any = MISSING, **settings: Any) -> Any:
 
     Args:
         default: its default; None stands for what ``default_text`` says.
-        settings: fields of :class:`Option`.
+        settings: fields of ``Option``.
     """
     metadata = {_KEY: Option(**settings)}
     if isinstance(default, (dict, list)):

@@ -3,9 +3,9 @@
 What else is set for the whole process stands with what needs it, and at the moment when it is needed:
 
 - Java's environment (``JAVA_HOME``, ``PATH``, ``CLASSPATH``, ``LC_ALL``), before Java starts: ``prepare_java``.
-- PyTorch's threads, after a search with Faiss has set them to one: :mod:`.pyserini_plugin.threads`.
-- ``TQDM_DISABLE``, before Pyserini's own search runs without a terminal: :mod:`.pyserini_plugin.launcher`.
-- transformers' bar over the weights that it loads, off while it loads ours: :mod:`.models.backbone`.
+- PyTorch's threads, after a search with Faiss has set them to one: ``pyserini_plugin.threads``.
+- ``TQDM_DISABLE``, before Pyserini's own search runs without a terminal: ``pyserini_plugin.launcher``.
+- transformers' bar over the weights that it loads, off while it loads ours: ``models.backbone``.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Registry(Generic[T]):
     """Objects by their names, in the order of registration.
 
     The entry points of ``group`` are loaded when the registry is first asked; each refers to an object such as
-    :meth:`register` takes.
+    ``register`` takes.
 
     Args:
         what: what one of the objects is called in messages, such as ``format``.

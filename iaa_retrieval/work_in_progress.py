@@ -47,7 +47,7 @@ def work_in_progress(
 
 
 def require_free(work: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse early what :func:`work_in_progress` would refuse later, after a model is loaded and data are read.
+    """Refuse early what ``work_in_progress`` would refuse later, after a model is loaded and data are read.
 
     Raises:
         UsageError: there is earlier work and neither was said, or both.

@@ -12,16 +12,16 @@ from iaa_retrieval.errors import IaaRetrievalError
 class Collection(ABC):
     """Documents, and perhaps queries and judgments of one split.
 
-    :func:`iaa_retrieval.collections.loading.load_collection` opens one. Ids are strings without white space; texts are
+    ``iaa_retrieval.collections.loading.load_collection`` opens one. Ids are strings without white space; texts are
     strings that any encoding takes. Documents are streamed, so a collection may be larger than memory; queries and
     judgments are held whole.
 
     Attributes:
-        name: what :func:`.collection.load_collection` was asked for; it can be given to it again.
+        name: what ``collection.load_collection`` was asked for; it can be given to it again.
         split: whose queries and judgments are meant, such as ``train``; None without a split (all queries, or a
             collection that has no splits).
         split_was_chosen: nobody named ``split``: it is the only one that the collection has.
-        warns_of_missing_queries: :meth:`qrels` itself says which judged queries the collection lacks, so nobody else
+        warns_of_missing_queries: ``qrels`` itself says which judged queries the collection lacks, so nobody else
             needs to.
     """
 
@@ -40,7 +40,7 @@ class Collection(ABC):
 
     @abstractmethod
     def document_count(self) -> int | None:
-        """How many documents :meth:`documents` yields, or None where nobody knows without reading them."""
+        """How many documents ``documents`` yields, or None where nobody knows without reading them."""
 
     @abstractmethod
     def queries(self) -> list[Query]:
@@ -79,7 +79,7 @@ class Collection(ABC):
         return found
 
     def require_documents(self, wanted: Sequence[str], found: Container[str], named_by: str = "") -> None:
-        """Refuse ids that :meth:`find_documents` did not find.
+        """Refuse ids that ``find_documents`` did not find.
 
         Args:
             named_by: the file that names them, for the message.
@@ -124,7 +124,7 @@ class Collection(ABC):
 class Source(ABC):
     """Where collections come from: which names are its own, and how one of them is opened.
 
-    Give one to :func:`iaa_retrieval.collections.sources.register_source`, and every verb and function that takes the
+    Give one to ``iaa_retrieval.collections.sources.register_source``, and every verb and function that takes the
     name of a collection takes its names.
 
     Attributes:

@@ -24,7 +24,7 @@ class IrDatasetsCollection(Collection):
     ``beir/scifact/test`` with ``train``, its sibling.
 
     Args:
-        dataset_id: one that the catalogue has (see :func:`is_ir_datasets_id`).
+        dataset_id: one that the catalogue has (see ``is_ir_datasets_id``).
     """
 
     def __init__(self, dataset_id: str, split: str | None) -> None:

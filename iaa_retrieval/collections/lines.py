@@ -47,7 +47,7 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, str, str]]:
     """Yield ``(place, id, text)`` for every line of a tab-separated table; a header line is passed over.
 
     Raises:
-        IaaRetrievalError: as :func:`read_lines`, and for a line without two columns.
+        IaaRetrievalError: as ``read_lines``, and for a line without two columns.
     """
     for number, (place, line) in enumerate(read_lines(path)):
         columns = line.split("\t")
@@ -67,7 +67,7 @@ def read_text(path: str | Path) -> str:
     """All of a file whose format has no lines.
 
     Raises:
-        IaaRetrievalError: as :func:`read_lines`.
+        IaaRetrievalError: as ``read_lines``.
     """
     path = Path(path)
     try:
@@ -157,7 +157,7 @@ def text_field(record: Mapping[str, Any], names: tuple[str, ...], place: str) ->
 
 
 def optional_text(record: Mapping[str, Any], name: str, place: str) -> str:
-    """A text field that may be missing or null, which reads as the empty string; see :func:`clean_text`."""
+    """A text field that may be missing or null, which reads as the empty string; see ``clean_text``."""
     value = record.get(name)
     if value is None:
         return ""

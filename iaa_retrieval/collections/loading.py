@@ -17,13 +17,13 @@ def load_collection(spec: str, split: str | None = None) -> Collection:
     Args:
         spec: ``embedded``, a directory in BEIR layout, a file of documents (Pyserini JSONL or MS MARCO TSV) or a
             folder of such files, an ir_datasets id (``beir/scifact/train``), or a name that another source claims
-            (see :func:`iaa_retrieval.collections.sources.register_source`). ``SPEC:SPLIT`` names a split as well.
+            (see ``iaa_retrieval.collections.sources.register_source``). ``SPEC:SPLIT`` names a split as well.
         split: the split whose queries and judgments are meant; it wins over one in ``spec``, so a training
             split in the name and another dev split can be combined. None means the only split, if there is
             just one; else documents and all queries can be read, but no judgments.
 
     Returns:
-        Its documents can be streamed, its queries and judgments read (see :class:`.Collection`).
+        Its documents can be streamed, its queries and judgments read (see ``Collection``).
 
     Raises:
         UsageError: an unknown collection or split; the message names what is available.
@@ -47,7 +47,7 @@ def split_spec(spec: str) -> tuple[str, str | None]:
 
 
 def is_collection(spec: str) -> bool:
-    """Whether ``spec`` names something that :func:`load_collection` can open."""
+    """Whether ``spec`` names something that ``load_collection`` can open."""
     return find_source(split_spec(spec)[0]) is not None
 
 

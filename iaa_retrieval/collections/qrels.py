@@ -13,7 +13,7 @@ def read_qrels(source: str | Path) -> Qrels:
     """Judgments from a file, a collection's split (``SPEC:SPLIT``) or an ir_datasets id.
 
     Args:
-        source: a file (see :func:`.qrels_files.read_qrels_file`), or what :func:`.loading.load_collection` takes.
+        source: a file (see ``qrels_files.read_qrels_file``), or what ``loading.load_collection`` takes.
 
     Returns:
         Query id -> document id -> grade, a whole number; above 0 is relevant.

@@ -36,7 +36,7 @@ def read_run(path: str | Path) -> Run:
         path: the file.
 
     Returns:
-        Query id -> document id -> score; :func:`rank` orders the documents of a query.
+        Query id -> document id -> score; ``rank`` orders the documents of a query.
 
     Raises:
         IaaRetrievalError: a line with other than six columns, a score that is not a finite number, or a
@@ -60,7 +60,7 @@ def read_run(path: str | Path) -> Run:
 
 
 def write_run(path: str | Path, run: Run, tag: str) -> None:
-    """Write a TREC run, whole or not at all: queries sorted, documents in the order of :func:`rank`.
+    """Write a TREC run, whole or not at all: queries sorted, documents in the order of ``rank``.
 
     A query's scores have six decimals, or where these would change its order as many digits as tell them apart.
 

@@ -1,6 +1,6 @@
 """The sources of collections, in the order in which they are asked whether a name is theirs.
 
-One from another package is registered by calling :func:`register_source`, or found by itself where that package names
+One from another package is registered by calling ``register_source``, or found by itself where that package names
 the object in its ``pyproject.toml``::
 
     [project.entry-points."iaa_retrieval.sources"]
@@ -23,7 +23,7 @@ def register_source(source: Source) -> None:
     """Add a source: before the one that its ``before`` names, else behind all others.
 
     Args:
-        source: an object of a class below :class:`.Source`, under its ``name``.
+        source: an object of a class below ``Source``, under its ``name``.
 
     Raises:
         TypeError: not a source.
@@ -48,7 +48,7 @@ def sources() -> tuple[Source, ...]:
 
 
 def find_source(spec: str) -> Source | None:
-    """The first source that claims ``spec`` as a whole (see :meth:`.Source.claims`)."""
+    """The first source that claims ``spec`` as a whole (see ``Source.claims``)."""
     return next((source for source in sources() if source.claims(spec)), None)
 
 

@@ -16,8 +16,8 @@ def read_topics(spec: str | Path) -> list[Query]:
     """Queries from a file, a collection or Pyserini; one warning counts those without any text.
 
     Args:
-        spec: a file (see :func:`.topic_files.read_topics_file`), a collection or its split (``SPEC:SPLIT``,
-            see :func:`.loading.load_collection`), or the name of topics that Pyserini has (needs Java).
+        spec: a file (see ``topic_files.read_topics_file``), a collection or its split (``SPEC:SPLIT``,
+            see ``loading.load_collection``), or the name of topics that Pyserini has (needs Java).
 
     Returns:
         In the order of the file or of the collection; no id comes twice.

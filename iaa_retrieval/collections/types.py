@@ -42,5 +42,5 @@ Qrels = dict[str, dict[str, int]]
 Run = dict[str, dict[str, float]]
 """Query id -> document id -> score, a finite number, higher is better.
 
-The order of a query's documents is that of :func:`.runs.rank`.
+The order of a query's documents is that of ``runs.rank``.
 """

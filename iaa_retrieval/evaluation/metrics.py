@@ -58,7 +58,7 @@ def parse_metrics(text: str) -> list[Metric]:
         text: names separated by spaces or commas: nDCG@k, R@k (or Recall@k), MRR, MRR@k, MAP, MAP@k, P@k, Success@k.
 
     Returns:
-        The metrics in the order of ``text``, for :func:`evaluate`.
+        The metrics in the order of ``text``, for ``evaluate``.
 
     Raises:
         UsageError: an unknown name; the message lists the known ones.
@@ -77,13 +77,13 @@ def evaluate(
     score, then by greater document id.
 
     Args:
-        qrels: query id -> document id -> grade (see :func:`iaa_retrieval.collections.qrels.read_qrels`).
-        run: query id -> document id -> score (see :func:`iaa_retrieval.collections.runs.read_run`).
-        metrics: from :func:`parse_metrics`.
+        qrels: query id -> document id -> grade (see ``iaa_retrieval.collections.qrels.read_qrels``).
+        run: query id -> document id -> score (see ``iaa_retrieval.collections.runs.read_run``).
+        metrics: from ``parse_metrics``.
         relevance_level: lowest grade that counts as relevant; nDCG, whose gain is the grade, does not use it.
 
     Returns:
-        Metric name -> query id -> value from 0 to 1, the queries in the order of ``qrels``; :func:`mean` averages them.
+        Metric name -> query id -> value from 0 to 1, the queries in the order of ``qrels``; ``mean`` averages them.
 
     Raises:
         IaaRetrievalError: no query of the run is judged, or a score is not finite.

@@ -49,7 +49,7 @@ def paired_tests(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]
     """Compare the second of every pair with the first, and adjust for having made all these comparisons.
 
     Args:
-        pairs: each the values of two runs, query id -> value (see :func:`paired_t_test`); together they are the family
+        pairs: each the values of two runs, query id -> value (see ``paired_t_test``); together they are the family
             over which Holm's procedure goes.
 
     Returns:

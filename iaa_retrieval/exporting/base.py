@@ -69,7 +69,7 @@ class ExportFormat(ABC):
 
         Args:
             name: what the directory is called; paths in the text are relative to the folder that holds it.
-            merged: what :meth:`write` returned.
+            merged: what ``write`` returned.
         """
 
     def advice(self, source: Source, output: str) -> str:

@@ -1,7 +1,7 @@
 """The export formats: those of this package, and those that others register.
 
-A format from elsewhere is an object of a class below :class:`.ExportFormat`. It is registered by
-:func:`register_format`, or found by the entry point group ``iaa_retrieval.exports``, in which an installed package
+A format from elsewhere is an object of a class below ``ExportFormat``. It is registered by
+``register_format``, or found by the entry point group ``iaa_retrieval.exports``, in which an installed package
 names it::
 
     [project.entry-points."iaa_retrieval.exports"]
@@ -21,10 +21,10 @@ FORMATS: Registry[ExportFormat] = Registry("format", "iaa_retrieval.exports")
 
 
 def register_format(export_format: ExportFormat) -> ExportFormat:
-    """Make a format known to ``--format``, ``export --help`` and :func:`.export`.
+    """Make a format known to ``--format``, ``export --help`` and ``export``.
 
     Args:
-        export_format: an object of a class below :class:`.ExportFormat`, under its ``name``.
+        export_format: an object of a class below ``ExportFormat``, under its ``name``.
 
     Returns:
         The format itself.

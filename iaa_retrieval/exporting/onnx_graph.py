@@ -31,7 +31,7 @@ def output_name(source: Source) -> str:
 def write_graph(source: Source, directory: Path) -> None:
     """Write the graph, the tokenizer and ``retriever.json``.
 
-    The graph's inputs are those of `Source.input_names` that it uses, int64 [batch, tokens], both free.
+    The graph's inputs are those of ``Source.input_names`` that it uses, int64 [batch, tokens], both free.
 
     Raises:
         IaaRetrievalError: a part of the network has no counterpart in ONNX.

@@ -53,7 +53,7 @@ class Reference:
         """The largest absolute difference between the outputs and what ``run`` gives.
 
         Raises:
-            IaaRetrievalError: another shape, or a difference above `TOLERANCE`; ``what`` names the other side.
+            IaaRetrievalError: another shape, or a difference above ``TOLERANCE``; ``what`` names the other side.
         """
         largest = 0.0
         for inputs, right in zip(self.batches, self.outputs, strict=True):

@@ -70,7 +70,7 @@ class Source:
         """Write the tokenizer so that a tool which asks nothing else does what our inference does.
 
         Args:
-            input_names: what it gives; default: `input_names` of the source.
+            input_names: what it gives; default: ``input_names`` of the source.
         """
         save_tokenizer(self.model.tokenizer, directory)
         # A tokenizer writes only those of its settings that it was made with.

@@ -131,7 +131,7 @@ class AdapterServer:
     def encode_passages(
         self, name: str | None, texts: Sequence[str], *, batch_size: int = text_encoder.DEFAULT_BATCH_SIZE
     ) -> np.ndarray:
-        """Encode passages into float32 [len(texts), d]; arguments and errors are those of :meth:`encode_queries`."""
+        """Encode passages into float32 [len(texts), d]; arguments and errors are those of ``encode_queries``."""
         with self._turn:
             model = self._find(name, BiEncoder)
             cuts = self._counting(name, document_cuts, model)

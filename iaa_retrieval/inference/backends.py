@@ -1,7 +1,7 @@
 """What turns a corpus's tokens into vectors: this process, or a back end from elsewhere that spreads the work.
 
-Everything around it (reading, tokenising, resuming, writing) is :mod:`.corpus_encoder`'s. A back end is an object of a
-class below :class:`EncodingBackend`. It is registered by :func:`register_backend`, or found by the entry point group
+Everything around it (reading, tokenising, resuming, writing) is ``corpus_encoder``'s. A back end is an object of a
+class below ``EncodingBackend``. It is registered by ``register_backend``, or found by the entry point group
 ``iaa_retrieval.encoding_backends``, in which an installed package names it::
 
     [project.entry-points."iaa_retrieval.encoding_backends"]
@@ -71,7 +71,7 @@ class EncodingBackend(ABC):
         Args:
             encoder: the model, as this process has loaded it. Another process loads ``encoder.source`` itself, with
                 the settings in ``encoder.config``.
-            batch_size: texts of full length per batch, as :func:`encode_window` takes it.
+            batch_size: texts of full length per batch, as ``encode_window`` takes it.
 
         Raises:
             IaaRetrievalError: a vector is not finite, or a worker failed.
@@ -156,7 +156,7 @@ BACKENDS: Registry[EncodingBackend] = Registry("encoding back end", "iaa_retriev
 
 
 def register_backend(backend: EncodingBackend) -> EncodingBackend:
-    """Make a back end known to ``--backend`` and :attr:`.CorpusEncoding.backend`; returns it.
+    """Make a back end known to ``--backend`` and ``CorpusEncoding.backend``; returns it.
 
     Raises:
         ValueError: another one has its name.

@@ -22,7 +22,7 @@ def bucket_batches(
         lengths: tokens of each text.
         token_budget: the most tokens, padding included, in one batch (a single longer text is its own batch).
         max_texts: the most texts in one batch.
-        step: what widths are rounded up to; None is :data:`WIDTH_STEP`.
+        step: what widths are rounded up to; None is ``WIDTH_STEP``.
 
     Returns:
         Lists of positions into ``lengths``, longest texts first (so that memory peaks at the start).
@@ -60,7 +60,7 @@ def compute_into(
 
 
 def round_up(width: int, step: int | None = None) -> int:
-    """The next multiple of ``step``, None being :data:`WIDTH_STEP`."""
+    """The next multiple of ``step``, None being ``WIDTH_STEP``."""
     step = step or WIDTH_STEP
     return -(-width // step) * step
 
@@ -70,7 +70,7 @@ def pad(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-pad token rows into (input_ids, attention_mask), both int64 [batch, width].
 
-    The width is the longest row's, rounded up to a multiple of ``step`` (None is :data:`WIDTH_STEP`) as far as
+    The width is the longest row's, rounded up to a multiple of ``step`` (None is ``WIDTH_STEP``) as far as
     ``max_width``, which no row exceeds, allows.
     """
     width = min(round_up(max(map(len, rows)), step), max_width)

@@ -45,12 +45,12 @@ class CorpusEncoding:
     """How documents become an index.
 
     Attributes:
-        fields: the input fields, in the order of :class:`CorpusDocument`.
+        fields: the input fields, in the order of ``CorpusDocument``.
         encode_title: put the title before the text.
         separate_title: title and text as two segments instead of one.
         to_faiss: write a Faiss directory, else ``embeddings.jsonl``.
         index_factory: Faiss index description; vectors are compared by inner product.
-        backend: what computes the vectors, by its name in :mod:`.backends`; the output is the same with any.
+        backend: what computes the vectors, by its name in ``backends``; the output is the same with any.
     """
 
     fields: tuple[str, ...]

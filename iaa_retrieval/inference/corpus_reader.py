@@ -35,7 +35,7 @@ class Corpus:
     and its text. With them the records of a file are taken apart as ``pyserini.encode`` does.
 
     Args:
-        source: a collection, or anything that :func:`load_collection` takes.
+        source: a collection, or anything that ``load_collection`` takes.
         fields: names of the fields in order; None means title and text, or with a ``delimiter`` the text.
         docid_field: the field of a file's records that holds the id; None means ``id``, ``_id`` or ``docid``.
         delimiter: what separates the fields inside the ``contents`` of a file's records.

@@ -115,7 +115,7 @@ def _attend(
 
     Args:
         query: [batch, heads, tokens, d]; key and value have as many tokens or more (a prefix).
-        attention_mask: from :func:`_additive_mask`.
+        attention_mask: from ``_additive_mask``.
 
     Returns:
         [batch, tokens, heads, d], and no attention weights.

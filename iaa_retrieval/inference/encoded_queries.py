@@ -49,7 +49,7 @@ def write_encoded_queries(
     ``retriever.json`` the encoder, so that a search can check that the index was made with the same one.
 
     Returns:
-        What :func:`encode_query_texts` does.
+        What ``encode_query_texts`` does.
     """
     import pandas
 

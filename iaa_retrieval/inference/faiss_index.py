@@ -37,7 +37,7 @@ def require_index(dimension: int, factory: str, documents: Iterable[object]) -> 
         documents: read only as far as needed, and not at all where they can be read but once.
 
     Raises:
-        UsageError: see :func:`new_index`.
+        UsageError: see ``new_index``.
         IaaRetrievalError: the index must learn from more vectors than there are documents.
     """
     needed = _least_vectors(new_index(dimension, factory))
@@ -104,7 +104,7 @@ def write_index(windows: Windows, total: int, directory: Path, dimension: int, f
     Pyserini searches an inverted file or a graph with the effort that is stored in it, so it is set here.
 
     Raises:
-        UsageError: an index that :func:`new_index` refuses.
+        UsageError: an index that ``new_index`` refuses.
         IaaRetrievalError: too few vectors to train the index, or it cannot be trained or written.
     """
     import faiss

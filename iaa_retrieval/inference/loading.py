@@ -32,10 +32,10 @@ def load_for_inference(
 def load_for_inference(
     name_or_path: str, *, kind: str | None = None, precision: str = "auto", device: str = "auto", **settings: Any
 ) -> Retriever:
-    """Load a retriever as :func:`.load_retriever` does, and make it as fast as this machine can.
+    """Load a retriever as ``load_retriever`` does, and make it as fast as this machine can.
 
-    Its weights may be laid out anew for the CPU (see :mod:`.cpu_kernels`): it must not be trained, saved, merged or
-    moved any more. Arguments and errors are those of :func:`.load_retriever`.
+    Its weights may be laid out anew for the CPU (see ``cpu_kernels``): it must not be trained, saved, merged or
+    moved any more. Arguments and errors are those of ``load_retriever``.
     """
     model = load_retriever(name_or_path, kind=kind, precision=precision, device=device, **settings)
     use_cpu_kernels(model)

@@ -17,7 +17,7 @@ class PairTokens(NamedTuple):
 
 
 def with_lead(lead: str, texts: Sequence[str]) -> Sequence[str]:
-    """Put ``lead`` (see :attr:`.RetrieverConfig.query_lead`) before each text, to the letter."""
+    """Put ``lead`` (see ``RetrieverConfig.query_lead``) before each text, to the letter."""
     return [f"{lead}{text}" for text in texts] if lead else texts
 
 

@@ -46,7 +46,7 @@ def index_collection(options: IndexOptions) -> IndexReport:
 
     Raises:
         UsageError: an unknown language or an unknown collection.
-        IaaRetrievalError: see :func:`.lucene_index.build_index`.
+        IaaRetrievalError: see ``lucene_index.build_index``.
     """
     from iaa_retrieval.pyserini_plugin.lucene_analysis import Analysis
     from iaa_retrieval.pyserini_plugin.lucene_index import build_index

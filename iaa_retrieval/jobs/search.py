@@ -11,7 +11,7 @@ def search(kind: str, arguments: Sequence[str]) -> None:
     """Run ``python -m pyserini.search.KIND`` with these arguments in this process.
 
     Args:
-        kind: one of :data:`KINDS`.
+        kind: one of ``KINDS``.
         arguments: the stock command's; ``--encoder``, ``--topics`` and ``--index`` take more than stock Pyserini's.
 
     Raises:

@@ -48,7 +48,7 @@ def train_cross_encoder(**options: Any) -> TrainResult:
         over a re-ranked run) and the seconds that training took.
 
     Raises:
-        UsageError, IaaRetrievalError, TypeError: as for :func:`train_bi_encoder`.
+        UsageError, IaaRetrievalError, TypeError: as for ``train_bi_encoder``.
     """
     return _train("cross-encoder", options)
 

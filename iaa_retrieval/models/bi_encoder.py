@@ -28,7 +28,7 @@ LOG = logging.getLogger("iaa_retrieval")
 class BiEncoder(Retriever):
     """Encodes queries and passages apart; the relevance of a passage is the inner product of the two vectors.
 
-    Args, errors and what else it has: see :class:`.Retriever`; the fifth argument is the passage encoder, where the
+    Args, errors and what else it has: see ``Retriever``; the fifth argument is the passage encoder, where the
     encoders are separate.
 
     Attributes:
@@ -159,7 +159,7 @@ def load_bi_encoder(
     """Load a checkpoint of ours, or any plain encoder, ready for inference.
 
     A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder is used as
-    :func:`.encoder_classes.settings_of` says (its sentence-transformers metadata where it has any, else Pyserini's
+    ``encoder_classes.settings_of`` says (its sentence-transformers metadata where it has any, else Pyserini's
     settings), or as ``settings`` do, and every setting can be overridden; a prefix takes the place of a prompt.
 
     Args:
@@ -174,7 +174,7 @@ def load_bi_encoder(
         device: ``auto``, ``cpu``, ``cuda:0``, ...
         backbone: what a checkpoint's adapters are put on, in memory, in ``precision`` and on ``device`` already.
         as_backbone: load a checkpoint that is a whole network as a plain encoder is: its weights alone count, see
-            :mod:`.backbone_checkpoint`.
+            ``backbone_checkpoint``.
 
     Raises:
         UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.

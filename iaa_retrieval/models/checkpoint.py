@@ -21,7 +21,7 @@ ADAPTER_FILE = "adapter_model.safetensors"
 FULL_FILE = "model.safetensors"
 # With separate encoders, each adapter is in a directory of its own inside the checkpoint.
 QUERY_DIRECTORY, PASSAGE_DIRECTORY = "query", "passage"
-# What `iaa_retrieval.export` puts inside a self-contained checkpoint, and how retriever.json names it.
+# What ``iaa_retrieval.export`` puts inside a self-contained checkpoint, and how retriever.json names it.
 BACKBONE_DIRECTORY = "backbone"
 EMBEDDED_BACKBONE = f"./{BACKBONE_DIRECTORY}"
 

@@ -21,7 +21,7 @@ SHORTEST_PAIR = 16
 class CrossEncoder(Retriever):
     """Scores query-passage pairs with a sequence classifier that has one output.
 
-    Args, errors and what else it has: see :class:`.Retriever`.
+    Args, errors and what else it has: see ``Retriever``.
 
     Attributes:
         classifier: the (possibly PEFT-wrapped) Hugging Face network.

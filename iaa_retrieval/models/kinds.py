@@ -27,7 +27,7 @@ def retriever_class(kind: str) -> type[Retriever]:
 
 
 def fingerprint_of(config: RetrieverConfig, weights: str) -> str:
-    """The fingerprint of a checkpoint of either kind with this hash of its weights, see :class:`.Retriever`."""
+    """The fingerprint of a checkpoint of either kind with this hash of its weights, see ``Retriever``."""
     return retriever_class(config.kind).fingerprint_of(config, weights)
 
 
@@ -41,10 +41,10 @@ def load_retriever(
         kind: ``bi-encoder`` or ``cross-encoder``, where another will not do; None takes either.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: ``auto``, ``cpu``, ``cuda:0``, ...
-        settings: further arguments of the kind's own loader: :func:`.load_bi_encoder` or :func:`.load_cross_encoder`.
+        settings: further arguments of the kind's own loader: ``load_bi_encoder`` or ``load_cross_encoder``.
 
     Returns:
-        A :class:`.BiEncoder` or :class:`.CrossEncoder` in evaluation mode, on its device.
+        A ``BiEncoder`` or ``CrossEncoder`` in evaluation mode, on its device.
 
     Raises:
         UsageError: a setting contradicts the checkpoint, or a length is more than the network takes.

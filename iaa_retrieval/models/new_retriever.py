@@ -29,10 +29,10 @@ def new_bi_encoder(
     """A bi-encoder on a bare backbone, to be tuned or to carry adapters.
 
     A bi-encoder checkpoint hands on its pooling, normalisation, prefixes and lengths; of a cross-encoder checkpoint
-    only the encoder's weights are used. Anything else is as ``settings`` or :func:`.load_bi_encoder` say.
+    only the encoder's weights are used. Anything else is as ``settings`` or ``load_bi_encoder`` say.
 
     Raises:
-        UsageError, IaaRetrievalError: as :func:`.load_bi_encoder` and :func:`.read_backbone_checkpoint`.
+        UsageError, IaaRetrievalError: as ``load_bi_encoder`` and ``read_backbone_checkpoint``.
     """
     checkpoint = read_backbone_checkpoint(backbone)
     if checkpoint is not None and BiEncoder.is_kind_of(checkpoint):

@@ -21,9 +21,9 @@ from iaa_retrieval.models.sizes import encoder_width, position_limit
 
 
 class Retriever(nn.Module, ABC):
-    """A model that ranks passages for a query, as :class:`.BiEncoder` or as :class:`.CrossEncoder`.
+    """A model that ranks passages for a query, as ``BiEncoder`` or as ``CrossEncoder``.
 
-    :func:`.kinds.load_retriever` loads one. What differs between the kinds is asked of the object or its class, so
+    ``kinds.load_retriever`` loads one. What differs between the kinds is asked of the object or its class, so
     that nothing else needs to know which kind it has.
 
     Args:
@@ -38,7 +38,7 @@ class Retriever(nn.Module, ABC):
         reads_pairs: whether query and passage are one input, and the output a score; else each text is an input, and
             the output its vector.
         has_task_head: whether the network ends in a task head, which is trained with it.
-        network_options: what :meth:`auto_class` needs to load a network, besides its place.
+        network_options: what ``auto_class`` needs to load a network, besides its place.
         document_inputs: what it reads of at most ``config.document_max_length`` tokens each, in the plural.
         pipeline_tag: what the Hugging Face hub calls its task.
     """
@@ -76,7 +76,7 @@ class Retriever(nn.Module, ABC):
 
     @abstractmethod
     def set_networks(self, network: nn.Module, *others: nn.Module) -> None:
-        """Put other networks, such as tuned ones, in the places of :attr:`networks`.
+        """Put other networks, such as tuned ones, in the places of ``networks``.
 
         Raises:
             ValueError: more than this kind can have.
@@ -102,7 +102,7 @@ class Retriever(nn.Module, ABC):
         """What each of the networks gives for the same inputs.
 
         Args:
-            inputs: by name (see :attr:`input_names`), each [batch, tokens].
+            inputs: by name (see ``input_names``), each [batch, tokens].
 
         Returns:
             For every network fp32 vectors [batch, d], or fp32 scores [batch].
@@ -115,7 +115,7 @@ class Retriever(nn.Module, ABC):
 
     @property
     def backbone(self) -> Any:
-        """The encoder inside :attr:`network`, without a task head; an adapter's own layers stay inside it."""
+        """The encoder inside ``network``, without a task head; an adapter's own layers stay inside it."""
         adapted = getattr(self.network, "get_base_model", None)
         whole = self.network if adapted is None else adapted()
         return whole.base_model if self.has_task_head else whole
@@ -137,12 +137,12 @@ class Retriever(nn.Module, ABC):
 
     @property
     def position_limit(self) -> int:
-        """The longest input in tokens that the network can take; :attr:`max_length` may be lower."""
+        """The longest input in tokens that the network can take; ``max_length`` may be lower."""
         return position_limit(self.network)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that an output depends on (see :meth:`fingerprint_of`), hex; of a new model, empty."""
+        """Hash of all that an output depends on (see ``fingerprint_of``), hex; of a new model, empty."""
         return self.config.fingerprint
 
     @classmethod
@@ -151,7 +151,7 @@ class Retriever(nn.Module, ABC):
 
         Args:
             config: the settings, with the fingerprints of backbone and tokenizer.
-            weights: hash of the tuned weights, see :func:`.checkpoint.weights_fingerprint`; of a plain encoder, the
+            weights: hash of the tuned weights, see ``checkpoint.weights_fingerprint``; of a plain encoder, the
                 backbone's.
         """
         parts = (
@@ -186,7 +186,7 @@ class Retriever(nn.Module, ABC):
 
         Args:
             path: its directory.
-            config: its settings, from :meth:`read_config`.
+            config: its settings, from ``read_config``.
 
         Raises:
             IaaRetrievalError: weights, tokenizer or backbone are not those that ``config`` describes.
@@ -208,6 +208,6 @@ class Retriever(nn.Module, ABC):
         return self.eval()
 
     def with_config(self, **changes: Any) -> Self:
-        """The same networks and tokenizer under changed settings (fields of :class:`.RetrieverConfig`)."""
+        """The same networks and tokenizer under changed settings (fields of ``RetrieverConfig``)."""
         network, *others = self.networks
         return type(self)(network, self.tokenizer, replace(self.config, **changes), self.source, *others)

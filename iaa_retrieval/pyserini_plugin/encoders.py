@@ -116,7 +116,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
 
     ``FaissSearcher(directory, IaaQueryEncoder(checkpoint))`` searches; its ``batch_search`` encodes the
     queries in batches, and refuses an index that another encoder made. Arguments and errors are those of
-    :class:`IaaDocumentEncoder`; ``prefix`` goes before queries, and ``max_length`` is theirs.
+    ``IaaDocumentEncoder``; ``prefix`` goes before queries, and ``max_length`` is theirs.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ _MEMORY_ADVICE = "; give Java more memory with the environment variable JAVA_TOO
 def allow_long_queries() -> None:
     """Let Lucene take queries of any number of terms; its limit of 1,024 stops a whole run at one long query.
 
-    Pyserini must be ready to start (see :func:`iaa_retrieval.java.prepare_java`).
+    Pyserini must be ready to start (see ``iaa_retrieval.java.prepare_java``).
     """
     from pyserini.pyclass import autoclass
 

@@ -65,7 +65,7 @@ def build_index(
     written once to a temporary directory (``TMPDIR``), and the index appears whole or not at all.
 
     Args:
-        collection: as :func:`load_collection` takes it.
+        collection: as ``load_collection`` takes it.
         output: a new directory.
         analysis: how the text is cut into terms; searches of the index follow it. None is English.
         skip_bad: leave out documents that Lucene cannot take, with a warning, instead of failing.

@@ -66,7 +66,7 @@ class IaaReranker:
         self.text_of = text_of
 
     def rerank(self, query: str, hits: Sequence[Any], *, text_of: TextOf | None = None) -> list[Hit]:
-        """Score every hit against ``query`` and put the best first (see :func:`.runs.rank` for ties).
+        """Score every hit against ``query`` and put the best first (see ``runs.rank`` for ties).
 
         Raises:
             IaaRetrievalError: a hit whose text is not to be had.
@@ -139,7 +139,7 @@ class RerankingSearcher:
 
 
 def text_of_hit(hit: Any) -> str:
-    """The text of a LuceneSearcher's hit, see :func:`stored_text`."""
+    """The text of a LuceneSearcher's hit, see ``stored_text``."""
     stored = getattr(hit, "lucene_document", None)
     if stored is None:
         return stored_text(None, None, hit.docid)

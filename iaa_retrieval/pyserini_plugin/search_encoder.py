@@ -73,7 +73,7 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
 
     A checkpoint says itself how it pools. A plain encoder follows what its files say, or with an explicit
     ``--encoder-class`` that our encoder stands for, Pyserini's settings for that class. Any other class, and a hub
-    id that needs one (:func:`.encoder_classes.stock_class_of`), are left to Pyserini.
+    id that needs one (``encoder_classes.stock_class_of``), are left to Pyserini.
 
     Side effect: ``--encoder-class auto`` is set, so that Pyserini does not guess a class from the path.
 

@@ -26,7 +26,7 @@ def corpus_for_stock(
     What only Pyserini can read (images by their path, its own data sets) stays as it is.
 
     Raises:
-        IaaRetrievalError: as :class:`.Corpus`, before Pyserini loads anything.
+        IaaRetrievalError: as ``Corpus``, before Pyserini loads anything.
     """
     known = Path(source).expanduser().exists() or is_collection(source)
     if not known or any(word in source for word in _OF_PYSERINI) or any("path" in field for field in fields):

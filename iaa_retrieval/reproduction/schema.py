@@ -1,6 +1,6 @@
 """What a ``reproductions/NAME.yaml`` may say: every key, and the type of its value. Nothing else passes.
 
-Whether two places of a file agree with each other is checked in :mod:`iaa_retrieval.reproduction.loading`.
+Whether two places of a file agree with each other is checked in ``iaa_retrieval.reproduction.loading``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Entry(BaseModel):
 
 
 class BackboneEntry(Entry):
-    """See :class:`.conditions.Backbone`."""
+    """See ``conditions.Backbone``."""
 
     name: str
     display_name: str
@@ -53,14 +53,14 @@ class SubjectEntry(Entry):
 
 
 class RolesEntry(Entry):
-    """See :class:`.conditions.Roles`; ``full`` is the method that trains every weight."""
+    """See ``conditions.Roles``; ``full`` is the method that trains every weight."""
 
     subject: SubjectEntry | None = None
     full: str | None = None
 
 
 class TopicSetEntry(Entry):
-    """See :class:`.conditions.TopicSet`."""
+    """See ``conditions.TopicSet``."""
 
     display_name: str
     queries: str
@@ -69,7 +69,7 @@ class TopicSetEntry(Entry):
 
 
 class SettingEntry(Entry):
-    """See :class:`.conditions.Setting`."""
+    """See ``conditions.Setting``."""
 
     value: Plain
     provenance: str
@@ -77,7 +77,7 @@ class SettingEntry(Entry):
 
 
 class PaperColumnEntry(Entry):
-    """See :class:`.conditions.PaperColumn`."""
+    """See ``conditions.PaperColumn``."""
 
     collection: str
     stage: str
@@ -85,7 +85,7 @@ class PaperColumnEntry(Entry):
 
 
 class RateSearchEntry(Entry):
-    """See :class:`.conditions.RateSearch`."""
+    """See ``conditions.RateSearch``."""
 
     methods: list[Plain]
     full: list[Plain]
@@ -94,7 +94,7 @@ class RateSearchEntry(Entry):
 
 
 class StageEntry(Entry):
-    """See :class:`.conditions.StageTable`."""
+    """See ``conditions.StageTable``."""
 
     title: str
     columns: dict[str, list[str]]
@@ -106,7 +106,7 @@ class StageEntry(Entry):
 
 
 class ScoreEntry(Entry):
-    """See :class:`.conditions.Score`."""
+    """See ``conditions.Score``."""
 
     value: float
     tolerance: float = Field(ge=0)
@@ -124,7 +124,7 @@ class MeasuredEntry(Entry):
 
 
 class ConditionEntry(Entry):
-    """See :class:`.conditions.Condition`."""
+    """See ``conditions.Condition``."""
 
     name: str
     display_name: str
@@ -142,7 +142,7 @@ class ConditionEntry(Entry):
 
 
 class ReproductionFile(Entry):
-    """The whole file; see :class:`.plan.Reproduction`."""
+    """The whole file; see ``plan.Reproduction``."""
 
     title: str
     description: Prose

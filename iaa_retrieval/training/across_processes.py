@@ -39,7 +39,7 @@ def gather_rows(own: torch.Tensor) -> torch.Tensor:
 
 
 def rows_before(own: torch.Tensor) -> int:
-    """How many rows the processes of lower rank have; where this process's rows begin in :func:`gather_rows`."""
+    """How many rows the processes of lower rank have; where this process's rows begin in ``gather_rows``."""
     if process_count() == 1:
         return 0
     ranks = torch.full((own.shape[0],), distributed.get_rank(), device=own.device)

@@ -53,7 +53,7 @@ class BiEncoderObjective(nn.Module):
         relevant_keys: torch.Tensor,
         teacher_scores: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """``{"loss": scalar}`` of a batch made by :class:`~iaa_retrieval.training.collators.BiEncoderCollator`."""
+        """``{"loss": scalar}`` of a batch made by ``BiEncoderCollator``."""
         queries = forward_in_chunks(
             self.bi_encoder.encode_queries, {"input_ids": query_ids, "attention_mask": query_mask}, self.grad_cache
         )
@@ -132,7 +132,7 @@ def known_positives(
 
     Args:
         passage_keys: int64 [n]; a number for each passage's document.
-        relevant_keys: int64 [batch, m]; the documents relevant to each query, filled with :data:`NO_DOCUMENT`.
+        relevant_keys: int64 [batch, m]; the documents relevant to each query, filled with ``NO_DOCUMENT``.
         positive_index: int64 [batch]; the row of each query's own positive among the passages.
 
     Returns:

@@ -122,7 +122,7 @@ class TuningOptions(Checked):
     """The backbone, and what of it or on it is trained.
 
     ``method`` is a name in the registry; None means iaa-l, or with ``peft_config`` (a PEFT type and its fields, see
-    :func:`iaa_retrieval.tuning.methods.peft_method`) that of the PEFT type.
+    ``iaa_retrieval.tuning.methods.peft_method``) that of the PEFT type.
     """
 
     backbone: str = option(

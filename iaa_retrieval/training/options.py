@@ -28,9 +28,9 @@ TEACHER_OPTIONS = ("distillation", "distillation_weight", "teacher_temperature")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(Checked):
-    """Options of one training run; None means the default for the kind and method (see :meth:`resolved`).
+    """Options of one training run; None means the default for the kind and method (see ``resolved``).
 
-    On the command line, in ``--config`` and in records all options stand side by side; :meth:`of` takes them so.
+    On the command line, in ``--config`` and in records all options stand side by side; ``of`` takes them so.
     """
 
     kind: str

@@ -102,7 +102,7 @@ def _require_what_a_run_needs(options: TrainOptions, work: Path, processes: int)
     """Device and precision of a run, for which there must be room; what is refused here has cost nothing yet.
 
     Raises:
-        UsageError, IaaRetrievalError: as for :func:`train_retriever`.
+        UsageError, IaaRetrievalError: as for ``train_retriever``.
     """
     require_empty(Path(options.output), overwrite=options.overwrite)
     if processes == 1:  # of several, another may have begun the work already

@@ -153,7 +153,7 @@ def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def load_trained_state(model: nn.Module, directory: Path) -> None:
-    """Put back what :func:`trained_state` gave."""
+    """Put back what ``trained_state`` gave."""
     saved = load_file(directory / TRAINED_FILE)
     parameters = dict(model.named_parameters())
     with torch.no_grad():

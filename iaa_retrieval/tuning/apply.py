@@ -29,19 +29,19 @@ def apply_method(
     """Freeze a transformers model and put a method's trained parameters on it, in place.
 
     Args:
-        model: an encoder (`AutoModel`) or one with a task head (`AutoModelForSequenceClassification`).
-        method: a name in the registry, or a method, such as `peft_method` makes of a PEFT configuration.
-        dimensions: exactly the method's own, see `Method.dimensions`.
-        modules_to_save: modules trained and saved whole; default: the task head, see `head_modules`.
+        model: an encoder (``AutoModel``) or one with a task head (``AutoModelForSequenceClassification``).
+        method: a name in the registry, or a method, such as ``peft_method`` makes of a PEFT configuration.
+        dimensions: exactly the method's own, see ``Method.dimensions``.
+        modules_to_save: modules trained and saved whole; default: the task head, see ``head_modules``.
         task_type: PEFT's task type. With "FEATURE_EXTRACTION" the pooler takes no part in the result, so that
             nothing in it is trained (a parameter without a gradient stops distributed training).
         dropout: on the hidden activation of a bottleneck, or LoRA's; a prefix has none.
-        scaling: factor on what bottlenecks and LoRA add; default: 1. `lora_alpha` is `2 * r * scaling`, so that
-            LoRA's update is `2 * scaling * B A x` at every rank and one learning rate fits all budgets.
+        scaling: factor on what bottlenecks and LoRA add; default: 1. ``lora_alpha`` is ``2 * r * scaling``, so that
+            LoRA's update is ``2 * scaling * B A x`` at every rank and one learning rate fits all budgets.
         activation: non-linearity of the bottlenecks, by transformers' name; default: relu.
 
     Returns:
-        A `peft.PeftModel` whose adapter is "default"; for `full` the model itself with everything trainable.
+        A ``peft.PeftModel`` whose adapter is "default"; for ``full`` the model itself with everything trainable.
 
     Raises:
         UsageError: an unknown method, dimension, activation or task type; a scaling or activation that the
@@ -71,9 +71,9 @@ def method_config(
     scaling: float | None = None,
     activation: str | None = None,
 ) -> Any:
-    """The PEFT configuration of a method on a backbone, for `add_adapter` of transformers or sentence-transformers.
+    """The PEFT configuration of a method on a backbone, for ``add_adapter`` of transformers or sentence-transformers.
 
-    The arguments are those of `apply_method`, and so are the errors; `full` is no adapter and has none.
+    The arguments are those of ``apply_method``, and so are the errors; ``full`` is no adapter and has none.
     """
     entry = get_method(method) if isinstance(method, str) else method
     return entry.peft_config(model, *_checked(entry, dimensions, dropout, scaling, activation))
@@ -102,7 +102,7 @@ def count_trainable(model: nn.Module) -> dict[str, int]:
     """How many parameters are trained.
 
     Returns:
-        "weights": what the method itself trains, as `Method.weight_count` counts it (for BitFit its biases,
+        "weights": what the method itself trains, as ``Method.weight_count`` counts it (for BitFit its biases,
         for full fine-tuning the whole encoder); "biases": those of the bottlenecks; "heads": modules saved
         whole, or what a fully fine-tuned model has outside its encoder.
     """

@@ -1,4 +1,4 @@
-"""Where each role of a tuning method lives in the backbones that we support, by `config.model_type`."""
+"""Where each role of a tuning method lives in the backbones that we support, by ``config.model_type``."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Architecture:
     lora_targets: tuple[str, ...]  # query and value projections
     key_value: tuple[str, ...]  # key and value projections
     self_attention: str  # the module that a prefix is put in
-    prefix_route: str  # "cache", "interface" or "subclass", see `tuners.prefix` and `tuners.subclasses`
+    prefix_route: str  # "cache", "interface" or "subclass", see ``tuners.prefix`` and ``tuners.subclasses``
     ffn: Tap  # where the branch parallel to the feed-forward block is added
     ffn_by_residual: bool  # True: the branch is added to the tapped argument, False: to the module's output
     sublayers: tuple[Tap, ...]  # one module per sub-layer; empty: swap the layer's class
-    encoder: str | None  # the module that is the whole stack of layers; None: use `encoder_ends`
+    encoder: str | None  # the module that is the whole stack of layers; None: use ``encoder_ends``
     encoder_ends: tuple[str, str] = ("", "")  # the modules just before and just after the stack
 
 
@@ -104,7 +104,7 @@ def get_architecture(model_type: str | None) -> Architecture:
     """The roles of a backbone's modules.
 
     Raises:
-        UsageError: a `model_type` that we do not support.
+        UsageError: a ``model_type`` that we do not support.
     """
     if model_type not in ARCHITECTURES:
         raise UsageError(
@@ -115,6 +115,6 @@ def get_architecture(model_type: str | None) -> Architecture:
 
 
 def in_layers(architecture: Architecture, module: str = "") -> str:
-    """Regular expression for `module` (default: the layer itself) in every layer, bare encoder or not."""
+    """Regular expression for ``module`` (default: the layer itself) in every layer, bare encoder or not."""
     layer = rf"(?:.*\.)?{architecture.layer}"
     return layer + "".join(rf"\.{name}" for name in module.split(".") if name)

@@ -24,9 +24,9 @@ def parse_budget(text: str) -> float:
 def choose_dimensions(
     method: str, budget: float, hidden_size: int, num_layers: int, backbone_parameters: int
 ) -> dict[str, int]:
-    """The dimensions that spend `budget`, by one rule for every method and backbone; see `methods.scaling`.
+    """The dimensions that spend ``budget``, by one rule for every method and backbone; see ``methods.scaling``.
 
-    `full` takes 100% and no other budget. BitFit trains a fixed number of biases: a budget changes nothing, but one
+    ``full`` takes 100% and no other budget. BitFit trains a fixed number of biases: a budget changes nothing, but one
     too small for them is refused.
 
     Args:

@@ -1,4 +1,4 @@
-"""The registry as text: a table for the terminal, and the page `docs/methods.md`. Light: no torch, no PEFT."""
+"""The registry as text: a table for the terminal, and the page ``docs/methods.md``. Light: no torch, no PEFT."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def methods_page(costs: Mapping[str, Any] | None = None) -> str:
     """The documentation page, in markdown.
 
     Args:
-        costs: what `read_costs` gives; None leaves the measured table out.
+        costs: what ``read_costs`` gives; None leaves the measured table out.
     """
     head = _PAGE_HEAD.format(dimensions=_all_dimensions())
     return "\n".join([head, _overview(), *map(_section, methods()), _costs(costs), _PAGE_TAIL])

@@ -9,13 +9,13 @@ from torch import nn
 
 
 def merge_into_backbone(tuned: Any) -> nn.Module:
-    """`PeftModel.merge_and_unload` with every value checked, for models with task heads too.
+    """``PeftModel.merge_and_unload`` with every value checked, for models with task heads too.
 
-    Most of PEFT's tuners copy the `weight` of each module that they put back, and a saved pooler or a classification
+    Most of PEFT's tuners copy the ``weight`` of each module that they put back, and a saved pooler or a classification
     head of several layers has none, so that cross-encoders of most methods would fail.
 
     Args:
-        tuned: a `peft.PeftModel`, not to be used any more afterwards.
+        tuned: a ``peft.PeftModel``, not to be used any more afterwards.
 
     Returns:
         The bare model, with the adapter in its weights.

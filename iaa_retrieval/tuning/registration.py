@@ -17,7 +17,7 @@ LOG = logging.getLogger("iaa_retrieval")
 def register_tuners(method: Method) -> None:
     """Register the tuners that a method brings, unless they are registered already.
 
-    Those of another package that cannot be imported are left out, with a warning: this happens inside `import peft`.
+    Those of another package that cannot be imported are left out, with a warning: this happens inside ``import peft``.
     """
     try:
         tuners = method.tuners()

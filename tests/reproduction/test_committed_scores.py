@@ -24,7 +24,7 @@ from iaa_retrieval.reproduction.runner import score_run
 pytestmark = pytest.mark.regression
 
 # All of them but the two bm25 of beir-scifact: retrieval is in tests/test_reference_scores.py, and re-ranking in the
-# fixture `first_stage`.
+# fixture ``first_stage``.
 UNTRAINED = [
     ("beir-scifact", "retrieval", "dense-untuned"),
     ("beir-scifact", "reranking", "dense-untuned"),
@@ -38,7 +38,7 @@ UNTRAINED = [
 TUNED_ON = "beir-scifact"
 FIRST_STAGE_METHODS = ("iaa-l-0.5", "lora-0.5")
 RERANKING_METHODS = ("iaa-l-0.5", "adapter-0.5", "lora-0.5")
-# Re-ranking all 300 queries takes about a quarter of an hour a checkpoint; `make reproduce` does that.
+# Re-ranking all 300 queries takes about a quarter of an hour a checkpoint; ``make reproduce`` does that.
 EVERY = 10
 REPOSITORY = Path(__file__).resolve().parents[2]
 

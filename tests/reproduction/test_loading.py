@@ -51,7 +51,7 @@ def test_values_of_a_condition_are_put_into_the_commands(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("stage", "weights"), [("retrieval", 22_565_376), ("reranking", 22_713_216)])
 def test_full_fine_tuning_trains_what_training_says(stage: str, weights: int) -> None:
-    """As `count_trainable` counts MiniLM: without the pooler where nothing goes through it."""
+    """As ``count_trainable`` counts MiniLM: without the pooler where nothing goes through it."""
     scifact = load_reproduction("beir-scifact")
     (full,) = scifact.select("full", stage)
     assert full.trained_weights == weights

@@ -124,7 +124,7 @@ def test_a_papers_column_beside_ours_holds_only_what_is_the_papers(tmp_path: Pat
         ("the test, Tiny", False),
         ("the paper's, Tiny", True),
     ]
-    # `copied` is the paper's there; `better` was measured there.
+    # ``copied`` is the paper's there; ``better`` was measured there.
     assert [row.cells[1].expected for row in table.rows] == ["0.500", ""]
 
 

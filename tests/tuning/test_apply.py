@@ -1,4 +1,4 @@
-"""What `apply_method` trains, saves and refuses, beyond the matrix."""
+"""What ``apply_method`` trains, saves and refuses, beyond the matrix."""
 
 from __future__ import annotations
 

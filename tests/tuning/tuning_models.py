@@ -30,7 +30,7 @@ def sizes_of(method: str) -> dict[str, int]:
 
 
 def load(directory: Path, auto: Any = AutoModel, attention: str | None = None) -> Any:
-    """A fresh copy of the backbone in `directory`, in evaluation mode."""
+    """A fresh copy of the backbone in ``directory``, in evaluation mode."""
     key = (directory, auto, attention)
     if key not in _loaded:
         head = {"num_labels": 1} if auto is AutoModelForSequenceClassification else {}

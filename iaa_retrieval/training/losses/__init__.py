@@ -1,1 +1,1 @@
-"""Training losses, one module each; :mod:`.loss` says what a loss is given, :mod:`.registry` how one is added."""
+"""Training losses, one module each; ``loss`` says what a loss is given, ``registry`` how one is added."""

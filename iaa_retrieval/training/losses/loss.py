@@ -29,7 +29,7 @@ class Loss:
 
     Attributes:
         name: what ``--loss`` (or ``--distillation``) and ``retriever.json`` call it; no other loss has it.
-        use: one of :data:`USES`.
+        use: one of ``USES``.
         function: what is called. It imports torch where it computes, so that ``--help`` can list its name without.
         paper: citation.
 

@@ -1,7 +1,7 @@
 """The losses that there are: ours, those that a program registers, and those that installed packages bring.
 
-A loss of this package stands in a module of its own and is listed here. A program calls :func:`register_loss` before
-it trains. A package names a :class:`~iaa_retrieval.training.losses.loss.Loss` in its entry points::
+A loss of this package stands in a module of its own and is listed here. A program calls ``register_loss`` before
+it trains. A package names a ``Loss`` in its entry points::
 
     [project.entry-points."iaa_retrieval.losses"]
     hinge = "my_package.hinge:HINGE"
@@ -41,7 +41,7 @@ def register_loss(name: str, use: str, function: Callable[..., torch.Tensor], pa
     Args:
         name: what the command line and checkpoints call it.
         use: "bi-encoder", "cross-encoder" or "distillation", which says what ``function`` is given (see
-            :class:`~iaa_retrieval.training.losses.loss.Loss`).
+            ``Loss``).
         function: score tensors, such as [batch, 1 + negatives] with the positive first, to the mean loss, a scalar.
         paper: citation.
 

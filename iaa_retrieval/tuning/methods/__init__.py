@@ -1,6 +1,6 @@
 """The tuning methods: one module for each, or each family, and the registry of them. Light: no torch, no PEFT.
 
-Importing this package registers ours, in the order in which pages and `--help` list them.
+Importing this package registers ours, in the order in which pages and ``--help`` list them.
 """
 
 from __future__ import annotations

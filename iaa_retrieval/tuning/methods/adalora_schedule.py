@@ -25,7 +25,7 @@ class AdaLoraCallback(TrainerCallback):  # type: ignore[misc]
     """Prunes ranks as training goes on; see Zhang et al., AdaLoRA, ICLR 2023.
 
     Args:
-        tuner: the `peft.AdaLoraModel`.
+        tuner: the ``peft.AdaLoraModel``.
         index: tells the tuners of one run apart in checkpoints.
     """
 

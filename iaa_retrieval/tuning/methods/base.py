@@ -1,6 +1,6 @@
 """What a tuning method says about itself. Light: no torch, no PEFT at import.
 
-A new method is one module that registers an instance of :class:`Method` (or of a small subclass); everything else, from
+A new method is one module that registers an instance of ``Method`` (or of a small subclass); everything else, from
 ``--help`` and budgets to the trainer and inference, asks that object.
 """
 
@@ -94,7 +94,7 @@ class Tuner(NamedTuple):
 class Method:
     """One tuning method. Facts are fields; what needs code is a method, which a subclass overrides.
 
-    A subclass has to say :meth:`count` and :meth:`peft_config`. Nothing may import torch or PEFT before it is called,
+    A subclass has to say ``count`` and ``peft_config``. Nothing may import torch or PEFT before it is called,
     so such imports are inside functions.
 
     Attributes:
@@ -102,12 +102,12 @@ class Method:
         title: what reports call it.
         paper: citation.
         place: its place in the reference architecture.
-        formula: what it computes, in the notation of `docs/methods.md`.
+        formula: what it computes, in the notation of ``docs/methods.md``.
         initialisation: where its parameters start.
         dimensions: the sizes it takes, each an option of the command line.
         anchors: (nominal share of bert-base, dimensions) in the IAA paper's tables, the smaller share first. Without
             them, a budget gives all dimensions one size.
-        takes: which of `scaling` and `activation` mean something to it.
+        takes: which of ``scaling`` and ``activation`` mean something to it.
         learning_rates: the default peak rate, by kind of model.
         backbone_dropout: dropout inside the backbone while it is trained; None leaves the backbone's own.
         is_adapter: whether the backbone stays frozen and a checkpoint holds an adapter, of which one backbone can carry
@@ -143,13 +143,13 @@ class Method:
     # Sizes
 
     def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
-        """Trained weights; linear in every dimension, of which each is 0 or more. Callers use :meth:`weight_count`."""
+        """Trained weights; linear in every dimension, of which each is 0 or more. Callers use ``weight_count``."""
         raise NotImplementedError(f"method {self.name} must say how many weights it trains")
 
     def weight_count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
         """Trained weights, without the biases of bottlenecks and without task heads.
 
-        Exact for every backbone, but for `full` and `bitfit`: theirs is that of a BERT of this size with
+        Exact for every backbone, but for ``full`` and ``bitfit``: theirs is that of a BERT of this size with
         BERT's vocabulary (30,522), a feed-forward block of 4 hidden sizes, and a pooler.
 
         Raises:
@@ -175,7 +175,7 @@ class Method:
     def dimensions_for(
         self, budget: float, hidden_size: int, num_layers: int, backbone_parameters: int
     ) -> dict[str, int]:
-        """The dimensions that spend `budget`, by the rule of :func:`.scaled_dimensions`; none where it has none.
+        """The dimensions that spend ``budget``, by the rule of ``scaled_dimensions``; none where it has none.
 
         Args:
             budget: trained share of the backbone as a fraction, 0.005 for 0.5%.
@@ -200,7 +200,7 @@ class Method:
     def tuners(self) -> Sequence[Tuner]:
         """The tuners that PEFT lacks and this method brings; imports them.
 
-        That happens in `import peft`, which transformers does in the middle of its own import: their modules import
+        That happens in ``import peft``, which transformers does in the middle of its own import: their modules import
         torch, PEFT and parts of transformers such as activations, but not its trainer.
         """
         return ()
@@ -213,7 +213,7 @@ class Method:
         """
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
-        """The `peft.PeftConfig` of the adapter on a transformers model; `apply` adds the task and its head.
+        """The ``peft.PeftConfig`` of the adapter on a transformers model; ``apply`` adds the task and its head.
 
         Args:
             model: the bare model; the configuration may depend on its architecture.
@@ -227,10 +227,10 @@ class Method:
     def apply(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
         """Freeze a transformers model and put the trained parameters on it, in place.
 
-        Args and raises: as :meth:`peft_config`. Callers use :func:`iaa_retrieval.tuning.apply.apply_method`.
+        Args and raises: as ``peft_config``. Callers use ``iaa_retrieval.tuning.apply.apply_method``.
 
         Returns:
-            A `peft.PeftModel` whose adapter is :data:`ADAPTER_NAME`.
+            A ``peft.PeftModel`` whose adapter is ``ADAPTER_NAME``.
         """
         from peft import get_peft_model
 
@@ -240,25 +240,25 @@ class Method:
         return get_peft_model(model, config, adapter_name=ADAPTER_NAME)
 
     def loads_with_peft_model_only(self) -> bool:
-        """Whether only `peft.PeftModel` reads a checkpoint of this method; imports PEFT.
+        """Whether only ``peft.PeftModel`` reads a checkpoint of this method; imports PEFT.
 
-        transformers' `AutoModel.from_pretrained` and `load_adapter`, and with them sentence-transformers, refuse types
-        that share state between layers.
+        transformers' ``AutoModel.from_pretrained`` and ``load_adapter``, and with them sentence-transformers, refuse
+        types that share state between layers.
         """
         return any(shares_state(tuner.model) for tuner in self.tuners())
 
     # Around training
 
     def takes_no_decay(self, name: str) -> bool:
-        """Whether a parameter is a bias by another name: see :attr:`Tuner.undecayed`."""
+        """Whether a parameter is a bias by another name: see ``Tuner.undecayed``."""
         containers = [container for tuner in self.tuners() for container in tuner.undecayed]
         return any(f".{container}." in f".{name}." for container in containers)
 
     def callbacks(self, network: Any, index: int) -> Sequence[Any]:
-        """What the training loop must call: `transformers.TrainerCallback` instances.
+        """What the training loop must call: ``transformers.TrainerCallback`` instances.
 
         Args:
-            network: what :meth:`apply` gave.
+            network: what ``apply`` gave.
             index: 0, or 1 for the second of separate encoders; tells files in trainer checkpoints apart.
         """
         return ()

@@ -27,7 +27,7 @@ class BitFit(Method):
         return (Tuner("BITFIT", BitFitConfig, BitFitModel, undecayed=BitFitLayer.adapter_layer_names),)
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
-        """A `BitFitConfig`, for one of the backbones that we know."""
+        """A ``BitFitConfig``, for one of the backbones that we know."""
         from iaa_retrieval.tuning.architectures import get_architecture
         from iaa_retrieval.tuning.tuners.bitfit import BitFitConfig
 

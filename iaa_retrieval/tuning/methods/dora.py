@@ -1,4 +1,4 @@
-"""DoRA, which PEFT has as a LoRA with `use_dora`."""
+"""DoRA, which PEFT has as a LoRA with ``use_dora``."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _CLASSES: dict[str, type[PeftMethod]] = {_DORA: Dora, PEFT_PREFIX + "adalora": A
 
 
 def find_method(name: str) -> Method:
-    """The method that `retriever.json` or a report calls so: also "none", and PEFT's own as "peft-ia3" or "peft-dora".
+    """The method that ``retriever.json`` or a report calls so, also "none" and PEFT's own ("peft-ia3", "peft-dora").
 
     A name that nothing here knows is of a package that is not installed: its merged networks can be used all the same.
     """
@@ -34,13 +34,13 @@ def find_method(name: str) -> Method:
 def peft_method(values: Mapping[str, Any]) -> PeftMethod:
     """The method that a PEFT configuration describes, called "peft-ia3" or "peft-dora" in checkpoints and reports.
 
-    Only its name is made of it here; `check_configuration` looks at the rest.
+    Only its name is made of it here; ``check_configuration`` looks at the rest.
 
     Args:
-        values: a JSON object with `peft_type` and fields of that type's configuration.
+        values: a JSON object with ``peft_type`` and fields of that type's configuration.
 
     Raises:
-        UsageError: no `peft_type`.
+        UsageError: no ``peft_type``.
     """
     peft_type = values.get("peft_type")
     if not isinstance(peft_type, str) or not peft_type:

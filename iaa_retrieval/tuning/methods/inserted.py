@@ -25,7 +25,7 @@ class InsertedMethod(Method):
     """A method of bottlenecks and prefixes.
 
     Attributes:
-        parts: which of the tuner's parts it inserts: fields of `IAAConfig` besides the dimensions.
+        parts: which of the tuner's parts it inserts: fields of ``IAAConfig`` besides the dimensions.
     """
 
     parts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -38,7 +38,7 @@ class InsertedMethod(Method):
         return (Tuner("IAA", IAAConfig, IAAModel),)
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
-        """An `IAAConfig`, for one of the backbones that we know."""
+        """An ``IAAConfig``, for one of the backbones that we know."""
         from iaa_retrieval.tuning.architectures import get_architecture
         from iaa_retrieval.tuning.tuners.config import IAAConfig
 

@@ -19,10 +19,10 @@ class Lora(Method):
         return num_layers * 2 * 2 * hidden_size * dimensions["r"]
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
-        """A `peft.LoraConfig`, for one of the backbones that we know.
+        """A ``peft.LoraConfig``, for one of the backbones that we know.
 
-        `lora_alpha` is `2 * r * scaling`, so that the update is `2 * scaling * B A x` at every rank and one learning
-        rate fits all budgets.
+        ``lora_alpha`` is ``2 * r * scaling``, so that the update is ``2 * scaling * B A x`` at every rank and one
+        learning rate fits all budgets.
         """
         from peft import LoraConfig
 

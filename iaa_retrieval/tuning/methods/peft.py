@@ -1,4 +1,4 @@
-"""PEFT's own methods, each from a JSON object with `peft_type` and the fields of that type's configuration.
+"""PEFT's own methods, each from a JSON object with ``peft_type`` and the fields of that type's configuration.
 
 Only names are read without PEFT; what builds a configuration imports it.
 """
@@ -61,7 +61,7 @@ class PeftMethod(Method):
         self.new_config()
 
     def new_config(self) -> Any:
-        """The `peft.PeftConfig` that the JSON object describes, before it has met a backbone.
+        """The ``peft.PeftConfig`` that the JSON object describes, before it has met a backbone.
 
         Raises:
             UsageError: an unknown or refused type, field or value; the message names it.
@@ -101,7 +101,7 @@ class PeftMethod(Method):
         """
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
-        """The configuration for one backbone: without `target_modules`, an adapter goes where its paper puts it."""
+        """The configuration for one backbone: without ``target_modules``, an adapter goes where its paper puts it."""
         config = self.new_config()
         if settings.modules_to_save:
             if not hasattr(config, "modules_to_save"):
@@ -120,7 +120,7 @@ class PeftMethod(Method):
         """Freeze a model and put the described adapter on it, in place.
 
         Raises:
-            UsageError: what `new_config` refuses; a backbone without known targets; a configuration that PEFT
+            UsageError: what ``new_config`` refuses; a backbone without known targets; a configuration that PEFT
                 cannot put on this backbone; a type that changes the backbone's weights.
         """
         from peft import get_peft_model

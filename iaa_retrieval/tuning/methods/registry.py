@@ -1,7 +1,7 @@
 """The methods that exist: ours, what a program registers, and what installed packages bring.
 
 A package brings methods through the entry point group ``iaa_retrieval.methods``. Each entry names a module that calls
-:func:`register` when it is imported, as the modules of this package do:
+``register`` when it is imported, as the modules of this package do:
 
     [project.entry-points."iaa_retrieval.methods"]
     my-method = "my_package.my_method"
@@ -30,7 +30,7 @@ def register(method: Method) -> Method:
     """Enter a method in the registry.
 
     Args:
-        method: an object of a subclass of :class:`.Method`, under its ``name``.
+        method: an object of a subclass of ``Method``, under its ``name``.
 
     Returns:
         The method itself.
@@ -66,7 +66,7 @@ def methods() -> tuple[Method, ...]:
 
 
 def method_names() -> tuple[str, ...]:
-    """Names of all methods, in the order of :func:`methods`."""
+    """Names of all methods, in the order of ``methods``."""
     return tuple(method.name for method in methods())
 
 

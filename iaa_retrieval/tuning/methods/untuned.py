@@ -1,4 +1,4 @@
-"""No method: a backbone as it is, which `retriever.json` and reports call "none"."""
+"""No method: a backbone as it is, which ``retriever.json`` and reports call "none"."""
 
 from __future__ import annotations
 

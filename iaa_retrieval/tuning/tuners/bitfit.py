@@ -30,7 +30,7 @@ class BitFitConfig(PeftConfig):  # type: ignore[misc]
 
 
 class BitFitLayer(nn.Module, TunerLayer):
-    """A linear projection or layer normalisation whose bias is `b + delta`, delta starting at zero."""
+    """A linear projection or layer normalisation whose bias is ``b + delta``, delta starting at zero."""
 
     adapter_layer_names = ("bitfit_delta",)
 
@@ -57,7 +57,7 @@ class BitFitLayer(nn.Module, TunerLayer):
         """Add the differences to the backbone's bias.
 
         Raises:
-            IaaRetrievalError: `safe_merge` found a value that is not finite.
+            IaaRetrievalError: ``safe_merge`` found a value that is not finite.
         """
         bias = self.wrapped().bias
         for name in tuners_utils.check_adapters_to_merge(self, adapter_names):
@@ -76,7 +76,7 @@ class BitFitLayer(nn.Module, TunerLayer):
 
 
 class BitFitModel(Replacing, tuners_utils.BaseTuner):  # type: ignore[misc]
-    """Puts a `BitFitLayer` around every module with a bias."""
+    """Puts a ``BitFitLayer`` around every module with a bias."""
 
     prefix = "bitfit_"
     tuner_layer_cls = BitFitLayer

@@ -1,4 +1,4 @@
-"""The bottleneck `s * W_up f(W_down x)`: after a projection (inside), or beside a module (a port)."""
+"""The bottleneck ``s * W_up f(W_down x)``: after a projection (inside), or beside a module (a port)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Bottleneck(TunerLayer):
     def add_adapter(self, name: str, config: IAAConfig, hidden_size: int, r: int, like: Tensor) -> None:
         """Add one adapter's projections, W_down ~ N(0, 0.02), the rest zero, so that it gives exactly zero.
 
-        They take the device and dtype of `like`, a parameter of the backbone nearby.
+        They take the device and dtype of ``like``, a parameter of the backbone nearby.
         """
         down = nn.Linear(hidden_size, r, device=like.device, dtype=like.dtype)
         up = nn.Linear(r, hidden_size, device=like.device, dtype=like.dtype)
@@ -43,7 +43,7 @@ class Bottleneck(TunerLayer):
         self.dropouts[name] = config.dropout
 
     def delta(self, x: Tensor) -> Tensor | None:
-        """What the active adapters add, of the shape of `x`; None where none is active."""
+        """What the active adapters add, of the shape of ``x``; None where none is active."""
         total = None
         for name in self.active_in(self.iaa_down):
             down, up = self.iaa_down[name], self.iaa_up[name]
@@ -59,7 +59,7 @@ class Bottleneck(TunerLayer):
 
 
 class InsideBottleneck(nn.Module, Bottleneck):
-    """Sequential: wraps the projection that ends a sub-layer, with output h, and gives `h + B(h)`."""
+    """Sequential: wraps the projection that ends a sub-layer, with output h, and gives ``h + B(h)``."""
 
     def __init__(self, base_layer: nn.Module, adapter_name: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class InsideBottleneck(nn.Module, Bottleneck):
 
 
 class BottleneckPort(Port, Bottleneck):
-    """Parallel: a branch `B(x)` beside its host, where x is the host's argument that `tap` names."""
+    """Parallel: a branch ``B(x)`` beside its host, where x is the host's argument that ``tap`` names."""
 
     def __init__(self, tap: Tap, adapter_name: str) -> None:
         super().__init__()

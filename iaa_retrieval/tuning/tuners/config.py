@@ -1,4 +1,4 @@
-"""The configuration of one IAA-family adapter, saved as `adapter_config.json`."""
+"""The configuration of one IAA-family adapter, saved as ``adapter_config.json``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SAVE_HELP = {"help": "Modules that are trained and saved whole, such as a task h
 class IAAConfig(PeftConfig):  # type: ignore[misc]
     """Which bottlenecks and prefixes to insert, and how wide they are.
 
-    Covers Houlsby adapters (`inside`), IAA-S, -L and -M (`inside` with an `aside`), prefix-tuning
-    (`prefix_length`) and MAM (`parallel_ffn` with `prefix_length`).
+    Covers Houlsby adapters (``inside``), IAA-S, -L and -M (``inside`` with an ``aside``), prefix-tuning
+    (``prefix_length``) and MAM (``parallel_ffn`` with ``prefix_length``).
 
     Raises:
         UsageError: a value that cannot be meant: an unknown aside or activation, a dimension below one, a

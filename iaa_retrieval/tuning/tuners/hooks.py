@@ -19,7 +19,7 @@ PARALLEL = "parallel_port"
 
 
 def add_to_output(output: Any, delta: Tensor | None) -> Any:
-    """Add `delta` to what a layer (tensor), MPNet's layer (tuple) or an encoder (ModelOutput) returned."""
+    """Add ``delta`` to what a layer (tensor), MPNet's layer (tuple) or an encoder (ModelOutput) returned."""
     if delta is None:
         return output
     if isinstance(output, Tensor):
@@ -62,7 +62,7 @@ def install_aside(host: nn.Module, tap: Tap, adapter_name: str) -> BottleneckPor
 
 
 def install_parallel(host: nn.Module, tap: Tap, by_residual: bool, adapter_name: str) -> BottleneckPort:
-    """The port parallel to the feed-forward block that `host` is (or, by its residual input, ends)."""
+    """The port parallel to the feed-forward block that ``host`` is (or, by its residual input, ends)."""
     register = _before(_parallel_residual_hook) if by_residual else _after(_parallel_hook)
     return _install(host, PARALLEL, tap, adapter_name, register)
 
@@ -102,7 +102,7 @@ def _add_aside_to_input(host: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tens
 
 
 def install_aside_between(first: nn.Module, last: nn.Module, adapter_name: str) -> BottleneckPort:
-    """An aside from the output of `first` to the input of `last`; the port is a child of `last`."""
+    """An aside from the output of ``first`` to the input of ``last``; the port is a child of ``last``."""
     if ASIDE not in last._modules:
         port = BottleneckPort(Tap("", 0, ""), adapter_name)
         first.__dict__[_KEPT] = last.__dict__[_KEPT] = {}
@@ -113,7 +113,7 @@ def install_aside_between(first: nn.Module, last: nn.Module, adapter_name: str) 
 
 
 def remove_ports(module: nn.Module) -> None:
-    """Undo every `install_*` on `module`."""
+    """Undo every ``install_*`` on ``module``."""
     for name in (ASIDE, PARALLEL):
         port = module._modules.get(name)
         if isinstance(port, BottleneckPort):

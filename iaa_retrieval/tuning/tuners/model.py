@@ -1,4 +1,4 @@
-"""The PEFT tuner that puts bottlenecks and prefixes where an `IAAConfig` asks for them."""
+"""The PEFT tuner that puts bottlenecks and prefixes where an ``IAAConfig`` asks for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIRST_ARGUMENT = Tap("", 0, "hidden_states")
 
 
 class IAAModel(Replacing, BaseTuner):  # type: ignore[misc]
-    """Inserts IAA, Houlsby, MAM and prefix adapters into an encoder; PEFT calls it, see `tuning.apply`."""
+    """Inserts IAA, Houlsby, MAM and prefix adapters into an encoder; PEFT calls it, see ``tuning.apply``."""
 
     prefix = "iaa_"
     tuner_layer_cls = BaseTunerLayer

@@ -1,13 +1,13 @@
-"""Members of PEFT's `PeftType` enum that it lacks; PEFT refuses to register a tuner whose type is not a member."""
+"""Members of PEFT's ``PeftType`` enum that it lacks; PEFT refuses to register a tuner whose type is not a member."""
 
 from peft.utils.peft_types import PeftType
 
 
 def peft_type(name: str) -> PeftType:
-    """Return the member `name` (in capitals), adding it where it is missing.
+    """Return the member ``name`` (in capitals), adding it where it is missing.
 
     An enum cannot be extended by inheritance once it has members, so the member is entered in the tables that
-    look-up by name (`PeftType["IAA"]`), by value (`PeftType("IAA")`) and iteration read.
+    look-up by name (``PeftType["IAA"]``), by value (``PeftType("IAA")``) and iteration read.
     """
     if name in PeftType.__members__:
         return PeftType[name]

@@ -44,7 +44,7 @@ class PrefixPort(Port, TunerLayer):
             nn.init.normal_(vectors[name], std=INITIAL_STD)
 
     def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the active prefixes before `key` and `value`, each (batch, heads, tokens, head size)."""
+        """Put the active prefixes before ``key`` and ``value``, each (batch, heads, tokens, head size)."""
         for name in self.active_in(self.iaa_key):
             key = torch.cat([self._by_head(self.iaa_key[name], key), key], dim=2)
             value = torch.cat([self._by_head(self.iaa_value[name], value), value], dim=2)
@@ -67,7 +67,7 @@ class PrefixPort(Port, TunerLayer):
 
 
 class _PrefixCache:
-    """Stands in for transformers' `Cache`, of which a self-attention only calls `update`."""
+    """Stands in for transformers' ``Cache``, of which a self-attention only calls ``update``."""
 
     def __init__(self, port: PrefixPort) -> None:
         self.port = port
@@ -151,7 +151,7 @@ def install_prefix(attention: Any, route: str, heads: int, adapter_name: str) ->
 
 
 def remove_prefix(module: Any) -> None:
-    """Undo `install_prefix` on `module`."""
+    """Undo ``install_prefix`` on ``module``."""
     if PREFIX in module._modules:
         module.get_submodule(PREFIX).remove_from(module, PREFIX)
     if isinstance(getattr(module, "config", None), _PrefixedConfig):

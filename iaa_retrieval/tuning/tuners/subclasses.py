@@ -40,7 +40,7 @@ class PrefixMPNetSelfAttention(MPNetSelfAttention):  # type: ignore[misc]
         output_attentions: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, ...]:
-        # `view`, for `unflatten` would fix the batch size in a traced graph (ONNX).
+        # ``view``, for ``unflatten`` would fix the batch size in a traced graph (ONNX).
         by_head = (*hidden_states.shape[:-1], self.num_attention_heads, self.attention_head_size)
         query, key, value = (
             projection(hidden_states).view(by_head).transpose(1, 2) for projection in (self.q, self.k, self.v)
@@ -72,7 +72,7 @@ def swap_for_prefix(attention: Any) -> None:
 
 
 def swap_back(module: Any) -> None:
-    """Give `module` its own class back."""
+    """Give ``module`` its own class back."""
     if type(module) is AsideTransformerBlock:
         del module.attention_aside_port, module.ffn_aside_port
         module.__class__ = TransformerBlock

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class TunerLayer(BaseTunerLayer):  # type: ignore[misc]
-    """A mix-in for modules that hold parameters by adapter name, in the containers of `adapter_layer_names`.
+    """A mix-in for modules that hold parameters by adapter name, in the containers of ``adapter_layer_names``.
 
-    Only those containers may carry the tuner's prefix (`iaa_`, `bitfit_`) in their name: transformers'
-    `load_adapter` takes the first part of a name with the prefix for the container, and leaves what is deeper
+    Only those containers may carry the tuner's prefix (``iaa_``, ``bitfit_``) in their name: transformers'
+    ``load_adapter`` takes the first part of a name with the prefix for the container, and leaves what is deeper
     random.
     """
 
@@ -23,7 +23,7 @@ class TunerLayer(BaseTunerLayer):  # type: ignore[misc]
         self.merged_adapters: list[str] = []
 
     def active_in(self, parts: nn.ModuleDict | nn.ParameterDict) -> list[str]:
-        """Names of the active adapters that have an entry in `parts`; none while adapters are disabled."""
+        """Names of the active adapters that have an entry in ``parts``; none while adapters are disabled."""
         return [] if self.disable_adapters else [name for name in self.active_adapters if name in parts]
 
     def wrapped(self) -> Any:
@@ -57,7 +57,7 @@ class Port(nn.Module):
 class Replacing:
     """A mix-in for tuners: puts a module in place of another, and no more.
 
-    PEFT's own also copies the old one's `weight`, which a saved pooler or RoBERTa's classification head has not,
+    PEFT's own also copies the old one's ``weight``, which a saved pooler or RoBERTa's classification head has not,
     so that a cross-encoder could neither be unloaded nor merged.
     """
 
@@ -66,7 +66,7 @@ class Replacing:
 
 
 def float_parameter(module: nn.Module) -> Tensor:
-    """A floating-point parameter of `module`, whose device and dtype new parameters take."""
+    """A floating-point parameter of ``module``, whose device and dtype new parameters take."""
     return next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
 
 

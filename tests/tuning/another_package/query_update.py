@@ -1,6 +1,6 @@
 """A tuning method as another package brings it: importing this module registers it, without torch or PEFT.
 
-Its tuner is in `query_update_tuner.py`, which is imported with PEFT, and what needs transformers' trainer is apart.
+Its tuner is in ``query_update_tuner.py``, which is imported with PEFT, and what needs transformers' trainer is apart.
 Nothing in iaa_retrieval knows either.
 """
 

@@ -1,4 +1,4 @@
-"""What the method of `query_update.py` has called during training."""
+"""What the method of ``query_update.py`` has called during training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tuner of the method of `query_update.py`: configuration, layer and model, as in PEFT's small tuners."""
+"""The tuner of the method of ``query_update.py``: configuration, layer and model, as in PEFT's small tuners."""
 
 from __future__ import annotations
 
