@@ -204,11 +204,11 @@ def test_plain_directory_with_explicit_class_has_stock_semantics(
     prepare_java()
     from pyserini.encode import AutoQueryEncoder
 
-    from iaa_retrieval.models import bi_encoder
+    from iaa_retrieval.models import retriever
     from iaa_retrieval.pyserini_plugin.search_encoder import load_query_encoder
     from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 
-    monkeypatch.setattr(bi_encoder, "choose_precision", lambda *_: "fp32")  # what stock Pyserini computes in
+    monkeypatch.setattr(retriever, "choose_precision", lambda *_: "fp32")  # what stock Pyserini computes in
     backbone = str(tiny_backbone("bert"))
     long_query = " ".join(["water world house people", *["land"] * 90])
     for flags, settings in (

@@ -21,12 +21,16 @@ def enter_scores(plan: ConditionPlan, result: Result) -> None:
     """Add ``measured`` and ``scores`` to the condition's entry; the rest of the file, comments included, stays.
 
     Raises:
-        IaaRetrievalError: the condition has scores already (what is expected is not changed by running it), or its
-            entry is not found.
+        IaaRetrievalError: the condition has scores already (what is expected is not changed by running it) or
+            says without any with what it was measured, or its entry is not found.
     """
     condition, reproduction = plan.condition, plan.reproduction
     if condition.scores:
         raise IaaRetrievalError(f"{condition.name} ({condition.stage}) has expected scores already")
+    if condition.measured:
+        raise IaaRetrievalError(
+            f"{condition.name} ({condition.stage}) says already with what it was measured, without scores; remove that"
+        )
     path = reproduction.directory / f"{reproduction.name}.yaml"
     head, mark, rows = path.read_text(encoding="utf-8").partition("\nconditions:\n")
     next_key = re.search(r"^\w", rows, flags=re.MULTILINE)

@@ -73,9 +73,13 @@ def test_scores_are_entered_in_their_own_row(path: Path) -> None:
 
 
 def test_what_is_expected_stays(tmp_path: Path) -> None:
-    write_reproduction(tmp_path, toy_values(tmp_path) | {"conditions": [condition("new", "first.trec")]})
+    row = condition("new", "first.trec")
+    write_reproduction(tmp_path, toy_values(tmp_path) | {"conditions": [row]})
+    with pytest.raises(IaaRetrievalError, match=r"new \(retrieval\) says already with what it was measured"):
+        enter_scores(load_reproduction("toy", tmp_path).plans[0], result(0.7))
+    del row["measured"]
+    write_reproduction(tmp_path, toy_values(tmp_path) | {"conditions": [row]})
     toy = load_reproduction("toy", tmp_path)
-    del toy.conditions[0].measured["date"]
     enter_scores(toy.plans[0], result(0.7))  # whichever way the list is indented
     again = load_reproduction("toy", tmp_path)
     with pytest.raises(IaaRetrievalError, match=r"new \(retrieval\) has expected scores already"):
