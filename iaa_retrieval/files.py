@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -175,6 +175,21 @@ def _without_infinities(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_infinities(item) for item in value]
     return value
+
+
+def files_below(directory: Path, but: Callable[[Path], bool] = lambda path: False) -> Iterator[Path]:
+    """Every file of a folder and of its sub-folders, in the order of their names; links are followed.
+
+    Args:
+        but: whether a file, or a sub-folder with all that is in it, is left out.
+    """
+    for path in sorted(directory.iterdir()):
+        if but(path):
+            continue
+        if path.is_dir():
+            yield from files_below(path, but)
+        elif path.is_file():
+            yield path
 
 
 def sha256_of(path: str | Path) -> str:

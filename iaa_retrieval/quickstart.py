@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from iaa_retrieval.cli import Verb
+from iaa_retrieval.jobs.quickstart_options import QuickstartOptions
 from iaa_retrieval.options import build, click_options
-from iaa_retrieval.reproduction.options import QuickstartOptions
 
 
 @click.command(cls=Verb, context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,7 +19,7 @@ def main(**values: Any) -> None:
     BM25 (Pyserini), the untuned MiniLM, an IAA-L bi-encoder and an IAA-L cross-encoder over the BM25 run, each
     tuned with 0.5% of the parameters. Scores, tests and seconds are also written to OUTPUT/results.json.
     """
-    from iaa_retrieval.reproduction.quickstart_job import results_table, run_quickstart
+    from iaa_retrieval.jobs.quickstart import results_table, run_quickstart
 
     results = run_quickstart(build(QuickstartOptions, values))
     click.echo(results_table(results))

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from iaa_retrieval.cli import Verb
+from iaa_retrieval.jobs.reproduce_options import ReproduceOptions
 from iaa_retrieval.options import build, click_options
-from iaa_retrieval.reproduction.options import ReproduceOptions
 
 
 @click.command(cls=Verb, context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,7 +24,7 @@ def main(**values: Any) -> None:
       python -m iaa_retrieval.reproduce --collection all --measured --from-checkpoint
       python -m iaa_retrieval.reproduce --collection beir-scifact --stage retrieval --all --search-rates
     """
-    from iaa_retrieval.reproduction.job import reproduce
+    from iaa_retrieval.jobs.reproduce import reproduce
 
     sys.exit(0 if reproduce(build(ReproduceOptions, values)) else 1)
 

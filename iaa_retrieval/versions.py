@@ -16,6 +16,10 @@ _WITHOUT_INFLUENCE = (
     "exporting",
     "jobs/doctor.py",
     "jobs/export.py",
+    "jobs/quickstart.py",
+    "jobs/reproduce.py",
+    "jobs/reproduce_options.py",
+    "quickstart.py",
     "reproduce.py",
     "reproduction",
 )

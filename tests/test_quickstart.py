@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from toy_collection import write_toy_collection
 
+from iaa_retrieval.jobs.quickstart import results_table
 from iaa_retrieval.quickstart import main
-from iaa_retrieval.reproduction.quickstart_job import results_table
 
 STAGES = {
     "lucene-index",
@@ -33,8 +33,8 @@ RUNS = ["bm25", "dense-untuned", "dense-iaa-l", "rerank-iaa-l"]
 SCRIPT = """
 import json, sys
 from iaa_retrieval.java import prepare_java
-from iaa_retrieval.reproduction.quickstart_job import run_quickstart
-from iaa_retrieval.reproduction.options import QuickstartOptions
+from iaa_retrieval.jobs.quickstart import run_quickstart
+from iaa_retrieval.jobs.quickstart_options import QuickstartOptions
 collection, backbone, output, results = sys.argv[1:]
 prepare_java()
 found = []

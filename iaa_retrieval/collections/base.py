@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError
@@ -17,7 +18,7 @@ class Collection(ABC):
     judgments are held whole.
 
     Attributes:
-        name: what ``collection.load_collection`` was asked for; it can be given to it again.
+        name: what ``loading.load_collection`` was asked for; it can be given to it again.
         split: whose queries and judgments are meant, such as ``train``; None without a split (all queries, or a
             collection that has no splits).
         split_was_chosen: nobody named ``split``: it is the only one that the collection has.
@@ -156,6 +157,14 @@ class Source(ABC):
             UsageError: there is no such split; the message names those there are.
             IaaRetrievalError: data that is damaged or cannot be had.
         """
+
+    def data_files(self, spec: str) -> Iterable[Path]:
+        """The files that hold the data of a name that the source claims, as far as they are here, always in one order.
+
+        An experiment makes its outputs anew when one of them changed. Where the name is the path of a file or folder,
+        nobody asks: that is the data.
+        """
+        return ()
 
     def known_names(self) -> Iterable[str]:
         """Names that a user who misspelt one may have meant, for a hint; none where they cannot be listed."""

@@ -13,7 +13,11 @@ from iaa_retrieval.collections.base import Collection, Source
 from iaa_retrieval.collections.lines import check_characters, clean_text
 from iaa_retrieval.collections.types import Document, Qrels, Query
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.files import files_below
 
+# What the library makes of its sources when they are first used.
+_DERIVED_SUFFIXES = {".pklz4", ".lz4", ".qrels", ".tmp"}
+_DERIVED_NAMES = {"irds_version.txt", "queries.json"}
 _LOOKED_UP = 10_000  # documents whose texts are held at a time where only their ids matter
 
 
@@ -106,6 +110,10 @@ class IrDatasetsSource(Source):
     def open(self, spec: str, split: str | None) -> Collection:
         return IrDatasetsCollection(spec, split)
 
+    def data_files(self, spec: str) -> Iterable[Path]:
+        directory = _data_directory(spec)
+        return () if directory is None else files_below(directory, but=_is_derived)
+
     def known_names(self) -> Iterable[str]:
         names: Iterable[str] = _library().registry
         return names
@@ -120,7 +128,7 @@ def is_ir_datasets_id(name: str) -> bool:
     return True
 
 
-def data_directory(name: str) -> Path | None:
+def _data_directory(name: str) -> Path | None:
     """Where the data of an id is, or that of the id that it is a part of; None where nothing is there yet."""
     home = Path(_library().util.home_path())
     while name and is_ir_datasets_id(name) and _library().registry[name].has_docs():
@@ -129,6 +137,10 @@ def data_directory(name: str) -> Path | None:
             return directory
         name = _parent(name)
     return None
+
+
+def _is_derived(path: Path) -> bool:
+    return path.suffix in _DERIVED_SUFFIXES or path.name in _DERIVED_NAMES
 
 
 def _resolve(dataset_id: str, split: str | None) -> str:

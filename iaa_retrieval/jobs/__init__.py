@@ -1,1 +1,1 @@
-"""What each verb does: one module per verb, with its options and the typed function that the command line calls."""
+"""What each verb does: one module per verb, with the typed function that the command line calls, and its options."""

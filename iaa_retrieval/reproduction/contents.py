@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from iaa_retrieval.files import read_json, sha256_of, write_json
+from iaa_retrieval.files import files_below, read_json, sha256_of, write_json
 
 ABSENT = "absent"
-# What ir_datasets makes of its sources when they are first used.
-_DERIVED_SUFFIXES = {".pklz4", ".lz4", ".qrels", ".tmp"}
-_DERIVED_NAMES = {"irds_version.txt", "queries.json"}
 
 
 class Digests:
@@ -28,22 +25,25 @@ class Digests:
         self._record = record
         self._known: dict[str, list[object]] = read_json(record) if record.is_file() else {}
 
-    def of(self, path: Path, *, without_derived: bool = False) -> str:
-        """Hash of a file's bytes, or of the names and hashes of all files below a directory; hex.
-
-        Args:
-            without_derived: leave out what ir_datasets makes of its sources.
-        """
+    def of(self, path: Path) -> str:
+        """Hash of a file's bytes, or of the names and hashes of all files below a directory; hex."""
         if path.is_dir():
-            digest = hashlib.sha256()
-            for file in _files_below(path, without_derived=without_derived):
-                digest.update(f"{file.relative_to(path).as_posix()} {self._of_file(file)}\n".encode())
-            return digest.hexdigest()
+            return self._of_files(files_below(path), path)
         return self._of_file(path) if path.is_file() else ABSENT
+
+    def of_all(self, files: Sequence[Path]) -> str:
+        """Hash of the names and hashes of some files, wherever the folder is that holds them all; hex."""
+        return self._of_files(files, Path(os.path.commonpath([file.parent for file in files]))) if files else ABSENT
 
     def save(self) -> None:
         """Keep what is known now."""
         write_json(self._record, self._known)
+
+    def _of_files(self, files: Iterable[Path], directory: Path) -> str:
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(f"{file.relative_to(directory).as_posix()} {self._of_file(file)}\n".encode())
+        return digest.hexdigest()
 
     def _of_file(self, file: Path) -> str:
         found = file.stat()
@@ -73,10 +73,11 @@ def _content_of(word: str, digests: Digests) -> str | None:
     from iaa_retrieval.collections.loading import split_spec
 
     name = os.path.expandvars(word)
-    source = Path(split_spec(name)[0]).expanduser()
-    if source.exists():
-        return digests.of(source)
-    return _content_of_backbone(name, digests) or _content_of_catalogue(str(source), digests)
+    spec = split_spec(name)[0]
+    path = Path(spec).expanduser()
+    if path.exists():
+        return digests.of(path)
+    return _content_of_backbone(name, digests) or _content_of_collection(spec, digests)
 
 
 def _content_of_backbone(name: str, digests: Digests) -> str | None:
@@ -85,23 +86,8 @@ def _content_of_backbone(name: str, digests: Digests) -> str | None:
     return digests.of(Path(resolve_backbone(name))) if name in (MINILM, MINILM_HUB_ID) else None
 
 
-def _content_of_catalogue(name: str, digests: Digests) -> str | None:
-    """The downloads of an ir_datasets id, as far as they are here."""
-    if os.sep not in name:
-        return None
-    from iaa_retrieval.collections.ir_datasets_collection import data_directory, is_ir_datasets_id
+def _content_of_collection(spec: str, digests: Digests) -> str | None:
+    from iaa_retrieval.collections.sources import find_source
 
-    if not is_ir_datasets_id(name):
-        return None
-    directory = data_directory(name)
-    return ABSENT if directory is None else digests.of(directory, without_derived=True)
-
-
-def _files_below(directory: Path, *, without_derived: bool) -> Iterator[Path]:
-    for path in sorted(directory.iterdir()):
-        if without_derived and (path.suffix in _DERIVED_SUFFIXES or path.name in _DERIVED_NAMES):
-            continue
-        if path.is_dir():
-            yield from _files_below(path, without_derived=without_derived)
-        elif path.is_file():
-            yield path
+    source = find_source(spec)
+    return None if source is None else digests.of_all(list(source.data_files(spec)))

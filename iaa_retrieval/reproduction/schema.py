@@ -97,7 +97,7 @@ class StageEntry(Entry):
     """See ``conditions.StageTable``."""
 
     title: str
-    columns: dict[str, list[str]]
+    columns: dict[str, list[str]] = Field(min_length=1)
     run: str
     settings: dict[str, SettingEntry] = {}
     note: Prose = ""
@@ -153,7 +153,7 @@ class ReproductionFile(Entry):
     topic_sets: dict[str, TopicSetEntry]
     stages: dict[str, StageEntry]
     steps: dict[str, str]
-    conditions: list[ConditionEntry]
+    conditions: list[ConditionEntry] = Field(min_length=1)
 
 
 def parse(values: Any) -> ReproductionFile:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from reproduction_files import condition, score, toy_values, write_reproduction
 
+from iaa_retrieval import reproduction
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.pages.files import index_file, page_files
 from iaa_retrieval.reproduction.pages.findings import findings_of, summary_of
@@ -46,17 +47,21 @@ def about_lora(tmp_path: Path) -> Reproduction:
     return reproduction
 
 
+def without_package(text: str) -> str:
+    """All but the name of the package, which commands begin with, and that of its error."""
+    return re.sub("iaa[_-]retrieval|IaaRetrieval", "", text)
+
+
 def visible(page: str) -> str:
     """What a reader of a page sees: no tags, styles, scripts, and not the name of the package in commands."""
     text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
-    return html.unescape(text).replace("iaa_retrieval", "").replace("iaa-retrieval", "")
+    return without_package(html.unescape(text))
 
 
 def test_pages_speak_of_the_subject_of_their_yaml(about_lora: Reproduction) -> None:
     for page in page_files(about_lora).values():
-        text = visible(page)
-        assert "iaa" not in text.lower()
-        assert "the best parameter-efficient method other than LoRA with the same budget" in text
+        assert "iaa" not in without_package(page).lower()  # in styles and classes neither
+        assert "the best parameter-efficient method other than LoRA with the same budget" in visible(page)
     (markdown, interactive) = page_files(about_lora).values()
     assert "| 5 | LoRA (`lora-0.5`) | 0.5% |" in markdown
     # Better than adapter, the best of the two baselines, and worse than training everything.
@@ -92,6 +97,12 @@ def test_each_subject_has_a_summary_of_its_own(about_lora: Reproduction) -> None
     first, second = both.split("\n\n")
     assert "the best form of LoRA is significantly better in 1 and worse in 0" in first
     assert "the best form of IAA is significantly better in 0 and worse in 1" in second
+
+
+def test_no_code_of_reproductions_is_about_a_method() -> None:
+    sources = [path for path in Path(reproduction.__file__).parent.rglob("*") if path.suffix not in (".pyc", "")]
+    assert {path.suffix for path in sources} == {".py", ".css", ".js", ".jinja"}
+    assert [path for path in sources if "iaa" in without_package(path.read_text(encoding="utf-8")).lower()] == []
 
 
 def test_without_a_subject_there_is_nothing_to_find(tmp_path: Path) -> None:

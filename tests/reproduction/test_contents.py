@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from iaa_retrieval.collections import sources
+from iaa_retrieval.collections.base import Collection, Source
 from iaa_retrieval.files import sha256_of
 from iaa_retrieval.reproduction.contents import ABSENT, Digests, contents_of, named_in
 
@@ -38,6 +40,40 @@ def test_what_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_backbone_by_its_short_name(tmp_path: Path) -> None:
     [digest] = contents_of(["all-MiniLM-L6-v2"], Digests(tmp_path / "record.json")).values()
     assert digest != ABSENT
+
+
+class ShelfSource(Source):
+    """``shelf:FOLDER``, whose data are two files of that folder."""
+
+    name = "shelf"
+
+    def claims(self, spec: str) -> bool:
+        return spec.startswith("shelf:")
+
+    def open(self, spec: str, split: str | None) -> Collection:
+        raise NotImplementedError
+
+    def data_files(self, spec: str) -> list[Path]:
+        folder = Path(spec.removeprefix("shelf:"))
+        return [path for path in (folder / "texts.db", folder / "judged" / "qrels.db") if path.is_file()]
+
+
+def test_a_collection_of_a_registered_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_SOURCES", [*sources._SOURCES, ShelfSource()])
+    name = f"shelf:{tmp_path}"
+    digests = Digests(tmp_path / "record.json")
+    assert contents_of([name], digests) == {name: ABSENT}
+    (tmp_path / "texts.db").write_text("a")
+    (tmp_path / "notes.txt").write_text("a")
+    found = contents_of([name], digests)
+    (tmp_path / "notes.txt").write_text("b")
+    assert contents_of([name], digests) == found
+    (tmp_path / "judged").mkdir()
+    (tmp_path / "judged" / "qrels.db").write_text("b")
+    judged = contents_of([name], digests)
+    (tmp_path / "texts.db").write_text("other")
+    changed = contents_of([name], digests)
+    assert len({ABSENT, found[name], judged[name], changed[name]}) == 4
 
 
 def test_a_collection_of_the_catalogue(irds_home: Path, tmp_path: Path) -> None:

@@ -198,6 +198,8 @@ def edit_stage(**changes: Any) -> Callable[[Values], None]:
         ),
         (edit_condition(seeds=["1"]), "conditions[0] (plain): seeds[0] should be a valid integer, not '1'"),
         (edit_condition(seeds=[]), "conditions[0] (plain): seeds []: List should have at least 1 item"),
+        (lambda values: values.update(conditions=[]), "conditions []: List should have at least 1 item"),
+        (columns(), "stages.retrieval.columns {}: Dictionary should have at least 1 item"),
         (edit_condition(note=["a"]), "conditions[0] (plain): note should be text, not ['a']"),
         (edit_condition(scores=[]), "conditions[0] (plain): scores should be a mapping, not []"),
         (edit_score(tolerance=-1), "scores.test.MRR@10.tolerance should be greater than or equal to 0, not -1"),

@@ -264,7 +264,7 @@ def test_curves_are_drawn_from_kept_histories(tmp_path: Path) -> None:
     history = [{"step": step, "loss": 1 / step} for step in (1, 2, 3)] + [{"step": 3, "nDCG@10": 0.5}]
     record(toy, "iaa-l-0.5", {"nDCG@10": 0.8155, "MRR@10": 0.75}, history=history)
     page = html_page(toy)
-    assert page.count('<polyline class="curve iaa"') == 1  # one dev score alone makes no curve
+    assert page.count('<polyline class="curve subject"') == 1  # one dev score alone makes no curve
     assert "training loss by training step" in page
 
 

@@ -25,7 +25,7 @@ _AREA = {
 
 
 class Point(NamedTuple):
-    """A trained method: weights, score, and which group it is drawn as (``iaa``, ``baseline`` or ``full``)."""
+    """A trained method: weights, score, and which group it is drawn as (``subject``, ``baseline`` or ``full``)."""
 
     label: str
     group: str

@@ -16,7 +16,7 @@ def figures_of(table: Table) -> list[tuple[str, str]]:
 
 def group_of(row: Row) -> str:
     """How a method is drawn: a class of the page's style sheet."""
-    return {Role.SUBJECT: "iaa", Role.FULL: "full"}.get(row.role, "baseline")
+    return {Role.SUBJECT: "subject", Role.FULL: "full"}.get(row.role, "baseline")
 
 
 def _parameter_figures(table: Table) -> list[tuple[str, str]]:

@@ -12,9 +12,8 @@ from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.evaluation.metrics import evaluate, mean, parse_metrics
 from iaa_retrieval.evaluation.significance import paired_tests
 from iaa_retrieval.files import write_json
-from iaa_retrieval.models.retriever_config import read_retriever_config
-from iaa_retrieval.reproduction.options import QuickstartOptions
-from iaa_retrieval.reproduction.quickstart_plan import (
+from iaa_retrieval.jobs.quickstart_options import QuickstartOptions
+from iaa_retrieval.jobs.quickstart_steps import (
     BI_ENCODER,
     CROSS_ENCODER,
     UNTUNED_RUN,
@@ -23,6 +22,7 @@ from iaa_retrieval.reproduction.quickstart_plan import (
     quickstart_steps,
     reranked_run,
 )
+from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.reproduction.runner import run_step
 from iaa_retrieval.reproduction.significance import ALPHA
 from iaa_retrieval.reproduction.stages import Stages

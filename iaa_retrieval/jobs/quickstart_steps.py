@@ -21,10 +21,10 @@ from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
 from iaa_retrieval.inference.corpus_reader import Corpus
 from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.reranking import rerank_run, with_tail
+from iaa_retrieval.jobs.quickstart_options import QuickstartOptions
 from iaa_retrieval.options import changed, flat
 from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 from iaa_retrieval.pyserini_plugin.lucene_index import build_index
-from iaa_retrieval.reproduction.options import QuickstartOptions
 from iaa_retrieval.reproduction.steps import FunctionStep
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever

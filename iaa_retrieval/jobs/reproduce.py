@@ -9,12 +9,12 @@ import click
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_file
+from iaa_retrieval.jobs.reproduce_options import ReproduceOptions
 from iaa_retrieval.reproduction.checkpoints import store_checkpoint
 from iaa_retrieval.reproduction.commands import commands_of
 from iaa_retrieval.reproduction.conditions import Role
 from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
 from iaa_retrieval.reproduction.new_scores import enter_scores
-from iaa_retrieval.reproduction.options import ReproduceOptions
 from iaa_retrieval.reproduction.pages.files import index_file, page_files
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.rate_search import search_rates
