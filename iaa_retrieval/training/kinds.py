@@ -16,6 +16,7 @@ from iaa_retrieval.models.backbone_checkpoint import read_backbone_checkpoint
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.new_retriever import new_bi_encoder, new_cross_encoder
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import Example, TrainingData
@@ -56,7 +57,7 @@ class TrainingKind:
     """
 
     name: str
-    new_model: Callable[[str, TextOptions], BiEncoder | CrossEncoder]
+    new_model: Callable[[str, TextOptions], Retriever]
     compares_within_query: bool
     collator: Callable[[Any, TrainingData, int], Collator]
     objective: Callable[[Any, ResolvedHyperparameters, ObjectiveOptions], nn.Module]

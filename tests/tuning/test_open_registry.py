@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.trainer import RetrievalTrainer
 from iaa_retrieval.tuning import registration  # noqa: F401  (from here on, methods that are registered reach PEFT)
+from iaa_retrieval.tuning.apply import apply_method, count_trainable
 from iaa_retrieval.tuning.listing import methods_page, methods_table
-from iaa_retrieval.tuning.methods import Method, all_dimensions, find_method, get_method, method_names, registry
+from iaa_retrieval.tuning.methods import Method, Tuner, all_dimensions, find_method, get_method, method_names, registry
 
 PACKAGE = Path(__file__).parent / "another_package"
 MAPPINGS = [value for name, value in vars(peft.mapping).items() if name.startswith("PEFT_TYPE_TO_")]
@@ -239,6 +241,41 @@ def test_a_method_of_a_package_that_takes_our_name_is_left_out(
     assert get_method("query-update") is sys.modules["query_update"].METHOD
     assert get_method("lora").title == "LoRA"
     assert "name-of-rival_method" in caplog.text and "there is a tuning method 'lora' already" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["none", "peft-mine"])
+def test_a_name_that_means_something_else_in_checkpoints_is_refused(name: str, method: Method) -> None:
+    with pytest.raises(UsageError, match=f"cannot be called {name!r}: 'none' and what begins with 'peft-'"):
+        registry.register(dataclasses.replace(method, name=name))
+    assert name not in method_names()
+
+
+def test_a_tuner_that_peft_refuses_is_named(method: Method, caplog: pytest.LogCaptureFixture) -> None:
+    """Its parameters would have the prefix of another tuner's."""
+
+    class Rival(type(method)):  # type: ignore[misc]
+        def tuners(self) -> Sequence[Tuner]:
+            (tuner,) = super().tuners()
+            return (tuner._replace(peft_type="RIVAL"),)
+
+    registry.register(Rival(**{**vars(method), "name": "rival"}))
+    assert get_method("rival").title == method.title
+    assert caplog.text.count("PEFT does not know method rival: Inconsistent prefixes found: 'rival_'") == 1
+
+
+def test_biases_that_come_on_top_of_its_weights_are_counted_apart(method: Method, tiny_backbone: Backbone) -> None:
+    class Biased(type(method)):  # type: ignore[misc]
+        def tuners(self) -> Sequence[Tuner]:
+            (tuner,) = super().tuners()
+            return (tuner._replace(extra_biases=True),)
+
+    plain, biased = method, Biased(**vars(method))
+    model = apply_method(AutoModel.from_pretrained(tiny_backbone("bert")), plain, {"update_rank": 2})
+    layer = model.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
+    layer.qupdate_up.bias = nn.Parameter(torch.zeros(5))
+    weights = 3 * 2 * 32 * 2
+    assert count_trainable(model, plain) == {"weights": weights + 5, "biases": 0, "heads": 0}
+    assert count_trainable(model, biased) == {"weights": weights, "biases": 5, "heads": 0}
 
 
 def test_an_installed_package_is_found_by_the_command_line(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iaa_retrieval.reproduction.conditions import Score
+from iaa_retrieval.reproduction.conditions import Role, Score
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Cell, Column, Row, Table, legend, tables_of
 from iaa_retrieval.reproduction.pages.figures import figures_of, group_of
 from iaa_retrieval.reproduction.pages.markup import asset, render
@@ -57,7 +57,7 @@ def _filters(tables: list[Table]) -> list[View]:
 
 def _method(row: Row) -> str:
     """What the method filter selects by: rows without a method by their own name."""
-    return row.condition.name if row.condition.method == "none" else row.condition.method
+    return row.condition.name if row.role is Role.UNTUNED else row.condition.method
 
 
 def _section(table: Table) -> View:
