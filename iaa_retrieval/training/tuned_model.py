@@ -38,7 +38,7 @@ def new_tuned_model(
     Raises:
         UsageError: dimensions, budget or lengths that the method or backbone does not take.
     """
-    model = _new_model(kind, tuning.backbone, text)
+    model = new_untuned_model(kind, tuning.backbone, text)
     dimensions = _dimensions(tuning, model)
     network = model.network
     use_fast_attention(network, device)
@@ -92,7 +92,12 @@ def _count_trainable(model: Retriever, method: Method) -> dict[str, int]:
     return {kind: sum(part[kind] for part in parts) for kind in parts[0]}
 
 
-def _new_model(kind: TrainingKind, backbone: str, text: TextOptions) -> Retriever:
+def new_untuned_model(kind: TrainingKind, backbone: str, text: TextOptions) -> Retriever:
+    """The backbone as a model of the kind on the CPU, with the lengths and prefixes that ``text`` asks for.
+
+    Raises:
+        UsageError: a length that the backbone does not take.
+    """
     model = kind.new_model(backbone, text)
     limit = model.position_limit
     lengths: dict[str, Any] = {
