@@ -40,6 +40,7 @@ def measure(method: str, budget: str) -> dict[str, Any]:
     from iaa_retrieval.models.precision import DTYPES, choose_precision
     from iaa_retrieval.training.collators import BiEncoderCollator
     from iaa_retrieval.training.data import ExampleDataset, TrainingData
+    from iaa_retrieval.training.kinds import TRAINING_KINDS
     from iaa_retrieval.training.objectives import BiEncoderObjective
     from iaa_retrieval.training.options import TrainOptions
     from iaa_retrieval.training.tuned_model import new_tuned_model
@@ -62,7 +63,7 @@ def measure(method: str, budget: str) -> dict[str, Any]:
         budget=budget if "%" in budget else None,
         device="cpu",
     )
-    tuned = new_tuned_model(options, "cpu", precision)
+    tuned = new_tuned_model(TRAINING_KINDS[options.kind], options.tuning, options.text, "cpu", precision)
     objective = BiEncoderObjective(tuned.model, options.objective.temperature).train()  # type: ignore[arg-type]
     collator = BiEncoderCollator(tuned.model, data, TOKENS)  # type: ignore[arg-type]
     dataset = ExampleDataset(data, 1, seed=1)

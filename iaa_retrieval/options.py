@@ -54,8 +54,7 @@ class Option:
         default_of: what a default of None becomes (see ``default_for``), by variant where it differs; help shows it.
         variants: the variants that have the option; empty is all.
         check: what its values must be like; by variant where it differs, see ``check``.
-        type: click's type, where the annotation does not say it, by variant where it differs; a callable is asked
-            when the command is made.
+        type: click's type, where the annotation does not say it, by variant where it differs.
         metavar: what help calls the value.
         flags: other names than the field's own, such as ``("--fields",)``.
         settings: further arguments of ``click.Option``.
@@ -281,8 +280,7 @@ def _click_option(
     if wanted is not None and wanted.choices:
         settings["type"] = click.Choice(wanted.choices)
     if about.type is not None:
-        kept = _of_variant(about.type, variant)
-        settings["type"] = kept if isinstance(kept, (type, click.ParamType)) else kept()
+        settings["type"] = _of_variant(about.type, variant)
     if about.metavar is not None:
         settings["metavar"] = about.metavar
     flags = about.flags or (flag_of(name),)

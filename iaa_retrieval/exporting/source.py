@@ -37,7 +37,7 @@ class Source:
     @property
     def is_untuned(self) -> bool:
         """Whether it is a plain encoder, not a checkpoint of ours."""
-        return self.config.method == "none"
+        return self.config.is_untuned
 
     @property
     def network(self) -> Any:

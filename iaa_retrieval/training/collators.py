@@ -12,6 +12,7 @@ from iaa_retrieval.inference.pair_scorer import pair_inputs
 from iaa_retrieval.inference.tokens import tokenize_pairs, tokenize_texts, with_lead
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.training.data import Example, TrainingData
 from iaa_retrieval.training.objectives import NO_DOCUMENT
 
@@ -101,7 +102,7 @@ class CrossEncoderCollator:
         return {**inputs, "group_size": torch.tensor(size), **_teacher_scores(self._data, examples)}
 
 
-def _training_cuts(model: BiEncoder | CrossEncoder, max_length: int, documents: str) -> tuple[Cuts, Cuts]:
+def _training_cuts(model: Retriever, max_length: int, documents: str) -> tuple[Cuts, Cuts]:
     most = model.position_limit
     option = "--document-max-length" if max_length == model.config.document_max_length else "--train-max-length"
     advice = f"{option} sets another length"

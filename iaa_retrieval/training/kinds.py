@@ -16,7 +16,9 @@ from iaa_retrieval.models.backbone_checkpoint import read_backbone_checkpoint
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.new_retriever import new_bi_encoder, new_cross_encoder
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
+from iaa_retrieval.training.card_texts import BI_ENCODER_CARD, CROSS_ENCODER_CARD, CardTexts
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import Example, TrainingData
 from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
@@ -53,14 +55,16 @@ class TrainingKind:
         objective: model and loss in one module.
         dev_evaluator: a function that scores dev queries; from the model, the collection and judgments of the dev
             queries, the hits of a run for them, the options, the seed and the precision.
+        card: what its model card says.
     """
 
     name: str
-    new_model: Callable[[str, TextOptions], BiEncoder | CrossEncoder]
+    new_model: Callable[[str, TextOptions], Retriever]
     compares_within_query: bool
     collator: Callable[[Any, TrainingData, int], Collator]
     objective: Callable[[Any, ResolvedHyperparameters, ObjectiveOptions], nn.Module]
     dev_evaluator: Callable[[Any, Collection, Qrels, Run, DevOptions, int, str], DevEvaluator]
+    card: CardTexts
 
 
 def _new_bi_encoder(backbone: str, text: TextOptions) -> BiEncoder:
@@ -135,6 +139,7 @@ TRAINING_KINDS = {
             collator=BiEncoderCollator,
             objective=_bi_encoder_objective,
             dev_evaluator=_over_sampled_corpus,
+            card=BI_ENCODER_CARD,
         ),
         TrainingKind(
             CrossEncoder.kind,
@@ -143,6 +148,7 @@ TRAINING_KINDS = {
             collator=CrossEncoderCollator,
             objective=_cross_encoder_objective,
             dev_evaluator=_over_run,
+            card=CROSS_ENCODER_CARD,
         ),
     )
 }

@@ -19,8 +19,7 @@ from iaa_retrieval.collections.runs import rank, read_run
 from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.models.bi_encoder import BiEncoder
-from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.training.data import ExampleDataset, TrainingData
 from iaa_retrieval.training.judgments import Judgments
 from iaa_retrieval.training.kinds import DevEvaluator, TrainingKind
@@ -32,7 +31,7 @@ from iaa_retrieval.training.trainer import RetrievalTrainer
 
 def make_dev_evaluator(
     kind: TrainingKind,
-    model: BiEncoder | CrossEncoder,
+    model: Retriever,
     judgments: Judgments,
     run: Run,
     dev: DevOptions,
@@ -55,7 +54,7 @@ def make_trainer(
     kind: TrainingKind,
     options: TrainOptions,
     hyper: ResolvedHyperparameters,
-    model: BiEncoder | CrossEncoder,
+    model: Retriever,
     dataset: ExampleDataset,
     work: Path,
     precision: str,

@@ -3,50 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
 
 from iaa_retrieval.models.backbone import public_name
-from iaa_retrieval.models.bi_encoder import BiEncoder
-from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.kinds import retriever_class
 from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.training.kinds import TRAINING_KINDS
 from iaa_retrieval.tuning.methods import find_method
-
-_BI_ENCODER_USE = """\
-With Pyserini, over a Faiss directory (`python -m iaa_retrieval.encode` makes one):
-
-```bash
-python -m iaa_retrieval.encode input --corpus COLLECTION \\
-    output --embeddings INDEX --to-faiss encoder --encoder CHECKPOINT
-python -m iaa_retrieval.search faiss --index INDEX --topics TOPICS --encoder CHECKPOINT --output run.trec
-```
-
-In Python:
-
-```python
-from pyserini.search.faiss import FaissSearcher
-from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder
-
-searcher = FaissSearcher("INDEX", IaaQueryEncoder("CHECKPOINT"))
-```
-"""
-
-_CROSS_ENCODER_USE = """\
-Re-rank a run:
-
-```bash
-python -m iaa_retrieval.rerank --run first-stage.trec --topics TOPICS --collection COLLECTION \\
-    --encoder CHECKPOINT --output run.trec
-```
-
-In Python, over the hits of a Pyserini searcher:
-
-```python
-from iaa_retrieval.pyserini_plugin.rerankers import IaaReranker
-
-hits = IaaReranker("CHECKPOINT").rerank("a query", searcher.search("a query", k=100))
-```
-"""
 
 _PEFT_USE = """\
 With PEFT alone:
@@ -94,25 +56,6 @@ passage_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained("BACKBONE"
 ```
 """
 
-
-class _Texts(NamedTuple):
-    """What the card of a kind says.
-
-    Attributes:
-        use: with Pyserini and in Python.
-        dev_data: what the dev queries are scored over.
-        st_class: the class of sentence-transformers.
-    """
-
-    use: str
-    dev_data: str
-    st_class: str
-
-
-_TEXTS = {
-    BiEncoder.kind: _Texts(_BI_ENCODER_USE, "a sampled corpus", "SentenceTransformer"),
-    CrossEncoder.kind: _Texts(_CROSS_ENCODER_USE, "a re-ranked run", "CrossEncoder"),
-}
 _DEV_NOTE = "Dev scores are of held-out queries over {dev_data}; they chose the checkpoint and are not test scores.\n\n"
 
 
@@ -124,7 +67,7 @@ def model_card(config: RetrieverConfig) -> str:
     training = "".join(
         f"| {key.replace('_', ' ')} | {value} |\n" for key, value in config.training.items() if value is not None
     )
-    retriever, texts = retriever_class(config.kind), _TEXTS[config.kind]
+    retriever, texts = retriever_class(config.kind), TRAINING_KINDS[config.kind].card
     method = find_method(config.method)
     backbone = json.dumps(public_name(config.backbone), ensure_ascii=False)
     use = texts.use

@@ -14,12 +14,11 @@ from typing import Any
 import click
 
 from iaa_retrieval.options import Check, Checked, NamesOf, Option, above, at_least, flag_of, one_of, option, share
-from iaa_retrieval.training.losses.loss import DISTILLATION
+from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, loss_names
 from iaa_retrieval.training.option_files import read_peft_config
 from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, methods, peft_method
 
-KINDS = ("bi-encoder", "cross-encoder")
 BI_ENCODER = (KINDS[0],)
 
 DEFAULT_METHOD = "iaa-l"

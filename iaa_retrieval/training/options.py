@@ -10,10 +10,9 @@ import click
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.options import Checked, build, check, default_for, flag_of, group, names_of, option
-from iaa_retrieval.training.losses.loss import DISTILLATION
+from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import get_loss
 from iaa_retrieval.training.option_groups import (
-    KINDS,
     DataOptions,
     DevOptions,
     ObjectiveOptions,

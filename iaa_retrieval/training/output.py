@@ -22,8 +22,6 @@ from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 
 LOG = logging.getLogger("iaa_retrieval")
 
-# The options that --config of a kind does not take.
-
 
 def training_record(
     options: TrainOptions, hyper: ResolvedHyperparameters, data: TrainingData, steps: int, precision: str

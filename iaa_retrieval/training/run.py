@@ -63,7 +63,7 @@ def train_retriever(options: TrainOptions) -> TrainResult:
 
     set_seed(options.seed)
     # First: what is wrong with the backbone or the method is known before a collection is opened.
-    model, dimensions, counts = new_tuned_model(options, device, precision)
+    model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision)
     judgments = load_judgments(options.data, options.dev, options.seed)
     if judgments.collection.split is not None:
         options = changed(options, split=judgments.collection.split)  # recorded also where nobody had to name it

@@ -10,16 +10,14 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.models.bi_encoder import BiEncoder
-from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
-from iaa_retrieval.training.kinds import TRAINING_KINDS
+from iaa_retrieval.training.kinds import TrainingKind
 from iaa_retrieval.training.network_settings import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
-from iaa_retrieval.training.option_groups import DEFAULT_BUDGET
-from iaa_retrieval.training.options import TrainOptions
+from iaa_retrieval.training.option_groups import DEFAULT_BUDGET, TextOptions, TuningOptions
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
+from iaa_retrieval.tuning.methods import Method
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -27,20 +25,21 @@ LOG = logging.getLogger("iaa_retrieval")
 class TunedModel(NamedTuple):
     """A model to train, its method's dimensions, and how many numbers are trained (by kind)."""
 
-    model: BiEncoder | CrossEncoder
+    model: Retriever
     dimensions: dict[str, int]
     trainable_parameters: dict[str, int]
 
 
-def new_tuned_model(options: TrainOptions, device: str, precision: str) -> TunedModel:
+def new_tuned_model(
+    kind: TrainingKind, tuning: TuningOptions, text: TextOptions, device: str, precision: str
+) -> TunedModel:
     """Load the backbone on ``device`` and put the method on it; what is not trained is kept in ``precision``.
 
     Raises:
         UsageError: dimensions, budget or lengths that the method or backbone does not take.
     """
-    tuning = options.tuning
-    model = _new_model(options)
-    dimensions = _dimensions(options, model)
+    model = new_untuned_model(kind, tuning.backbone, text)
+    dimensions = _dimensions(tuning, model)
     network = model.network
     use_fast_attention(network, device)
     method = tuning.chosen_method
@@ -62,11 +61,11 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     with shared:
         model.set_networks(*[tune(bare) for bare in networks])
     model.config = replace(model.config, separate_encoders=tuning.separate_encoders)
-    counts = _count_trainable(model)
+    counts = _count_trainable(model, method)
     LOG.info(
         "%s %s on %s%s trains %s weights (%.2f%% of the backbone's %s parameters), %s biases and %s in heads",
         tuning.method_name,
-        options.kind,
+        kind.name,
         tuning.backbone,
         "".join(f", {key} = {value}" for key, value in dimensions.items()),
         f"{counts['weights']:,}",
@@ -87,52 +86,56 @@ def new_tuned_model(options: TrainOptions, device: str, precision: str) -> Tuned
     return TunedModel(model, dimensions, counts)
 
 
-def _count_trainable(model: Retriever) -> dict[str, int]:
+def _count_trainable(model: Retriever, method: Method) -> dict[str, int]:
     """Trained numbers by kind, of both adapters where there are two."""
-    parts = [count_trainable(network) for network in model.networks]
+    parts = [count_trainable(network, method) for network in model.networks]
     return {kind: sum(part[kind] for part in parts) for kind in parts[0]}
 
 
-def _new_model(options: TrainOptions) -> BiEncoder | CrossEncoder:
-    model = TRAINING_KINDS[options.kind].new_model(options.tuning.backbone, options.text)
+def new_untuned_model(kind: TrainingKind, backbone: str, text: TextOptions) -> Retriever:
+    """The backbone as a model of the kind on the CPU, with the lengths and prefixes that ``text`` asks for.
+
+    Raises:
+        UsageError: a length that the backbone does not take.
+    """
+    model = kind.new_model(backbone, text)
     limit = model.position_limit
     lengths: dict[str, Any] = {
-        name: getattr(model.config, name) if getattr(options.text, name) is None else getattr(options.text, name)
+        name: getattr(model.config, name) if getattr(text, name) is None else getattr(text, name)
         for name in ("query_max_length", "document_max_length")
     }
-    for name, length in (*lengths.items(), ("train_max_length", options.text.train_max_length)):
+    for name, length in (*lengths.items(), ("train_max_length", text.train_max_length)):
         if length is not None and not 2 < length <= limit:
             raise UsageError(
-                f"--{name.replace('_', '-')} {length} is outside what {options.tuning.backbone} takes: "
-                f"3 to {limit} tokens"
+                f"--{name.replace('_', '-')} {length} is outside what {backbone} takes: 3 to {limit} tokens"
             )
     # An adapter may learn another prefix than the checkpoint that it starts from; it takes the prompt's place.
     prefixes: dict[str, Any] = {
         key: value
         for role in ("query", "document")
-        if (prefix := getattr(options.text, f"{role}_prefix")) is not None
+        if (prefix := getattr(text, f"{role}_prefix")) is not None
         for key, value in ((f"{role}_prefix", prefix), (f"{role}_prompt", ""))
     }
     model.config = replace(model.config, **lengths, **prefixes)
     return model
 
 
-def _dimensions(options: TrainOptions, model: Retriever) -> dict[str, int]:
+def _dimensions(tuning: TuningOptions, model: Retriever) -> dict[str, int]:
     """Explicit dimensions where given, the budget's otherwise; none for PEFT's own methods."""
-    if options.tuning.peft_config is not None:
+    if tuning.peft_config is not None:
         return {}
-    explicit = dict(options.tuning.dimensions)
-    wanted = set(options.tuning.chosen_method.dimension_names)
+    explicit = dict(tuning.dimensions)
+    wanted = set(tuning.chosen_method.dimension_names)
     unknown = sorted(set(explicit) - wanted)
     if unknown:
-        raise UsageError(f"method {options.tuning.method_name} has no dimension {', '.join(unknown)}")
-    if wanted <= set(explicit) and options.tuning.budget is None:
+        raise UsageError(f"method {tuning.method_name} has no dimension {', '.join(unknown)}")
+    if wanted <= set(explicit) and tuning.budget is None:
         return explicit
     base = model.backbone
     layers = getattr(base.config, "num_hidden_layers", None) or base.config.n_layers
     chosen = choose_dimensions(
-        options.tuning.method_name,
-        parse_budget(options.tuning.budget or DEFAULT_BUDGET),
+        tuning.method_name,
+        parse_budget(tuning.budget or DEFAULT_BUDGET),
         model.width,
         int(layers),
         sum(parameter.numel() for parameter in base.parameters()),

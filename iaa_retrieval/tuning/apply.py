@@ -98,26 +98,27 @@ def head_modules(model: Any) -> list[str]:
     return heads
 
 
-def count_trainable(model: nn.Module) -> dict[str, int]:
-    """How many parameters are trained.
+def count_trainable(model: nn.Module, method: str | Method) -> dict[str, int]:
+    """How many parameters of a model are trained that ``apply_method`` put the method on.
 
     Returns:
         "weights": what the method itself trains, as ``Method.weight_count`` counts it (for BitFit its biases,
-        for full fine-tuning the whole encoder); "biases": those of the bottlenecks; "heads": modules saved
-        whole, or what a fully fine-tuned model has outside its encoder.
+        for full fine-tuning the whole encoder); "biases": those that come on top, of the bottlenecks; "heads": modules
+        saved whole, or what a fully fine-tuned model has outside its encoder.
     """
+    entry = get_method(method) if isinstance(method, str) else method
     counts = {"weights": 0, "biases": 0, "heads": 0}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            counts[_kind(model, name)] += parameter.numel()
+            counts[_part(model, entry, name)] += parameter.numel()
     return counts
 
 
-def _kind(model: Any, name: str) -> str:
+def _part(model: Any, method: Method, name: str) -> str:
     if ".modules_to_save." in name:
         return "heads"
-    if hasattr(model, "peft_config"):
-        return "biases" if ".iaa_" in name and name.endswith(".bias") else "weights"
+    if method.is_adapter:
+        return "biases" if method.is_extra_bias(name) else "weights"
     has_head = getattr(model, "base_model", model) is not model
     return "heads" if has_head and not name.startswith(f"{model.base_model_prefix}.") else "weights"
 

@@ -17,16 +17,15 @@ LOG = logging.getLogger("iaa_retrieval")
 def register_tuners(method: Method) -> None:
     """Register the tuners that a method brings, unless they are registered already.
 
-    Those of another package that cannot be imported are left out, with a warning: this happens inside ``import peft``.
+    Those of another package that cannot be imported, or that PEFT refuses, are left out, with a warning: this happens
+    inside ``import peft``.
     """
     try:
-        tuners = method.tuners()
+        for tuner in method.tuners():
+            if peft_type(tuner.peft_type) not in PEFT_TYPE_TO_TUNER_MAPPING:
+                register_peft_method(name=tuner.peft_type.lower(), config_cls=tuner.config, model_cls=tuner.model)
     except Exception as error:
         LOG.warning("PEFT does not know method %s: %s", method.name, " ".join(str(error).split()))
-        return
-    for tuner in tuners:
-        if peft_type(tuner.peft_type) not in PEFT_TYPE_TO_TUNER_MAPPING:
-            register_peft_method(name=tuner.peft_type.lower(), config_cls=tuner.config, model_cls=tuner.model)
 
 
 follow_methods(register_tuners)

@@ -15,15 +15,21 @@ from sentence_transformers.sentence_transformer import modules
 
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.options import changed
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
 from iaa_retrieval.training.data import Example, TrainingData
+from iaa_retrieval.training.kinds import TRAINING_KINDS
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
-from iaa_retrieval.training.tuned_model import _new_model
+from iaa_retrieval.training.tuned_model import new_untuned_model
 
 PROMPTS = {"query": "find: ", "document": "read:"}
+
+
+def untuned(options: TrainOptions) -> Retriever:
+    return new_untuned_model(TRAINING_KINDS[options.kind], options.tuning.backbone, options.text)
 
 
 @pytest.fixture
@@ -83,23 +89,23 @@ def test_a_checkpoint_records_the_prompts_and_lengths_of_its_backbone(options: T
 def test_a_prefix_that_is_given_takes_the_place_of_the_prompt(
     options: TrainOptions, given: dict[str, str], query: str, document: str
 ):
-    config = _new_model(changed(options, **given)).config
+    config = untuned(changed(options, **given)).config
     assert (config.query_lead, config.document_lead) == (query, document)
 
 
 def test_a_backbone_that_says_nothing_keeps_the_defaults_of_training(
     options: TrainOptions, tiny_backbone: Callable[..., Path]
 ):
-    config = _new_model(changed(options, backbone=str(tiny_backbone("bert", 300)))).config
+    config = untuned(changed(options, backbone=str(tiny_backbone("bert", 300)))).config
     assert (config.pooling, config.normalize) == ("mean", True)
     assert (config.query_max_length, config.document_max_length) == (64, 256)
-    cross = _new_model(changed(options, kind="cross-encoder")).config
+    cross = untuned(changed(options, kind="cross-encoder")).config
     assert (cross.query_max_length, cross.query_lead, cross.document_lead) == (64, "", "")
 
 
 @pytest.mark.parametrize("kind", ("bi-encoder", "cross-encoder"))
 def test_training_counts_each_text_once(options: TrainOptions, kind: str, caplog: Any):
-    model = _new_model(changed(options, kind=kind, query_max_length=4, query_prefix="", document_prefix=""))
+    model = untuned(changed(options, kind=kind, query_max_length=4, query_prefix="", document_prefix=""))
     data = TrainingData(
         {"q1": "water", "q2": "people and animals in a house"},
         {"d1": "land", "d2": " ".join(["water"] * 40), "d3": "hand"},

@@ -34,6 +34,7 @@ from iaa_retrieval.java import find_java
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.search import main as search
+from iaa_retrieval.training.kinds import TRAINING_KINDS
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.tuned_model import new_tuned_model
@@ -43,6 +44,7 @@ Options = Callable[..., TrainOptions]
 pytestmark = pytest.mark.usefixtures("same_environment")
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
 METHODS = tuple(name for name in method_names() if name != "full")
+BI_ENCODER = TRAINING_KINDS["bi-encoder"]
 SIZES = {"r": 4, "ar": 3, "prefix_length": 5}
 TEXTS = ["the boy read a good book", "land and water made the world", "hot word time", "mother"]
 ROLES = ("query", "passage")
@@ -96,7 +98,7 @@ def checkpoint(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_method_trains_both_adapters(method: str, toy_options: Options) -> None:
     sizes = {name: SIZES[name] for name in get_method(method).dimension_names}
     options = toy_options(method=method, separate_encoders=True, max_steps=2, lr=1e-2, warmup=0.0, **sizes)
-    fresh = new_tuned_model(options, "cpu", "fp32").model
+    fresh = new_tuned_model(BI_ENCODER, options.tuning, options.text, "cpu", "fp32").model
     starts = [dict(network.named_parameters()) for network in fresh.networks]
     assert len(starts) == 2
     drawn = [name for name, p in starts[0].items() if p.requires_grad and p.std() > 0]
@@ -254,7 +256,7 @@ def test_a_resumed_run_ends_with_the_same_bits(toy_options: Options, monkeypatch
 
 def test_bf16_on_a_cpu(toy_options: Options) -> None:
     options = toy_options(separate_encoders=True, max_steps=3, dev_split="dev", precision="bf16")
-    model: Any = new_tuned_model(options, "cpu", "bf16").model
+    model: Any = new_tuned_model(BI_ENCODER, options.tuning, options.text, "cpu", "bf16").model
     frozen = [dict(network.get_base_model().named_parameters()) for network in model.networks]
     shared = [name for name, parameter in frozen[0].items() if not parameter.requires_grad]
     assert all(frozen[0][name].dtype == torch.bfloat16 and frozen[0][name] is frozen[1][name] for name in shared)

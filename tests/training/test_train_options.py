@@ -5,8 +5,11 @@ import pytest
 import yaml
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.models.kinds import RETRIEVERS
 from iaa_retrieval.options import flat
 from iaa_retrieval.train import main
+from iaa_retrieval.training.kinds import TRAINING_KINDS
+from iaa_retrieval.training.losses.loss import KINDS
 from iaa_retrieval.training.options import TrainOptions
 
 
@@ -76,6 +79,10 @@ def test_distillation_needs_a_teacher() -> None:
     hyper = options(teacher="run.trec").resolved()
     assert (hyper.distillation, hyper.distillation_weight, hyper.teacher_temperature) == ("kl", 0.5, 1.0)
     assert options().resolved().distillation is None
+
+
+def test_the_options_and_the_losses_know_every_kind() -> None:
+    assert tuple(TRAINING_KINDS) == tuple(RETRIEVERS) == KINDS
 
 
 def test_steps_instead_of_epochs() -> None:

@@ -21,12 +21,12 @@ from iaa_retrieval.tuning.tuners.model import Insertions
 def test_full_trains_everything_in_place(tiny_backbone: Backbone):
     model = load(tiny_backbone("bert")).requires_grad_(False)
     assert apply_method(model, "full", {}) is model
-    assert count_trainable(model) == {"weights": model.num_parameters(), "biases": 0, "heads": 0}
+    assert count_trainable(model, "full") == {"weights": model.num_parameters(), "biases": 0, "heads": 0}
 
 
 def test_full_counts_the_head_apart(tiny_backbone: Backbone):
     model = load(tiny_backbone("bert"), AutoModelForSequenceClassification)
-    counts = count_trainable(apply_method(model, "full", {}))
+    counts = count_trainable(apply_method(model, "full", {}), "full")
     assert counts == {"weights": model.base_model.num_parameters(), "biases": 0, "heads": 33}
 
 
@@ -135,7 +135,7 @@ def test_adapters_of_two_shapes_live_in_one_model(tiny_backbone: Backbone, tmp_p
 def test_an_exclusion_is_honoured(tiny_backbone: Backbone):
     config = IAAConfig(inside=True, r=4, exclude_modules=["attention.output.dense"])
     model = get_peft_model(load(tiny_backbone("bert")), config)
-    assert count_trainable(model)["weights"] == 3 * 2 * 32 * 4
+    assert count_trainable(model, "iaa-l")["weights"] == 3 * 2 * 32 * 4
 
 
 def test_a_half_precision_backbone_keeps_its_dtype(tiny_backbone: Backbone):

@@ -84,7 +84,7 @@ def test_gradients_reach_every_trained_parameter_and_no_other(method: str, backb
 @matrix
 def test_trained_weights_are_what_the_registry_counts(method: str, backbone: str, tiny_backbone: Backbone):
     model = apply_method(load(tiny_backbone(backbone)), method, sizes_of(method))
-    counts = count_trainable(model)
+    counts = count_trainable(model, method)
     assert sum(counts.values()) == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert counts["heads"] == 0
     if method != "bitfit":  # whose count depends on the width of the feed-forward block
@@ -275,5 +275,5 @@ def test_adapters_of_a_classifier_load_into_it_by_name(method: str, tiny_backbon
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
     assert any("modules_to_save.default" in n and "classifier" in n for n in trained)
     assert any("modules_to_save.default" in n and "pooler" in n for n in trained)
-    counts = count_trainable(model)
+    counts = count_trainable(model, method)
     assert counts["heads"] == (32 + 1) + (32 * 32 + 32)

@@ -39,7 +39,7 @@ def test_counts_on_bert_base(method: str, dimensions: dict[str, int], weights: i
     with torch.device("meta"):
         model = AutoModel.from_config(AutoConfig.for_model("bert"))  # whose defaults are bert-base
         tuned = apply_method(model, method, dimensions)
-    assert count_trainable(tuned) == {"weights": weights, "biases": biases, "heads": 0}
+    assert count_trainable(tuned, method) == {"weights": weights, "biases": biases, "heads": 0}
     assert get_method(method).weight_count(768, 12, dimensions) == weights
 
 

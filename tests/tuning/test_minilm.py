@@ -85,7 +85,7 @@ def test_padding_does_not_change_the_result(method: str, minilm: Path, texts: di
 @pytest.mark.parametrize("method", method_names())
 def test_weights_are_counted_exactly(method: str, minilm: Path):
     dimensions = dimensions_of(method)
-    counts = count_trainable(tuned(minilm, method))
+    counts = count_trainable(tuned(minilm, method), method)
     assert counts["weights"] == get_method(method).weight_count(384, 6, dimensions)
     assert counts["heads"] == 0
     r, ar = dimensions.get("r", 0), dimensions.get("ar", 0)

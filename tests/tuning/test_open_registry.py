@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,9 @@ from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.trainer import RetrievalTrainer
 from iaa_retrieval.tuning import registration  # noqa: F401  (from here on, methods that are registered reach PEFT)
+from iaa_retrieval.tuning.apply import apply_method, count_trainable
 from iaa_retrieval.tuning.listing import methods_page, methods_table
-from iaa_retrieval.tuning.methods import Method, all_dimensions, find_method, get_method, method_names, registry
+from iaa_retrieval.tuning.methods import Method, Tuner, all_dimensions, find_method, get_method, method_names, registry
 
 PACKAGE = Path(__file__).parent / "another_package"
 MAPPINGS = [value for name, value in vars(peft.mapping).items() if name.startswith("PEFT_TYPE_TO_")]
@@ -55,7 +58,7 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         PeftType._member_names_.remove(name)
         del PeftType._member_map_[name], PeftType._value2member_map_[name]
         type.__delattr__(PeftType, name)
-    for module in ("query_update", "query_update_tuner", "query_update_callback", "rival_method"):
+    for module in ("query_update", "query_update_tuner", "query_update_callback", "rival_method", "marking_method"):
         sys.modules.pop(module, None)
 
 
@@ -241,36 +244,82 @@ def test_a_method_of_a_package_that_takes_our_name_is_left_out(
     assert "name-of-rival_method" in caplog.text and "there is a tuning method 'lora' already" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["none", "peft-mine"])
+def test_a_name_that_means_something_else_in_checkpoints_is_refused(name: str, method: Method) -> None:
+    with pytest.raises(UsageError, match=f"cannot be called {name!r}: 'none' and what begins with 'peft-'"):
+        registry.register(dataclasses.replace(method, name=name))
+    assert name not in method_names()
+
+
+def test_a_tuner_that_peft_refuses_is_named(method: Method, caplog: pytest.LogCaptureFixture) -> None:
+    """Its parameters would have the prefix of another tuner's."""
+
+    class Rival(type(method)):  # type: ignore[misc]
+        def tuners(self) -> Sequence[Tuner]:
+            (tuner,) = super().tuners()
+            return (tuner._replace(peft_type="RIVAL"),)
+
+    registry.register(Rival(**{**vars(method), "name": "rival"}))
+    assert get_method("rival").title == method.title
+    assert caplog.text.count("PEFT does not know method rival: Inconsistent prefixes found: 'rival_'") == 1
+
+
+def test_biases_that_come_on_top_of_its_weights_are_counted_apart(method: Method, tiny_backbone: Backbone) -> None:
+    class Biased(type(method)):  # type: ignore[misc]
+        def tuners(self) -> Sequence[Tuner]:
+            (tuner,) = super().tuners()
+            return (tuner._replace(extra_biases=True),)
+
+    plain, biased = method, Biased(**vars(method))
+    model = apply_method(AutoModel.from_pretrained(tiny_backbone("bert")), plain, {"update_rank": 2})
+    layer = model.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
+    layer.qupdate_up.bias = nn.Parameter(torch.zeros(5))
+    weights = 3 * 2 * 32 * 2
+    assert count_trainable(model, plain) == {"weights": weights + 5, "biases": 0, "heads": 0}
+    assert count_trainable(model, biased) == {"weights": weights, "biases": 5, "heads": 0}
+
+
+def be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry_points: str) -> None:
+    """Let processes find modules of this test by what the metadata of an installed package says."""
+    metadata = tmp_path / "site" / "another_package-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: another-package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[iaa_retrieval.methods]\n{entry_points}")
+    paths = [str(PACKAGE), str(metadata.parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def words_of(options: TrainOptions, **others: str) -> list[str]:
+    """The command line of a training like that of ``options``."""
+    values = {
+        "collection": options.data.collection,
+        "split": "train",
+        "backbone": options.tuning.backbone,
+        "method": "query-update",
+        "update-rank": "2",
+        "max-steps": "3",
+        "batch-size": "8",
+        "precision": "fp32",
+        "device": "cpu",
+        "output": options.output,
+        **{name.replace("_", "-"): value for name, value in others.items()},
+    }
+    return [word for name, value in values.items() for word in (f"--{name}", value)]
+
+
 def test_an_installed_package_is_found_by_the_command_line(
     toy_options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Processes that know of the method only what the metadata of an installed package says."""
-    metadata = tmp_path / "site" / "another_package-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: another-package\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[iaa_retrieval.methods]\nquery = query_update\nbad = nowhere\n")
-    paths = [str(PACKAGE), str(metadata.parent), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-
-    def run(*command: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done
-
+    be_installed(tmp_path, monkeypatch, "query = query_update\nbad = nowhere\n")
     options = toy_options()
-    arguments = {
-        "--collection": options.data.collection,
-        "--split": "train",
-        "--backbone": options.tuning.backbone,
-        "--method": "query-update",
-        "--update-rank": "2",
-        "--max-steps": "3",
-        "--batch-size": "8",
-        "--precision": "fp32",
-        "--device": "cpu",
-        "--output": options.output,
-    }
-    trained = run("-m", "iaa_retrieval.train", "bi-encoder", *(word for pair in arguments.items() for word in pair))
+    trained = run("-m", "iaa_retrieval.train", "bi-encoder", *words_of(options))
     assert trained.stderr.count("tuning method bad (entry point nowhere) is left out") == 1
     described = read_json(Path(options.output) / "retriever.json")
     assert (described["method"], described["dimensions"]) == ("query-update", {"update_rank": 2})
@@ -286,6 +335,47 @@ def test_an_installed_package_is_found_by_the_command_line(
         "print(sum('qupdate_' in name for name, _ in model.named_parameters()))"
     )
     assert run("-c", code, options.output).stdout.strip() == "6"
+
+
+MARKING = """
+import os
+from pathlib import Path
+import query_update
+
+class Marking(query_update.QueryUpdate):
+    def after_training(self, network):
+        Path(os.environ["MARKS"], f"rank {os.environ.get('RANK', 'alone')}").touch()
+
+query_update.register(Marking(**{**vars(query_update.METHOD), "name": "marking"}))
+"""
+
+
+def test_two_processes_with_a_gradient_cache_learn_what_one_learns(
+    toy: tuple[Path, Path], toy_options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its term is in the loss once, and its last word is said in each process.
+
+    A cross-encoder's loss stays within a query, so two times 4 queries give the gradient of 8.
+    """
+    be_installed(tmp_path, monkeypatch, "marking = marking_method\n")
+    (tmp_path / "site" / "marking_method.py").write_text(MARKING)
+    (tmp_path / "marks").mkdir()
+    monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    importlib.import_module("marking_method")
+    values = {"method": "marking", "max_steps": 4, "lr": 0.1, "weight_decay": 0.0, "warmup": 0.0}
+    alone = train_retriever(toy_options("cross-encoder", **values)).output
+    asked = {name: str(value) for name, value in values.items()} | {"negatives": str(toy[1])}
+    words = words_of(toy_options(), **asked, batch_size="4", grad_cache="3", output=str(tmp_path / "two"))
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    run(*torchrun, "-m", "iaa_retrieval.train", "cross-encoder", *words)
+    assert {path.name for path in (tmp_path / "marks").iterdir()} == {"rank alone", "rank 0", "rank 1"}
+    one, two = (load_file(directory / "adapter_model.safetensors") for directory in (alone, tmp_path / "two"))
+    ups = [name for name in one if "qupdate_up" in name]
+    assert len(ups) == 3
+    for name in ups:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4)
 
 
 class Line(nn.Module):

@@ -76,7 +76,7 @@ def test_embedding_model_trains_and_reloads(values: dict[str, Any], tiny_backbon
     for name, parameter in model.named_parameters():
         assert parameter.requires_grad == (parameter.grad is not None), name
         assert parameter.grad is None or parameter.grad.isfinite().all(), name
-    assert count_trainable(model)["heads"] == 0
+    assert count_trainable(model, peft_method(values))["heads"] == 0
 
     randomise(model, 3)
     trained = states(model.eval())
@@ -105,7 +105,7 @@ def test_head_is_trained_saved_and_merged(values: dict[str, Any], tiny_backbone:
             applied(load(tiny_backbone("bert"), classifier), values)
         return
     model = applied(load(tiny_backbone("bert"), classifier), values).eval()
-    assert count_trainable(model)["heads"] == (32 + 1) + (32 * 32 + 32)
+    assert count_trainable(model, peft_method(values))["heads"] == (32 + 1) + (32 * 32 + 32)
     randomise(model, 3)
     scores = states(model)
     model.save_pretrained(tmp_path)
@@ -156,7 +156,15 @@ def test_exact_counts(tiny_backbone: Backbone):
     }
     for name, weights in expected.items():
         model = applied(load(tiny_backbone("bert")), {"peft_type": name})
-        assert count_trainable(model) == {"weights": weights, "biases": 0, "heads": 0}
+        counts = count_trainable(model, peft_method({"peft_type": name}))
+        assert counts == {"weights": weights, "biases": 0, "heads": 0}
+
+
+def test_the_biases_of_our_own_type_are_counted_apart(tiny_backbone: Backbone):
+    """Two bottlenecks of dimension 4 in each of three layers of width 32, each with two biases."""
+    values = {"peft_type": "IAA", "inside": True, "r": 4}
+    counts = count_trainable(applied(load(tiny_backbone("bert")), values), peft_method(values))
+    assert counts == {"weights": 3 * 2 * 2 * 32 * 4, "biases": 3 * 2 * (32 + 4), "heads": 0}
 
 
 def test_target_modules_may_be_chosen(tiny_backbone: Backbone):
@@ -169,7 +177,8 @@ def test_target_modules_may_be_chosen(tiny_backbone: Backbone):
 def test_an_adapter_config_of_peft_is_understood(tiny_backbone: Backbone, tmp_path: Path):
     applied(load(tiny_backbone("bert")), {"peft_type": "IA3"}).save_pretrained(tmp_path)
     values = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert count_trainable(applied(load(tiny_backbone("bert")), values))["weights"] == 3 * (32 + 32 + 64)
+    model = applied(load(tiny_backbone("bert")), values)
+    assert count_trainable(model, peft_method(values))["weights"] == 3 * (32 + 32 + 64)
 
 
 @pytest.mark.parametrize(

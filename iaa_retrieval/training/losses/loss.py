@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 DISTILLATION = "distillation"
-USES = ("bi-encoder", "cross-encoder", DISTILLATION)
+KINDS = ("bi-encoder", "cross-encoder")  # of retrievers, as ``models.kinds`` has them, which needs torch
+USES = (*KINDS, DISTILLATION)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,11 @@ from iaa_retrieval.tuning.methods.registry import (
     register,
 )
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.untuned import UNTUNED
 
 __all__ = [
     "ADAPTER_NAME",
+    "UNTUNED",
     "Dimension",
     "Dimensions",
     "Method",

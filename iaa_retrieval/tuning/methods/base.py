@@ -82,12 +82,15 @@ class Tuner(NamedTuple):
         model: a subclass of PEFT's ``BaseTuner``.
         undecayed: its containers of parameters that no weight decay acts on. What is called a bias and what is in a
             layer normalisation of the backbone never decays.
+        extra_biases: whether what is called a bias among its parameters comes on top of the weights that the method
+            counts, and is reported beside them.
     """
 
     peft_type: str
     config: type[Any]
     model: type[Any]
     undecayed: tuple[str, ...] = ()
+    extra_biases: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +250,11 @@ class Method:
         """
         return any(shares_state(tuner.model) for tuner in self.tuners())
 
+    def is_extra_bias(self, name: str) -> bool:
+        """Whether a trained parameter is none of the weights that ``count`` counts: see ``Tuner.extra_biases``."""
+        prefixes = [tuner.model.prefix for tuner in self.tuners() if tuner.extra_biases]
+        return name.endswith(".bias") and any(f".{prefix}" in name for prefix in prefixes)
+
     # Around training
 
     def takes_no_decay(self, name: str) -> bool:
@@ -264,7 +272,11 @@ class Method:
         return ()
 
     def extra_loss(self, network: Any) -> Any | None:
-        """A term for the loss of every step: a scalar tensor with a gradient, or None."""
+        """A term for the loss of every step, such as a penalty on the parameters: a scalar with a gradient, or None.
+
+        Every process adds its own, and the gradients are averaged. It is no function of the step's texts, which go
+        through the network in several passes.
+        """
         return None
 
     def after_training(self, network: Any) -> None:

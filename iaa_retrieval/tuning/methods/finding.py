@@ -10,8 +10,8 @@ from iaa_retrieval.tuning.methods.adalora import AdaLora
 from iaa_retrieval.tuning.methods.base import Method
 from iaa_retrieval.tuning.methods.dora import Dora
 from iaa_retrieval.tuning.methods.not_installed import not_installed
-from iaa_retrieval.tuning.methods.peft import PEFT_PREFIX, PeftMethod
-from iaa_retrieval.tuning.methods.registry import get_method, method_names
+from iaa_retrieval.tuning.methods.peft import PeftMethod
+from iaa_retrieval.tuning.methods.registry import PEFT_PREFIX, get_method, method_names
 from iaa_retrieval.tuning.methods.untuned import UNTUNED
 
 _DORA = PEFT_PREFIX + "dora"

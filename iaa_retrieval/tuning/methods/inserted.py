@@ -31,11 +31,11 @@ class InsertedMethod(Method):
     parts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def tuners(self) -> Sequence[Tuner]:
-        """The one tuner of all these methods."""
+        """The one tuner of all these methods; their counts leave the biases of bottlenecks out."""
         from iaa_retrieval.tuning.tuners.config import IAAConfig
         from iaa_retrieval.tuning.tuners.model import IAAModel
 
-        return (Tuner("IAA", IAAConfig, IAAModel),)
+        return (Tuner("IAA", IAAConfig, IAAModel, extra_biases=True),)
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
         """An ``IAAConfig``, for one of the backbones that we know."""

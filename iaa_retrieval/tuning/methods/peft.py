@@ -18,9 +18,6 @@ from iaa_retrieval.tuning.methods.peft_targets import default_targets, enters_po
 from iaa_retrieval.tuning.methods.registry import methods
 from iaa_retrieval.tuning.methods.scaling import Dimensions
 
-# Begins the names of methods that are PEFT's own, not the registry's ("lora" there has its own scaling).
-PEFT_PREFIX = "peft-"
-
 _PLACE = Place(
     "what its PEFT type inserts",
     "the modules that its configuration targets",

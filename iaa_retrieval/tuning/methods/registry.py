@@ -19,6 +19,10 @@ from collections.abc import Callable
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.registry import EntryPoints
 from iaa_retrieval.tuning.methods.base import Dimension, Method
+from iaa_retrieval.tuning.methods.untuned import UNTUNED
+
+# Begins the names of methods that are PEFT's own, not the registry's ("lora" here has its own scaling).
+PEFT_PREFIX = "peft-"
 
 PACKAGES = EntryPoints("tuning method", "iaa_retrieval.methods")
 
@@ -29,6 +33,9 @@ _FOLLOWERS: list[Callable[[Method], None]] = []
 def register(method: Method) -> Method:
     """Enter a method in the registry.
 
+    Whatever asks the registry later knows it. The commands of ``iaa_retrieval.train`` make the options of dimensions
+    when that module is imported; a dimension that is registered after this is set in Python only.
+
     Args:
         method: an object of a subclass of ``Method``, under its ``name``.
 
@@ -36,8 +43,13 @@ def register(method: Method) -> Method:
         The method itself.
 
     Raises:
-        UsageError: the name is taken.
+        UsageError: the name is taken, or says something else in checkpoints: "none", or "peft-..." for PEFT's own.
     """
+    if method.name == UNTUNED.name or method.name.startswith(PEFT_PREFIX):
+        raise UsageError(
+            f"a tuning method cannot be called {method.name!r}: {UNTUNED.name!r} and what begins with {PEFT_PREFIX!r} "
+            "mean other things in checkpoints; choose another name"
+        )
     if method.name in _METHODS:
         raise UsageError(f"there is a tuning method {method.name!r} already; choose another name")
     _METHODS[method.name] = method
