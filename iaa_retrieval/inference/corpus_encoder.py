@@ -213,7 +213,7 @@ def _texts(
     texts = with_prefix(config.document_prefix, column["text"])
     if encoding.separate_title:
         return with_lead(config.document_prompt, column["title"]), texts
-    if config.method == "none":
+    if config.is_untuned:
         # A plain encoder is used as Pyserini uses it: the prefix between title and text.
         return with_lead(config.document_prompt, _passages(column["title"], texts)), None
     # Our own were trained on whole passages, the prefix before them.

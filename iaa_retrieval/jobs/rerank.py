@@ -11,6 +11,7 @@ import click
 
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.jobs.encode import CUT_ADVICE, CUT_ADVICE_IN_PYTHON, OUR_CLASSES, POOLINGS
 from iaa_retrieval.options import Checked, at_least, flag_of, one_of, option, share
 
 if TYPE_CHECKING:
@@ -50,10 +51,10 @@ class RerankOptions(Checked):
     encoder_class: str | None = option(
         None,
         help="Pyserini's settings of that class, instead of a plain bi-encoder's own.",
-        check=one_of("auto", "sentence-transformers", "contriever"),
+        check=one_of(*OUR_CLASSES),
     )
     pooling: str | None = option(
-        None, help="Only for bi-encoders that do not say it themselves.", check=one_of("cls", "mean", "last")
+        None, help="Only for bi-encoders that do not say it themselves.", check=one_of(*POOLINGS)
     )
     l2_norm: bool = option(False, help="Unit-length vectors, likewise.")
     query_prefix: str | None = option(None, help="Put before every query of a plain bi-encoder, with a space.")
@@ -107,7 +108,7 @@ def rerank_file(options: RerankOptions) -> int:
         documents.texts_of,
         hits=options.hits,
         interpolate=options.interpolate,
-        cut_advice=("--query-max-length sets another length", "--max-length sets another length"),
+        cut_advice=("--query-max-length sets another length", CUT_ADVICE),
     )
     write_run(options.output, reranked, options.tag)
     return len(reranked)
@@ -121,6 +122,8 @@ def rerank_run(
     *,
     hits: int = RerankOptions.hits,
     interpolate: float = RerankOptions.interpolate,
+    max_length: int | None = RerankOptions.max_length,
+    query_max_length: int | None = RerankOptions.query_max_length,
     precision: str = RerankOptions.precision,
     device: str = RerankOptions.device,
 ) -> Run:
@@ -135,6 +138,8 @@ def rerank_run(
         hits: documents per query that are scored; those below them are left out.
         interpolate: weight of the new score against the first stage's, from 0 to 1, both scaled to [0, 1] per query;
             at 1 the new score alone, unscaled.
+        max_length: tokens of a pair or, for a bi-encoder, of a document; None is the retriever's own.
+        query_max_length: tokens of a query, likewise.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``, of a retriever that is not loaded yet.
         device: ``auto``, ``cpu``, ``cuda:0``, ..., likewise.
 
@@ -142,7 +147,7 @@ def rerank_run(
         Query id -> document id -> score, higher is more relevant. A cross-encoder's scores are logits.
 
     Raises:
-        UsageError: a value out of range, or a name that means nothing.
+        UsageError: a value out of range, a length that the retriever cannot take, or a name that means nothing.
         IaaRetrievalError: a query of the run is not among the queries, a document is not in the collection, or a score
             is not finite.
     """
@@ -162,10 +167,17 @@ def rerank_run(
     _require_queries(found, texts, "the run" if isinstance(run, Mapping) else str(run), topics)
     documents = _of_collection(as_collection(collection), "" if isinstance(run, Mapping) else str(run))
     _require_documents(found, documents, hits)
-    model = retriever
-    if isinstance(model, (str, Path)):
-        model = load_for_inference(str(model), precision=precision, device=device)
-    return reranking.rerank_run(model, found, texts, documents.texts_of, hits=hits, interpolate=interpolate)
+    if isinstance(retriever, (str, Path)):
+        retriever = load_for_inference(str(retriever), precision=precision, device=device)
+    return reranking.rerank_run(
+        retriever.with_lengths(query=query_max_length, document=max_length),
+        found,
+        texts,
+        documents.texts_of,
+        hits=hits,
+        interpolate=interpolate,
+        cut_advice=("the argument query_max_length sets another length", CUT_ADVICE_IN_PYTHON),
+    )
 
 
 def _require_queries(run: Run, queries: Mapping[str, str], named_by: str, topics: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import OURS, read_json, write_json
+from iaa_retrieval.tuning.methods.untuned import UNTUNED
 
 FILE_NAME = OURS
 
@@ -22,7 +23,7 @@ class RetrieverConfig:
     """
 
     kind: str  # "bi-encoder" or "cross-encoder"
-    method: str = "none"  # "none" is an untuned backbone
+    method: str = UNTUNED.name
     dimensions: dict[str, int] = field(default_factory=dict)
     trainable_parameters: dict[str, int] = field(default_factory=dict)  # weights, biases, heads; of all adapters
     separate_encoders: bool = False  # an adapter for queries and one for passages; bi-encoders only
@@ -43,6 +44,11 @@ class RetrieverConfig:
     training: dict[str, Any] = field(default_factory=dict)  # data, seed, steps, loss, hyper-parameters
     versions: dict[str, str] = field(default_factory=dict)
     dev_scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_untuned(self) -> bool:
+        """Whether these are a plain encoder's settings, not those of a checkpoint of ours."""
+        return self.method == UNTUNED.name
 
     @property
     def query_lead(self) -> str:

@@ -96,8 +96,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         use_all_threads()
         encoder, cuts = self.bi_encoder, self._cuts
         if max_length is not None and not (max_length == STOCK_MAX_LENGTH and fp16 is not None):
-            encoder.require_lengths(document=max_length)
-            encoder = encoder.with_config(document_max_length=max_length)
+            encoder = encoder.with_lengths(document=max_length)
             cuts = document_cuts(encoder)  # who says a length with every call knows what it cuts
         on_cut = cuts.count(len(texts))
         if titles is None:
