@@ -13,6 +13,16 @@ import click
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.backends import LOCAL, backend_names, get_backend
+from iaa_retrieval.jobs.encoder_options import (
+    CUT_ADVICE,
+    CUT_ADVICE_IN_PYTHON,
+    ENCODER_HELP,
+    L2_NORM_HELP,
+    OUR_CLASSES,
+    POOLING_HELP,
+    PYSERINI_POOLINGS,
+    STOCK_CLASSES,
+)
 from iaa_retrieval.notices import warn_once
 from iaa_retrieval.options import Checked, NamesOf, at_least, one_of, option
 
@@ -23,20 +33,6 @@ if TYPE_CHECKING:
     from iaa_retrieval.inference.corpus_encoder import EncodeReport
     from iaa_retrieval.inference.corpus_reader import Corpus
     from iaa_retrieval.models.bi_encoder import BiEncoder
-
-# What pyserini.encode calls the classes that our encoder stands for, and those of its own.
-OUR_CLASSES = ("auto", "sentence-transformers", "contriever")
-STOCK_CLASSES = (
-    *("dpr", "bpr", "tct_colbert", "ance", "openai-api", "arctic", "splade", "uniir", "qwen3", "dse", "mmeb"),
-)
-POOLINGS = ("cls", "mean", "last")
-PYSERINI_POOLINGS = (*POOLINGS, "eos")  # what it calls last
-CUT_ADVICE = "--max-length sets another length"
-CUT_ADVICE_IN_PYTHON = "the argument max_length sets another length"
-
-ENCODER_HELP = "Checkpoint, directory, hub id or all-MiniLM-L6-v2."
-POOLING_HELP = "Only for encoders that do not say it themselves."
-L2_NORM_HELP = "Unit-length vectors; only for encoders that do not say it themselves."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.jobs.encode import (
+from iaa_retrieval.jobs.encode import require_bi_encoder
+from iaa_retrieval.jobs.encoder_options import (
     CUT_ADVICE,
     CUT_ADVICE_IN_PYTHON,
     ENCODER_HELP,
@@ -17,7 +18,6 @@ from iaa_retrieval.jobs.encode import (
     OUR_CLASSES,
     POOLING_HELP,
     PYSERINI_POOLINGS,
-    require_bi_encoder,
 )
 from iaa_retrieval.options import Checked, one_of, option
 

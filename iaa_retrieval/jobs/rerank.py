@@ -11,13 +11,17 @@ import click
 
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.jobs.encode import CUT_ADVICE, CUT_ADVICE_IN_PYTHON, OUR_CLASSES, POOLINGS
+from iaa_retrieval.jobs.encoder_options import CUT_ADVICE, CUT_ADVICE_IN_PYTHON, OUR_CLASSES, POOLINGS
 from iaa_retrieval.options import Checked, at_least, flag_of, one_of, option, share
 
 if TYPE_CHECKING:
     from iaa_retrieval.collections.base import Collection
     from iaa_retrieval.collections.types import Run
     from iaa_retrieval.models.retriever import Retriever
+
+# How another length is set, of queries and of documents or pairs.
+_ADVICE = "--query-max-length sets another length", CUT_ADVICE
+_ADVICE_IN_PYTHON = "the argument query_max_length sets another length", CUT_ADVICE_IN_PYTHON
 
 BI_ENCODER_ONLY = ("encoder_class", "pooling", "l2_norm", "query_prefix", "document_prefix")
 
@@ -87,14 +91,13 @@ def rerank_file(options: RerankOptions) -> int:
     from iaa_retrieval.collections.lines import check_id
     from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.collections.runs import read_run, write_run
-    from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.inference import reranking
 
     if (options.collection is None) == (options.index is None):
         raise UsageError("the documents' texts come from --collection or from --index; give one of them")
     check_id(options.tag, "--tag")
     run = read_run(options.run)
-    queries = {query.query_id: query.text for query in read_topics(options.topics)}
+    queries = _texts_by_id(options.topics)
     _require_queries(run, queries, options.run, options.topics)
     if options.collection:
         documents = _of_collection(load_collection(options.collection), options.run)
@@ -108,12 +111,13 @@ def rerank_file(options: RerankOptions) -> int:
         documents.texts_of,
         hits=options.hits,
         interpolate=options.interpolate,
-        cut_advice=("--query-max-length sets another length", CUT_ADVICE),
+        cut_advice=_ADVICE,
     )
     write_run(options.output, reranked, options.tag)
     return len(reranked)
 
 
+# over 60 lines: most of them say what the arguments are
 def rerank_run(
     retriever: Retriever | str | Path,
     run: Run | str | Path,
@@ -153,19 +157,16 @@ def rerank_run(
     """
     from iaa_retrieval.collections.in_memory import as_collection
     from iaa_retrieval.collections.runs import read_run
-    from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.inference import reranking
     from iaa_retrieval.inference.loading import load_for_inference
 
     if hits < 1 or not 0 <= interpolate <= 1:
         raise UsageError(f"hits {hits} must be 1 or more, and interpolate {interpolate} lie between 0 and 1")
-    found = run if isinstance(run, Mapping) else read_run(run)
-    if isinstance(queries, Mapping):
-        texts, topics = dict(queries), "the mapping of queries"
-    else:
-        texts, topics = {query.query_id: query.text for query in read_topics(queries)}, str(queries)
-    _require_queries(found, texts, "the run" if isinstance(run, Mapping) else str(run), topics)
-    documents = _of_collection(as_collection(collection), "" if isinstance(run, Mapping) else str(run))
+    found, named_run = (run, "") if isinstance(run, Mapping) else (read_run(run), str(run))
+    texts = queries if isinstance(queries, Mapping) else _texts_by_id(queries)
+    topics = "the mapping of queries" if isinstance(queries, Mapping) else str(queries)
+    _require_queries(found, texts, named_run or "the run", topics)
+    documents = _of_collection(as_collection(collection), named_run)
     _require_documents(found, documents, hits)
     if isinstance(retriever, (str, Path)):
         retriever = load_for_inference(str(retriever), precision=precision, device=device)
@@ -176,8 +177,14 @@ def rerank_run(
         documents.texts_of,
         hits=hits,
         interpolate=interpolate,
-        cut_advice=("the argument query_max_length sets another length", CUT_ADVICE_IN_PYTHON),
+        cut_advice=_ADVICE_IN_PYTHON,
     )
+
+
+def _texts_by_id(topics: str | Path) -> dict[str, str]:
+    from iaa_retrieval.collections.topics import read_topics
+
+    return {query.query_id: query.text for query in read_topics(topics)}
 
 
 def _require_queries(run: Run, queries: Mapping[str, str], named_by: str, topics: str) -> None:
