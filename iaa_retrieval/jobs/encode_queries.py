@@ -70,6 +70,7 @@ def encode_topics(options: EncodeQueriesOptions) -> int:
     from iaa_retrieval.models.encoder_classes import pooling_named
 
     require_empty(options.output)
+    # Not load_for_inference, here and below: queries are few, and their vectors those of the weights as they lie.
     encoder = load_bi_encoder(
         options.encoder,
         encoder_class=options.encoder_class,
