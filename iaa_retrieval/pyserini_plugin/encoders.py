@@ -157,12 +157,6 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
         self._cuts, self._says_cuts = query_cuts(self.bi_encoder, advice), False
         return self._cuts
 
-    def use_longest_queries(self) -> None:
-        """Cut queries only at the tokenizer's or the positions' end, as Pyserini's encoder does."""
-        limit = min(self.bi_encoder.position_limit, self.bi_encoder.tokenizer.model_max_length)
-        self.bi_encoder = self.bi_encoder.with_config(query_max_length=limit)
-        self._cuts = query_cuts(self.bi_encoder, CUT_ADVICE)
-
     def encode(self, query: str, **kwargs: Any) -> np.ndarray:
         """Encode one query into float32 [d]."""
         vector: np.ndarray = self.encode_batch([query])[0]
