@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from iaa_retrieval.errors import IaaRetrievalError, UsageError
     from iaa_retrieval.exporting.formats import register_format as register_export
     from iaa_retrieval.inference.adapter_server import AdapterServer
+    from iaa_retrieval.inference.backends import register_backend
     from iaa_retrieval.jobs.encode import encode_corpus
     from iaa_retrieval.jobs.encode_queries import encode_queries
     from iaa_retrieval.jobs.evaluate import evaluate_run
@@ -48,6 +49,7 @@ __all__ = [
     "load_retriever",
     "prepare_process",
     "read_run",
+    "register_backend",
     "register_export",
     "register_loss",
     "register_method",
@@ -75,6 +77,7 @@ _DEFINED_IN = {
     "load_retriever": "models.kinds:load_retriever",
     "prepare_process": "process:prepare_process",
     "read_run": "collections.runs:read_run",
+    "register_backend": "inference.backends:register_backend",
     "register_export": "exporting.formats:register_format",
     "register_loss": "training.losses.registry:register_loss",
     "register_method": "tuning.methods.registry:register",

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from iaa_retrieval.device_options import DEVICE_HELP, PRECISION_HELP, PRECISIONS
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.notices import begin_run
 from iaa_retrieval.process import prepare_process
@@ -26,15 +25,6 @@ VERBS = {
     "quickstart": "The whole job on a small real collection, in minutes.",
     "doctor": "What is installed, what is missing and the command that fixes it.",
 }
-
-precision_option = click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="auto",
-    show_default=True,
-    help=PRECISION_HELP,
-)
-device_option = click.option("--device", default="auto", show_default=True, help=DEVICE_HELP)
 
 
 class Verb(click.Command):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from typing import Any
 
 import click
 
 from iaa_retrieval.cli import Verb, one_line_errors
-from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.inference.backends import LOCAL
+from iaa_retrieval.errors import UsageError
 from iaa_retrieval.jobs.encode import (
     CorpusOptions,
     EmbeddingsOptions,
@@ -19,6 +17,7 @@ from iaa_retrieval.jobs.encode import (
     encode_documents,
 )
 from iaa_retrieval.jobs.encode_queries import EncodeQueriesOptions, encode_topics
+from iaa_retrieval.jobs.encode_with_stock_class import encode_with_stock_class
 from iaa_retrieval.options import build, click_options
 
 
@@ -126,22 +125,32 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
         ours = {
             "--resume": target["resume"],
             "--overwrite": target["overwrite"],
-            "--precision": model["precision"] != "auto",
-            "--index-factory": target["index_factory"] != "Flat",
-            "--backend": model["backend"] != LOCAL,
+            "--precision": model["precision"] != EncoderOptions.precision,
+            "--index-factory": target["index_factory"] != EmbeddingsOptions.index_factory,
+            "--backend": model["backend"] != EncoderOptions.backend,
         }
-        why = f"the encoder class {stock_class} of {model['encoder']}" if stock_class else "this encoder"
-        _run_stock_pyserini(
-            [name for name, given in ours.items() if given],
-            why,
-            None if model["encoder_class"] else stock_class,
-            None if stock["multimodal"] else source,
+        if any(ours.values()):
+            why = f"the encoder class {stock_class} of {model['encoder']}" if stock_class else "this encoder"
+            unknown = ", ".join(name for name, given in ours.items() if given)
+            raise UsageError(f"{unknown} is not known to stock Pyserini, which {why} runs")
+        encode_with_stock_class(
+            _words_of_the_sections(),
+            model["encoder"],
+            target["embeddings"],
+            encoder_class=stock_class or model["encoder_class"],
+            guessed=model["encoder_class"] is None,
+            source=None if stock["multimodal"] else build(CorpusOptions, source),
         )
-        _record_stock_class(target["embeddings"], model["encoder"], stock_class or model["encoder_class"] or "")
         return
     model |= _device_and_precision(model, given["encoder"]["fp16"])
     options = build(EncodeOptions, {**source, **target, **model})
     click.echo(f"{options.target.embeddings}: {encode_documents(options)} documents")
+
+
+def _words_of_the_sections() -> list[str]:
+    """The command line as stock Pyserini takes it: ``iaa-retrieval encode`` has the verb before the first section."""
+    first = min(sys.argv.index(section) for section in ("input", "output", "encoder"))
+    return [word for word in sys.argv[first:] if word != "--debug"]
 
 
 def _device_and_precision(model: dict[str, Any], fp16: bool) -> dict[str, str]:
@@ -153,66 +162,6 @@ def _device_and_precision(model: dict[str, Any], fp16: bool) -> dict[str, str]:
         click.echo(f"device {model['device']} is not available; using the CPU", err=True)
     precision = "fp16" if fp16 and on_gpu and model["precision"] == "auto" else model["precision"]
     return {"device": model["device"] if on_gpu else "cpu", "precision": precision}
-
-
-def _run_stock_pyserini(ours: list[str], why: str, guessed_class: str | None, source: dict[str, Any] | None) -> None:
-    """Encoder classes of other architectures are Pyserini's own business.
-
-    Args:
-        ours: options that it lacks.
-        why: what asks for it.
-        guessed_class: the class that it shall guess from the encoder's name; None leaves that to it.
-        source: the input section, whose documents it shall read as other encoders do; None leaves that to it.
-    """
-    import runpy
-
-    from iaa_retrieval.java import prepare_java
-
-    if ours:
-        raise UsageError(f"{', '.join(ours)} is not known to stock Pyserini, which {why} runs")
-    prepare_java()
-    from pyserini.encode import document_encoder_class_map
-
-    from iaa_retrieval.pyserini_plugin.stock_classes import only_class
-    from iaa_retrieval.pyserini_plugin.stock_corpus import corpus_for_stock, with_corpus
-
-    # ``iaa-retrieval encode`` has the verb before the first section.
-    first = min(sys.argv.index(section) for section in ("input", "output", "encoder"))
-    words = [word for word in sys.argv[first:] if word != "--debug"]
-    with ExitStack() as held:
-        if source is not None:
-            read = corpus_for_stock(
-                source["corpus"],
-                source["input_fields"],
-                docid_field=source["docid_field"],
-                delimiter=source["delimiter"],
-            )
-            path = held.enter_context(read)
-            words = words if path == source["corpus"] else with_corpus(words, path)
-        sys.argv = [sys.argv[0], *words]
-        try:
-            with only_class(document_encoder_class_map, guessed_class):
-                runpy.run_module("pyserini.encode", run_name="__main__", alter_sys=True)
-        except UsageError:
-            raise
-        except Exception as error:
-            reason = str(error) or type(error).__name__
-            if isinstance(error, AssertionError) and not str(error):  # how Faiss says that a vector is too short
-                reason += "; it takes vectors to have 768 numbers, and --dimension says another length"
-            raise IaaRetrievalError(f"stock pyserini.encode failed: {reason}") from error
-
-
-def _record_stock_class(directory: str, encoder: str, encoder_class: str) -> None:
-    """Leave beside what stock Pyserini wrote which class made it, so that no other searches it."""
-    from pathlib import Path
-
-    from iaa_retrieval.models.backbone import backbone_name
-    from iaa_retrieval.models.retriever_config import RetrieverConfig
-
-    if encoder_class and Path(directory).is_dir():
-        RetrieverConfig(
-            kind="bi-encoder", backbone=backbone_name(encoder), encoder_class=encoder_class, pooling="", normalize=False
-        ).save(directory)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from typing import Any
 
 import click
 
 from iaa_retrieval.cli import Verb
+from iaa_retrieval.exporting.formats import format_names, get_format
 from iaa_retrieval.jobs.export import ExportOptions, export
-from iaa_retrieval.options import NamesOf
+from iaa_retrieval.options import build, click_options
 
 _FORMATS = "{formats}"  # where the docstring below leaves a place for them
 _HELP_WIDTH = 90
@@ -27,17 +29,9 @@ class _ExportVerb(Verb):
             self.help = described
 
 
-def _format_names() -> tuple[str, ...]:
-    from iaa_retrieval.exporting.formats import format_names
-
-    return format_names()
-
-
 def _described_formats() -> str:
     """A line or more for every format, in two columns."""
-    from iaa_retrieval.exporting.formats import get_format
-
-    names = _format_names()
+    names = format_names()
     column = max(map(len, names)) + 2
     lines = []
     for name in names:
@@ -47,10 +41,8 @@ def _described_formats() -> str:
 
 
 @click.command(cls=_ExportVerb, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--checkpoint", required=True, help="What to export: a checkpoint, or a plain encoder.")
-@click.option("--format", required=True, type=NamesOf(_format_names), help="See above.")
-@click.option("--output", required=True, type=click.Path(file_okay=False), help="Directory to make.")
-def main(checkpoint: str, format: str, output: str) -> None:
+@click_options(ExportOptions)
+def main(**values: Any) -> None:
     """Write a checkpoint in the form that another tool loads.
 
     \b
@@ -63,8 +55,9 @@ def main(checkpoint: str, format: str, output: str) -> None:
     Example:
       python -m iaa_retrieval.export --checkpoint CHECKPOINT --format onnx --output exported
     """
-    exported = export(ExportOptions(checkpoint, format, output))
-    click.echo(f"{output}: {format}, largest difference to the model {exported.max_abs_difference:.1e}")
+    options = build(ExportOptions, values)
+    exported = export(options)
+    click.echo(f"{options.output}: {options.format}, largest difference to the model {exported.max_abs_difference:.1e}")
     if exported.advice:
         click.echo(exported.advice)
 

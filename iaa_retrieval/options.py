@@ -224,12 +224,15 @@ def click_options(cls: type[Any], variant: str = "") -> Callable[[Callable[..., 
 
     Args:
         variant: of the command, such as the kind of model that it trains; options of other variants are left out.
+
+    Raises:
+        ValueError: two options have one name, such as an entry of a mapping and a field.
     """
-    made = [
-        _click_option(name, default, annotation, about, variant)
-        for name, default, annotation, about in single_options(cls, variant)
-        if not about.python_only
-    ]
+    options = [one for one in single_options(cls, variant) if not one[-1].python_only]
+    names = [name for name, *_ in options]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two options of {cls.__name__} are called {', '.join(map(flag_of, twice))}")
+    made = [_click_option(*one, variant) for one in options]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for decorator in reversed(made):

@@ -4,7 +4,7 @@ What else is set for the whole process stands with what needs it, and at the mom
 
 - Java's environment (``JAVA_HOME``, ``PATH``, ``CLASSPATH``, ``LC_ALL``), before Java starts: ``prepare_java``.
 - PyTorch's threads, after a search with Faiss has set them to one: ``pyserini_plugin.threads``.
-- ``TQDM_DISABLE``, before Pyserini's own search runs without a terminal: ``pyserini_plugin.launcher``.
+- ``TQDM_DISABLE``, before Pyserini's own search runs without a terminal: ``jobs.search``.
 - transformers' bar over the weights that it loads, off while it loads ours: ``models.backbone``.
 """
 

@@ -179,3 +179,13 @@ def test_a_function_of_keyword_options_says_what_it_takes() -> None:
     assert parameters["data"].default is inspect.Parameter.empty and parameters["batch"].default == 32
     assert "        batch: Pairs.\n" in str(whole.__doc__) and "[default: 5e-05]" in str(whole.__doc__)
     assert whole(batch=1) == 1
+
+
+def test_two_options_of_one_name_are_refused() -> None:
+    @dataclass(frozen=True)
+    class Twice:
+        size: int = option(1, help="How large.")
+        sizes: Mapping[str, int] = option({}, each=lambda: {"size": Option(help="How large, too.")})
+
+    with pytest.raises(ValueError, match="two options of Twice are called --size"):
+        click_options(Twice)

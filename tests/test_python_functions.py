@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,21 @@ from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.encode import main as encode
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.evaluate import main as evaluate
+from iaa_retrieval.inference.backends import (
+    BACKENDS,
+    LocalBackend,
+    Vectors,
+    Window,
+    backend_names,
+    get_backend,
+    register_backend,
+)
 from iaa_retrieval.inference.text_encoder import encode_passages
 from iaa_retrieval.jobs.encode import encode_corpus
 from iaa_retrieval.jobs.encode_queries import encode_queries
 from iaa_retrieval.jobs.evaluate import evaluate_run
 from iaa_retrieval.jobs.rerank import rerank_run
-from iaa_retrieval.models.bi_encoder import load_bi_encoder
+from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.rerank import main as rerank
 
 Backbone = Callable[[str], Path]
@@ -79,6 +88,48 @@ def test_queries_by_text_by_id_and_by_name_are_the_same(bi_encoder: Path, collec
     assert list(pandas.read_pickle(tmp_path / "by-text" / "embedding.pkl")["id"]) == ["1", "2"]
 
 
+@pytest.mark.parametrize("loaded", (True, False))
+def test_another_length_is_that_of_the_verb(
+    loaded: bool, bi_encoder: Path, collection: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import pandas
+
+    model = load_bi_encoder(str(bi_encoder), precision="fp32", device="cpu") if loaded else bi_encoder
+    section = ["--encoder", bi_encoder, "--max-length", 5, "--precision", "fp32", "--device", "cpu"]
+    verb = tmp_path / "verb"
+    call(encode, "input", "--corpus", collection, "output", "--to-faiss", "--embeddings", verb, "encoder", *section)
+    call(encode, "queries", "--topics", collection, "--output", tmp_path / "queries", *section)
+    caplog.clear()
+    report = encode_corpus(model, collection, tmp_path / "ours", max_length=5, precision="fp32", device="cpu")
+    assert report.documents == 8
+    assert (tmp_path / "ours" / "index").read_bytes() == (verb / "index").read_bytes()
+    assert "7 of 8 documents are longer than 5 tokens and were cut (the argument max_length sets another length)" in (
+        caplog.text
+    )
+    vectors = encode_queries(model, collection, max_length=5, device="cpu")
+    written = pandas.read_pickle(tmp_path / "queries" / "embedding.pkl")
+    np.testing.assert_array_equal(vectors, np.stack(written["embedding"]))
+    assert not np.allclose(vectors, encode_queries(model, collection, device="cpu"))
+
+
+def test_a_corpus_is_encoded_by_the_back_end_that_is_named(bi_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(LocalBackend):
+        name = "counting"
+        windows = 0
+
+        def encode(self, encoder: BiEncoder, windows: Iterator[Window], batch_size: int) -> Vectors:
+            for window, vectors in super().encode(encoder, windows, batch_size):
+                self.windows += 1
+                yield window, vectors
+
+    monkeypatch.setattr(BACKENDS, "_entries", {name: get_backend(name) for name in backend_names()})
+    backend = Counting()
+    assert register_backend(backend) is backend
+    made = encode_corpus(bi_encoder, TEXTS, backend="counting", device="cpu")
+    np.testing.assert_array_equal(made.vectors, encode_corpus(bi_encoder, TEXTS, device="cpu").vectors)
+    assert backend.windows == 1
+
+
 def test_a_bi_encoder_re_ranks_by_the_products_of_those_vectors(bi_encoder: Path, tmp_path: Path) -> None:
     first_stage = read_run(write_first_stage(tmp_path / "run.trec"))
     model = load_bi_encoder(str(bi_encoder), precision="fp32", device="cpu")
@@ -97,8 +148,10 @@ def test_re_ranking_is_what_the_verb_writes(
     run = write_first_stage(tmp_path / "run.trec")
     where = ["--topics", collection, "--collection", collection, "--encoder", checkpoint, "--precision", "fp32"]
     asked = ["--run", run, "--output", tmp_path / "out.trec", "--interpolate", interpolate, "--device", "cpu"]
-    call(rerank, *where, *asked)
-    found = rerank_run(checkpoint, run, collection, collection, interpolate=interpolate, precision="fp32", device="cpu")
+    call(rerank, *where, *asked, "--max-length", 18, "--query-max-length", 4)
+    settings = {"interpolate": interpolate, "max_length": 18, "query_max_length": 4}
+    found = rerank_run(checkpoint, run, collection, collection, **settings, precision="fp32", device="cpu")
+    assert found != rerank_run(checkpoint, run, collection, collection, interpolate=interpolate, precision="fp32")
     written = read_run(tmp_path / "out.trec")
     assert found.keys() == written.keys()
     for query_id, hits in found.items():
@@ -126,6 +179,7 @@ def test_scores_are_those_that_the_verb_prints(collection: Path, tmp_path: Path)
         ({"batch_size": 0}, "batch_size 0: at least 1 is needed"),
         ({"index_factory": "HNSW32,Flat"}, "are about an output; name one"),
         ({"resume": True}, "are about an output; name one"),
+        ({"backend": "cluster"}, "unknown encoding back end 'cluster'; one of local"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_loaded(settings: dict[str, object], message: str) -> None:

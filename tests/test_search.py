@@ -198,6 +198,18 @@ def test_three_ways_into_pyserini_give_equal_scores(world: World, tmp_path: Path
 
 
 @needs_java
+def test_without_a_terminal_there_is_no_progress_bar(world: World, tmp_path: Path) -> None:
+    asked = ["--index", world.faiss, "--encoder", world.checkpoint, "--topics", world.topics]
+    done = subprocess.run(
+        [sys.executable, "-m", "iaa_retrieval.search", "faiss", *asked, "--output", tmp_path / "run.trec"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(read_run(tmp_path / "run.trec")) == len(QUERIES)
+    assert "it/s" not in done.stderr
+
+
+@needs_java
 def test_plain_directory_with_explicit_class_has_stock_semantics(
     tiny_backbone: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.exporting.base import CheckpointFormat
 from iaa_retrieval.exporting.readme import auto_class, our_commands, python_block
+from iaa_retrieval.tuning.methods import mergeable_names
 
 if TYPE_CHECKING:
     from iaa_retrieval.exporting.source import Source
@@ -24,10 +25,14 @@ class MergedFormat(CheckpointFormat):
     """
 
     name = "merged"
-    help = (
-        "a plain Hugging Face model without an adapter, for stock Pyserini (--encoder-class auto) and transformers; "
-        "for methods that merge: full, bitfit, lora and most of PEFT's own"
-    )
+
+    @property
+    def help(self) -> str:  # type: ignore[override]
+        """A phrase about it, with the methods that there are when it is asked for."""
+        return (
+            "a plain Hugging Face model without an adapter, for stock Pyserini (--encoder-class auto) and "
+            f"transformers; for methods that merge: {', '.join(mergeable_names())} and most of PEFT's own"
+        )
 
     def write(self, source: Source, directory: Path) -> bool:
         """Write the merged network.
@@ -35,7 +40,7 @@ class MergedFormat(CheckpointFormat):
         Raises:
             UsageError: the method cannot be merged, or there is nothing to merge.
         """
-        if source.is_untuned:
+        if source.config.is_untuned:
             raise UsageError(f"{source.name} is an untuned encoder, and plain already; there is nothing to merge")
         try:
             merge(source)
@@ -54,7 +59,7 @@ class MergedFormat(CheckpointFormat):
         """The commands of stock Pyserini, which has no place for a cross-encoder."""
         from iaa_retrieval.exporting.stock_pyserini import misleading_part, stock_commands
 
-        if source.is_cross_encoder:
+        if source.model.reads_pairs:
             return ""
         advice = f"With stock Pyserini:\n{stock_commands(source, output)}"
         word = misleading_part(output)
@@ -97,7 +102,7 @@ def plain_usage(source: Source, name: str) -> str:
         f"from transformers import {auto}, AutoTokenizer\n\n"
         f'model, tokenizer = {auto}.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")\n'
     )
-    if source.is_cross_encoder:
+    if source.model.reads_pairs:
         return f"The logit is the score.\n\n{load}\n{our_commands(source, name)}"
     note = (
         f"Stock Pyserini cuts a query at {source.max_length} tokens, iaa_retrieval at "

@@ -44,7 +44,7 @@ class OnnxFormat(ExportFormat):
 
         config = source.config
         query, passage = f"{config.query_lead}a query", f"{config.document_lead}a passage"
-        texts = f"[{query!r}]" + (f", [{passage!r}]" if source.is_cross_encoder else "")
+        texts = f"[{query!r}]" + (f", [{passage!r}]" if source.model.reads_pairs else "")
         output = output_name(source)
         return python_block(
             "import onnxruntime\nfrom transformers import AutoTokenizer\n\n"

@@ -25,7 +25,7 @@ _TRACED_SHAPE = (2, 7)  # unlike every shape that is compared
 
 def output_name(source: Source) -> str:
     """What the graph's only output is called: "vectors" [batch, d], or "scores" [batch]."""
-    return "scores" if source.is_cross_encoder else "vectors"
+    return "scores" if source.model.reads_pairs else "vectors"
 
 
 def write_graph(source: Source, directory: Path) -> None:

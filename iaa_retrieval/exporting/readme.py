@@ -28,13 +28,13 @@ def readme(source: Source, export_format: ExportFormat, name: str, *, merged: bo
         "backbone": _backbone(config, inside=not merged),
         "longest input": f"{source.max_length} tokens",
     }
-    if not source.is_cross_encoder:
+    if not source.model.reads_pairs:
         rows["pooling"] = config.pooling + (", unit length" if config.normalize else "")
     if config.query_lead or config.document_lead:
         rows["put before the text"] = f"{config.query_lead!r} (queries), {config.document_lead!r} (passages)"
     table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())
     return (
-        f"---\npipeline_tag: {'text-ranking' if source.is_cross_encoder else 'feature-extraction'}\n---\n\n"
+        f"---\npipeline_tag: {source.model.pipeline_tag}\n---\n\n"
         f"# {config.method} {config.kind}, exported as {export_format.name}\n\n| | |\n|---|---|\n{table}\n"
         "All settings are in `retriever.json`.\n\n## How to use it\n\n"
         + export_format.usage(source, name, merged=merged)
@@ -50,15 +50,13 @@ def auto_class(source: Source) -> str:
     """The class of transformers that loads the network."""
     from iaa_retrieval.models.architecture import encoder_alone
 
-    if source.is_cross_encoder:
-        return "AutoModelForSequenceClassification"
-    encoder = encoder_alone(source.network.config)
-    return "AutoModel" if encoder is None else str(encoder.__name__)
+    encoder = None if source.model.has_task_head else encoder_alone(source.network.config)
+    return str((encoder or source.model.auto_class()).__name__)
 
 
 def our_commands(source: Source, name: str) -> str:
     """The sentence about our own verbs, for a directory that they read."""
-    verb = "rerank" if source.is_cross_encoder else "encode"
+    verb = "rerank" if source.model.reads_pairs else "encode"
     return f"`python -m iaa_retrieval.{verb}` and every other command of iaa_retrieval takes `--encoder {name}`.\n"
 
 

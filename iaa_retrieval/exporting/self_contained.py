@@ -43,7 +43,7 @@ class SelfContainedFormat(CheckpointFormat):
         Raises:
             UsageError: it is a plain encoder.
         """
-        if source.is_untuned:
+        if source.config.is_untuned:
             raise UsageError(f"{source.name} is an untuned encoder, and self-contained already")
         return write_self_contained(source, directory)
 
@@ -53,9 +53,9 @@ class SelfContainedFormat(CheckpointFormat):
         if merged:
             return plain_usage(source, name)
         auto, separate = auto_class(source), source.config.separate_encoders
-        labels = ", num_labels=1" if source.is_cross_encoder else ""
+        options = "".join(f", {option}={value!r}" for option, value in source.model.network_options.items())
         adapters = [f"{name}/{role}" for role in (QUERY_DIRECTORY, PASSAGE_DIRECTORY)] if separate else [name]
-        backbone = f'{auto}.from_pretrained("{name}/{BACKBONE_DIRECTORY}"{labels})'
+        backbone = f'{auto}.from_pretrained("{name}/{BACKBONE_DIRECTORY}"{options})'
         code = REGISTERS + f"from peft import PeftModel\nfrom transformers import {auto}\n\n"
         code += "".join(f'model = PeftModel.from_pretrained({backbone}, "{adapter}")\n' for adapter in adapters)
         text = f"{our_commands(source, name)}\nWith PEFT:\n\n{python_block(code)}"
@@ -131,8 +131,8 @@ def _write_redirection(source: Source, backbone: Any, directory: Path) -> None:
 
     with safe_open(directory / BACKBONE_DIRECTORY / FULL_FILE, "pt") as weights:
         names = list(weights.keys())
-    if source.is_cross_encoder:
-        backbone.config.num_labels = 1
+    for option, value in source.model.network_options.items():
+        setattr(backbone.config, option, value)
     backbone.config.save_pretrained(directory)
     size = sum(parameter.nbytes for parameter in backbone.parameters())
     write_json(

@@ -43,7 +43,7 @@ class SentenceTransformersFormat(CheckpointFormat):
         """
         from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
 
-        if source.is_cross_encoder and source.config.document_lead:
+        if source.model.reads_pairs and source.config.document_lead:
             raise UsageError(
                 f"{source.name} puts {source.config.document_lead.strip()!r} before passages, and "
                 "sentence-transformers' CrossEncoder only has a prompt for queries; "
@@ -52,7 +52,7 @@ class SentenceTransformersFormat(CheckpointFormat):
         merged = _write_weights(source, directory)
         transformer = "" if merged else BACKBONE_DIRECTORY
         modules = [_module(0, transformer, "Transformer")]
-        if not source.is_cross_encoder:
+        if not source.model.reads_pairs:
             modules.append(_module(1, "1_Pooling", "Pooling"))
             (directory / "1_Pooling").mkdir()
             write_json(directory / "1_Pooling" / "config.json", _pooling(source))
@@ -65,7 +65,7 @@ class SentenceTransformersFormat(CheckpointFormat):
 
     def usage(self, source: Source, name: str, *, merged: bool) -> str:
         first = "" if merged else REGISTERS
-        if source.is_cross_encoder:
+        if source.model.reads_pairs:
             return python_block(
                 f"{first}from sentence_transformers import CrossEncoder\n\n"
                 f'scores = CrossEncoder("{name}").predict([("a query", "a passage")])\n'
@@ -106,7 +106,7 @@ def _pooling(source: Source) -> dict[str, Any]:
 def _transformer(source: Source, path: str) -> dict[str, Any]:
     config = source.config
     settings: dict[str, Any] = {"max_seq_length": source.max_length, "do_lower_case": False}
-    if source.is_cross_encoder:
+    if source.model.reads_pairs:
         settings["transformer_task"] = "sequence-classification"
     else:
         # What encode_query and encode_document cut at; plain encode cuts at max_seq_length.
@@ -120,7 +120,7 @@ def _transformer(source: Source, path: str) -> dict[str, Any]:
 def _settings(source: Source) -> dict[str, Any]:
     config = source.config
     requirements = {"sentence-transformers": ">=6"}
-    if source.is_cross_encoder:
+    if source.model.reads_pairs:
         prompts = {"query": config.query_lead} if config.query_lead else {}
         return {
             "model_type": "CrossEncoder",

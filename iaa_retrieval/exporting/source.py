@@ -30,16 +30,6 @@ class Source:
         self.config: RetrieverConfig = model.config
 
     @property
-    def is_cross_encoder(self) -> bool:
-        """Whether it scores pairs; else it encodes texts."""
-        return self.model.reads_pairs
-
-    @property
-    def is_untuned(self) -> bool:
-        """Whether it is a plain encoder, not a checkpoint of ours."""
-        return self.config.is_untuned
-
-    @property
     def network(self) -> Any:
         """The Hugging Face (or PEFT) network inside the model."""
         return self.model.network

@@ -156,7 +156,13 @@ BACKENDS: Registry[EncodingBackend] = Registry("encoding back end", "iaa_retriev
 
 
 def register_backend(backend: EncodingBackend) -> EncodingBackend:
-    """Make a back end known to ``--backend`` and ``CorpusEncoding.backend``; returns it.
+    """Make a back end known to ``encode --backend`` and ``encode_corpus``.
+
+    Args:
+        backend: an object of a class below ``EncodingBackend``, under its ``name``.
+
+    Returns:
+        The back end itself.
 
     Raises:
         ValueError: another one has its name.

@@ -12,7 +12,17 @@ import click
 
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.inference.backends import LOCAL, backend_names
+from iaa_retrieval.inference.backends import LOCAL, backend_names, get_backend
+from iaa_retrieval.jobs.encoder_options import (
+    CUT_ADVICE,
+    CUT_ADVICE_IN_PYTHON,
+    ENCODER_HELP,
+    L2_NORM_HELP,
+    OUR_CLASSES,
+    POOLING_HELP,
+    PYSERINI_POOLINGS,
+    STOCK_CLASSES,
+)
 from iaa_retrieval.notices import warn_once
 from iaa_retrieval.options import Checked, NamesOf, at_least, one_of, option
 
@@ -23,19 +33,6 @@ if TYPE_CHECKING:
     from iaa_retrieval.inference.corpus_encoder import EncodeReport
     from iaa_retrieval.inference.corpus_reader import Corpus
     from iaa_retrieval.models.bi_encoder import BiEncoder
-
-# What pyserini.encode calls the classes that our encoder stands for, and those of its own.
-OUR_CLASSES = ("auto", "sentence-transformers", "contriever")
-STOCK_CLASSES = (
-    *("dpr", "bpr", "tct_colbert", "ance", "openai-api", "arctic", "splade", "uniir", "qwen3", "dse", "mmeb"),
-)
-POOLINGS = ("cls", "mean", "last", "eos")  # eos is what Pyserini calls last
-CUT_ADVICE = "--max-length sets another length"
-CUT_ADVICE_IN_PYTHON = "load_retriever takes another length"
-
-ENCODER_HELP = "Checkpoint, directory, hub id or all-MiniLM-L6-v2."
-POOLING_HELP = "Only for encoders that do not say it themselves."
-L2_NORM_HELP = "Unit-length vectors; only for encoders that do not say it themselves."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +92,7 @@ class EncoderOptions(Checked):
     device: str = device_field()
     precision: str = precision_field()
     add_sep: bool = option(False, help="Title and text as two segments.")
-    pooling: str | None = option(None, help=POOLING_HELP, check=one_of(*POOLINGS))
+    pooling: str | None = option(None, help=POOLING_HELP, check=one_of(*PYSERINI_POOLINGS))
     l2_norm: bool = option(False, help=L2_NORM_HELP)
     prefix: str | None = option(
         None, help="Put before every document's text, with a space.", default_text="the model's own prompt"
@@ -182,7 +179,9 @@ def encode_corpus(
     documents: Collection | Mapping[str, str] | str | Path,
     output: None = None,
     *,
+    max_length: int | None = ...,
     batch_size: int = ...,
+    backend: str = ...,
     precision: str = ...,
     device: str = ...,
 ) -> EncodedCorpus: ...
@@ -196,7 +195,9 @@ def encode_corpus(
     *,
     to_faiss: bool = ...,
     index_factory: str = ...,
+    max_length: int | None = ...,
     batch_size: int = ...,
+    backend: str = ...,
     resume: bool = ...,
     overwrite: bool = ...,
     precision: str = ...,
@@ -212,9 +213,11 @@ def encode_corpus(
     *,
     to_faiss: bool = True,
     index_factory: str = EmbeddingsOptions.index_factory,
+    max_length: int | None = EncoderOptions.max_length,
     batch_size: int = EncoderOptions.batch_size,
-    resume: bool = False,
-    overwrite: bool = False,
+    backend: str = EncoderOptions.backend,
+    resume: bool = EmbeddingsOptions.resume,
+    overwrite: bool = EmbeddingsOptions.overwrite,
     precision: str = EncoderOptions.precision,
     device: str = EncoderOptions.device,
 ) -> EncodedCorpus | EncodeReport:
@@ -228,7 +231,10 @@ def encode_corpus(
         output: the directory to make, whole or not at all; None returns the vectors.
         to_faiss: a Faiss directory, as ``pyserini.search.faiss --index`` reads it; else ``embeddings.jsonl``.
         index_factory: Faiss's description of the index, such as ``HNSW32,Flat``; scores are inner products.
+        max_length: tokens of a document; None is the retriever's own.
         batch_size: documents of full length at a time; shorter ones travel in larger batches.
+        backend: what computes the vectors, by the name under which ``register_backend`` knows it; ``local`` is this
+            process.
         resume: continue interrupted work on ``output``, which lies beside it in ``.OUTPUT.encoding``.
         overwrite: discard interrupted work, and replace a finished ``output`` at the end.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``, of a retriever that is not loaded yet.
@@ -239,8 +245,8 @@ def encode_corpus(
         ``ids`` and ``vectors``, float32 [n, d].
 
     Raises:
-        UsageError: a name that means nothing, options that contradict each other, or interrupted work where neither
-            ``resume`` nor ``overwrite`` is said.
+        UsageError: a name that means nothing, a length that the retriever cannot take, options that contradict each
+            other, or interrupted work where neither ``resume`` nor ``overwrite`` is said.
         IaaRetrievalError: not a bi-encoder, no or damaged documents, an ``output`` that is not empty, or a vector that
             is not finite.
     """
@@ -252,6 +258,7 @@ def encode_corpus(
 
     if batch_size < 1:
         raise UsageError(f"batch_size {batch_size}: at least 1 is needed")
+    get_backend(backend)
     _require_faiss_for(index_factory, to_faiss)
     if output is not None:
         require_empty(output, overwrite=overwrite)
@@ -259,10 +266,15 @@ def encode_corpus(
         raise UsageError("index_factory, to_faiss, resume and overwrite are about an output; name one")
     if isinstance(retriever, (str, Path)):
         retriever = load_for_inference(str(retriever), kind="bi-encoder", precision=precision, device=device)
-    encoder = require_bi_encoder(retriever)
+    encoder = require_bi_encoder(retriever).with_lengths(document=max_length)
     corpus = Corpus(str(documents) if isinstance(documents, (str, Path)) else as_collection(documents))
     encoding = corpus_encoder.CorpusEncoding(
-        fields=corpus.fields, encode_title=True, to_faiss=to_faiss, index_factory=index_factory, batch_size=batch_size
+        fields=corpus.fields,
+        encode_title=True,
+        to_faiss=to_faiss,
+        index_factory=index_factory,
+        batch_size=batch_size,
+        backend=backend,
     )
     if output is None:
         return _encode_into_memory(encoder, corpus, encoding)
@@ -272,7 +284,7 @@ def encode_corpus(
 
 
 def _require_faiss_for(index_factory: str, to_faiss: bool) -> None:
-    if index_factory != "Flat" and not to_faiss:
+    if index_factory != EmbeddingsOptions.index_factory and not to_faiss:
         raise UsageError("--index-factory describes a Faiss index; add --to-faiss")
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.jobs.encode import (
+from iaa_retrieval.jobs.encode import require_bi_encoder
+from iaa_retrieval.jobs.encoder_options import (
     CUT_ADVICE,
     CUT_ADVICE_IN_PYTHON,
     ENCODER_HELP,
     L2_NORM_HELP,
     OUR_CLASSES,
     POOLING_HELP,
-    POOLINGS,
-    require_bi_encoder,
+    PYSERINI_POOLINGS,
 )
 from iaa_retrieval.options import Checked, one_of, option
 
@@ -41,7 +41,7 @@ class EncodeQueriesOptions(Checked):
         help="Pyserini's settings of that class, instead of a plain encoder's own.",
         check=one_of(*OUR_CLASSES),
     )
-    pooling: str | None = option(None, help=POOLING_HELP, check=one_of(*POOLINGS))
+    pooling: str | None = option(None, help=POOLING_HELP, check=one_of(*PYSERINI_POOLINGS))
     l2_norm: bool = option(False, help=L2_NORM_HELP)
     query_prefix: str | None = option(
         None, help="Put before every query, with a space.", default_text="a plain encoder's own prompt"
@@ -70,6 +70,7 @@ def encode_topics(options: EncodeQueriesOptions) -> int:
     from iaa_retrieval.models.encoder_classes import pooling_named
 
     require_empty(options.output)
+    # Not load_for_inference, here and below: queries are few, and their vectors those of the weights as they lie.
     encoder = load_bi_encoder(
         options.encoder,
         encoder_class=options.encoder_class,
@@ -90,6 +91,7 @@ def encode_queries(
     queries: Sequence[str] | Mapping[str, str] | Path,
     output: str | Path | None = None,
     *,
+    max_length: int | None = EncodeQueriesOptions.max_length,
     batch_size: int | None = None,
     precision: str = EncodeQueriesOptions.precision,
     device: str = EncodeQueriesOptions.device,
@@ -101,6 +103,7 @@ def encode_queries(
         queries: texts, whose ids are 1, 2, ...; query id -> text; or topics by name: a file, ``COLLECTION:SPLIT``,
             an ir_datasets id or Pyserini's name of topics.
         output: a directory to make, as ``pyserini.search.faiss --encoded-queries`` reads it (``embedding.pkl``).
+        max_length: tokens of a query; None is the retriever's own.
         batch_size: queries of full length at a time; None is 8 on a CPU and 32 elsewhere.
         precision: ``fp32``, ``auto``, ``bf16`` or ``fp16``, of a retriever that is not loaded yet.
         device: ``auto``, ``cpu``, ``cuda:0``, ..., likewise.
@@ -109,7 +112,7 @@ def encode_queries(
         Vectors, float32 [n, d], in the order of the queries.
 
     Raises:
-        UsageError: a name that means nothing, or a ``batch_size`` below 1.
+        UsageError: a name that means nothing, a length that the retriever cannot take, or a ``batch_size`` below 1.
         IaaRetrievalError: not a bi-encoder, no or damaged queries, an ``output`` that is not empty, or a vector that is
             not finite.
     """
@@ -124,7 +127,7 @@ def encode_queries(
     asked = _as_queries(queries)
     if isinstance(retriever, (str, Path)):
         retriever = load_bi_encoder(str(retriever), precision=precision, device=device)
-    encoder = require_bi_encoder(retriever)
+    encoder = require_bi_encoder(retriever).with_lengths(query=max_length)
     if output is not None:
         return write_encoded_queries(encoder, asked, output, batch_size=batch_size, cut_advice=CUT_ADVICE_IN_PYTHON)
     texts = [query.text for query in asked]

@@ -17,8 +17,6 @@ from iaa_retrieval.evaluation.metrics import KNOWN_METRICS, Metric, evaluate, me
 from iaa_retrieval.evaluation.significance import TTest, paired_tests
 from iaa_retrieval.options import Checked, at_least, option
 
-DEFAULT_METRICS = "nDCG@10 R@100 MRR@10"
-
 
 @dataclass(frozen=True)
 class EvaluateOptions(Checked):
@@ -34,7 +32,7 @@ class EvaluateOptions(Checked):
         flags=("--run",),
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
     )
-    metrics: str = option(DEFAULT_METRICS, help=f"Any of {KNOWN_METRICS}.")
+    metrics: str = option("nDCG@10 R@100 MRR@10", help=f"Any of {KNOWN_METRICS}.")
     relevance_level: int = option(
         1,
         help="Lowest grade that counts as relevant (every metric but nDCG).",
@@ -126,9 +124,9 @@ def evaluate_run(
 def evaluate_run(
     qrels: Qrels | str | Path,
     run: Run | str | Path,
-    metrics: str = DEFAULT_METRICS,
+    metrics: str = EvaluateOptions.metrics,
     *,
-    relevance_level: int = 1,
+    relevance_level: int = EvaluateOptions.relevance_level,
     per_query: bool = False,
 ) -> dict[str, float] | dict[str, dict[str, float]]:
     """Score a run against relevance judgments, as ``trec_eval -c -m ... -l relevance_level`` does.

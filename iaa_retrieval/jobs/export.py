@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.exporting.formats import FORMATS, format_names, get_format
+from iaa_retrieval.options import Checked, NamesOf, option
 
 if TYPE_CHECKING:
     from iaa_retrieval.exporting.source import Source
@@ -15,12 +19,12 @@ RECORD_FILE = "export.json"
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(Checked):
     """One export of a checkpoint (or plain encoder) in one of the registered formats to a new directory."""
 
-    checkpoint: str
-    format: str
-    output: str
+    checkpoint: str = option(help="What to export: a checkpoint, or a plain encoder.")
+    format: str = option(help="See above.", type=NamesOf(format_names))
+    output: str = option(help="Directory to make.", type=click.Path(file_okay=False))
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,6 @@ def export(options: ExportOptions) -> Exported:
         IaaRetrievalError: the checkpoint cannot be loaded, the output directory is not empty, a package is missing,
             or the export does not compute what the model computes.
     """
-    from iaa_retrieval.exporting.formats import FORMATS, get_format
     from iaa_retrieval.exporting.parity import Reference
     from iaa_retrieval.exporting.readme import readme
     from iaa_retrieval.exporting.source import load_source

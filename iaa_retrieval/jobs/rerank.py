@@ -11,12 +11,17 @@ import click
 
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.jobs.encoder_options import CUT_ADVICE, CUT_ADVICE_IN_PYTHON, OUR_CLASSES, POOLINGS
 from iaa_retrieval.options import Checked, at_least, flag_of, one_of, option, share
 
 if TYPE_CHECKING:
     from iaa_retrieval.collections.base import Collection
     from iaa_retrieval.collections.types import Run
     from iaa_retrieval.models.retriever import Retriever
+
+# How another length is set, of queries and of documents or pairs.
+_ADVICE = "--query-max-length sets another length", CUT_ADVICE
+_ADVICE_IN_PYTHON = "the argument query_max_length sets another length", CUT_ADVICE_IN_PYTHON
 
 BI_ENCODER_ONLY = ("encoder_class", "pooling", "l2_norm", "query_prefix", "document_prefix")
 
@@ -50,10 +55,10 @@ class RerankOptions(Checked):
     encoder_class: str | None = option(
         None,
         help="Pyserini's settings of that class, instead of a plain bi-encoder's own.",
-        check=one_of("auto", "sentence-transformers", "contriever"),
+        check=one_of(*OUR_CLASSES),
     )
     pooling: str | None = option(
-        None, help="Only for bi-encoders that do not say it themselves.", check=one_of("cls", "mean", "last")
+        None, help="Only for bi-encoders that do not say it themselves.", check=one_of(*POOLINGS)
     )
     l2_norm: bool = option(False, help="Unit-length vectors, likewise.")
     query_prefix: str | None = option(None, help="Put before every query of a plain bi-encoder, with a space.")
@@ -86,14 +91,13 @@ def rerank_file(options: RerankOptions) -> int:
     from iaa_retrieval.collections.lines import check_id
     from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.collections.runs import read_run, write_run
-    from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.inference import reranking
 
     if (options.collection is None) == (options.index is None):
         raise UsageError("the documents' texts come from --collection or from --index; give one of them")
     check_id(options.tag, "--tag")
     run = read_run(options.run)
-    queries = {query.query_id: query.text for query in read_topics(options.topics)}
+    queries = _texts_by_id(options.topics)
     _require_queries(run, queries, options.run, options.topics)
     if options.collection:
         documents = _of_collection(load_collection(options.collection), options.run)
@@ -107,12 +111,13 @@ def rerank_file(options: RerankOptions) -> int:
         documents.texts_of,
         hits=options.hits,
         interpolate=options.interpolate,
-        cut_advice=("--query-max-length sets another length", "--max-length sets another length"),
+        cut_advice=_ADVICE,
     )
     write_run(options.output, reranked, options.tag)
     return len(reranked)
 
 
+# over 60 lines: most of them say what the arguments are
 def rerank_run(
     retriever: Retriever | str | Path,
     run: Run | str | Path,
@@ -121,6 +126,8 @@ def rerank_run(
     *,
     hits: int = RerankOptions.hits,
     interpolate: float = RerankOptions.interpolate,
+    max_length: int | None = RerankOptions.max_length,
+    query_max_length: int | None = RerankOptions.query_max_length,
     precision: str = RerankOptions.precision,
     device: str = RerankOptions.device,
 ) -> Run:
@@ -135,6 +142,8 @@ def rerank_run(
         hits: documents per query that are scored; those below them are left out.
         interpolate: weight of the new score against the first stage's, from 0 to 1, both scaled to [0, 1] per query;
             at 1 the new score alone, unscaled.
+        max_length: tokens of a pair or, for a bi-encoder, of a document; None is the retriever's own.
+        query_max_length: tokens of a query, likewise.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``, of a retriever that is not loaded yet.
         device: ``auto``, ``cpu``, ``cuda:0``, ..., likewise.
 
@@ -142,30 +151,40 @@ def rerank_run(
         Query id -> document id -> score, higher is more relevant. A cross-encoder's scores are logits.
 
     Raises:
-        UsageError: a value out of range, or a name that means nothing.
+        UsageError: a value out of range, a length that the retriever cannot take, or a name that means nothing.
         IaaRetrievalError: a query of the run is not among the queries, a document is not in the collection, or a score
             is not finite.
     """
     from iaa_retrieval.collections.in_memory import as_collection
     from iaa_retrieval.collections.runs import read_run
-    from iaa_retrieval.collections.topics import read_topics
     from iaa_retrieval.inference import reranking
     from iaa_retrieval.inference.loading import load_for_inference
 
     if hits < 1 or not 0 <= interpolate <= 1:
         raise UsageError(f"hits {hits} must be 1 or more, and interpolate {interpolate} lie between 0 and 1")
-    found = run if isinstance(run, Mapping) else read_run(run)
-    if isinstance(queries, Mapping):
-        texts, topics = dict(queries), "the mapping of queries"
-    else:
-        texts, topics = {query.query_id: query.text for query in read_topics(queries)}, str(queries)
-    _require_queries(found, texts, "the run" if isinstance(run, Mapping) else str(run), topics)
-    documents = _of_collection(as_collection(collection), "" if isinstance(run, Mapping) else str(run))
+    found, named_run = (run, "") if isinstance(run, Mapping) else (read_run(run), str(run))
+    texts = queries if isinstance(queries, Mapping) else _texts_by_id(queries)
+    topics = "the mapping of queries" if isinstance(queries, Mapping) else str(queries)
+    _require_queries(found, texts, named_run or "the run", topics)
+    documents = _of_collection(as_collection(collection), named_run)
     _require_documents(found, documents, hits)
-    model = retriever
-    if isinstance(model, (str, Path)):
-        model = load_for_inference(str(model), precision=precision, device=device)
-    return reranking.rerank_run(model, found, texts, documents.texts_of, hits=hits, interpolate=interpolate)
+    if isinstance(retriever, (str, Path)):
+        retriever = load_for_inference(str(retriever), precision=precision, device=device)
+    return reranking.rerank_run(
+        retriever.with_lengths(query=query_max_length, document=max_length),
+        found,
+        texts,
+        documents.texts_of,
+        hits=hits,
+        interpolate=interpolate,
+        cut_advice=_ADVICE_IN_PYTHON,
+    )
+
+
+def _texts_by_id(topics: str | Path) -> dict[str, str]:
+    from iaa_retrieval.collections.topics import read_topics
+
+    return {query.query_id: query.text for query in read_topics(topics)}
 
 
 def _require_queries(run: Run, queries: Mapping[str, str], named_by: str, topics: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+
+from iaa_retrieval.errors import UsageError
 
 KINDS = ("faiss", "lucene", "hybrid")
 
@@ -20,9 +24,10 @@ def search(kind: str, arguments: Sequence[str]) -> None:
             failed; no output is left then.
         SystemExit: the stock command ended with an exit code other than 0; no output is left then either.
     """
-    from iaa_retrieval.errors import UsageError
-    from iaa_retrieval.pyserini_plugin import launcher
-
     if kind not in KINDS:
         raise UsageError(f"unknown search {kind!r}; one of {', '.join(KINDS)}")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # tqdm reads it when it is imported, as the next line does
+    from iaa_retrieval.pyserini_plugin import launcher
+
     launcher.launch_search(kind, list(arguments))

@@ -118,18 +118,15 @@ class BiEncoder(Retriever):
         """The vectors [batch, d] that each of the encoders gives for the same texts."""
         return tuple(self._encode(network, **inputs) for network in self.networks)
 
-    def require_lengths(self, **lengths: int) -> None:
+    def require_lengths(self, *, query: int | None = None, document: int | None = None) -> None:
         """Refuse a length in tokens that the encoder cannot take.
-
-        Args:
-            lengths: by what is so long, such as ``query=64``.
 
         Raises:
             UsageError: names the length and what the encoder takes.
         """
         limit = self.position_limit
-        for label, length in lengths.items():
-            if not 2 < length <= limit:
+        for label, length in (("query", query), ("document", document)):
+            if length is not None and not 2 < length <= limit:
                 raise UsageError(
                     f"{label} length {length} is outside what {Path(self.source).name} takes: 3 to {limit} tokens"
                 )

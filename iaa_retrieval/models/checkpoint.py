@@ -148,7 +148,7 @@ def _bare_network(
 ) -> Any:
     if backbone is not None:
         _require_backbone(path, config, backbone.name, backbone.fingerprint)
-        return backbone.network(auto_class)
+        return backbone.network(auto_class, **options)
     location = backbone_location(path, config)
     network = load_network(auto_class, location, **options)
     _require_backbone(path, config, location, fingerprint_weights(network.base_model))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -80,6 +79,21 @@ class CrossEncoder(Retriever):
         """The longest pair in tokens."""
         return self.config.document_max_length
 
+    def require_lengths(self, *, query: int | None = None, document: int | None = None) -> None:
+        """Refuse a length in tokens, of a pair or of the query in it, that the network cannot take.
+
+        Raises:
+            UsageError: names the length and what the network takes.
+        """
+        limit = self.position_limit
+        if document is not None and not SHORTEST_PAIR <= document <= limit:
+            raise UsageError(
+                f"pair length {document} is outside what {self.source} takes: {SHORTEST_PAIR} to {limit} tokens"
+            )
+        most = (document or self.config.document_max_length) // 2  # the rest of a pair is the passage's
+        if query is not None and not 0 < query <= most:
+            raise UsageError(f"query length {query} is outside what {self.source} takes: 1 to {most} tokens")
+
     def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Score token ids [batch, tokens] of query-passage pairs; fp32 logits [batch]."""
         logits: torch.Tensor = self.classifier(**inputs).logits
@@ -114,16 +128,4 @@ def load_cross_encoder(
         IaaRetrievalError: not a cross-encoder checkpoint, or not matching its backbone or weights.
     """
     model = CrossEncoder.from_checkpoint(path, CrossEncoder.read_config(path), backbone)
-    if max_length is not None:
-        limit = model.position_limit
-        if not SHORTEST_PAIR <= max_length <= limit:
-            raise UsageError(
-                f"pair length {max_length} is outside what {path} takes: {SHORTEST_PAIR} to {limit} tokens"
-            )
-        model.config = replace(model.config, document_max_length=max_length)
-    if query_max_length is not None:
-        most = model.config.document_max_length // 2  # the rest of a pair is the passage's
-        if not 0 < query_max_length <= most:
-            raise UsageError(f"query length {query_max_length} is outside what {path} takes: 1 to {most} tokens")
-        model.config = replace(model.config, query_max_length=query_max_length)
-    return model.prepare(precision, device)
+    return model.with_lengths(query=query_max_length, document=max_length).prepare(precision, device)

@@ -98,6 +98,18 @@ class Retriever(nn.Module, ABC):
         """The longest input in tokens: of a text, or of a pair."""
 
     @abstractmethod
+    def require_lengths(self, *, query: int | None = None, document: int | None = None) -> None:
+        """Refuse a length in tokens that the network cannot take; None, one that was not given, always passes.
+
+        Args:
+            query: of a query.
+            document: of a document or, where query and passage are one input, of such a pair.
+
+        Raises:
+            UsageError: names the length and what the network takes.
+        """
+
+    @abstractmethod
     def outputs(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """What each of the networks gives for the same inputs.
 
@@ -206,6 +218,13 @@ class Retriever(nn.Module, ABC):
         device = choose_device(device)
         self.to(device=device, dtype=DTYPES[choose_precision(precision, device)])
         return self.eval()
+
+    def with_lengths(self, *, query: int | None = None, document: int | None = None) -> Self:
+        """The same networks under other lengths; None keeps one. Arguments and errors are ``require_lengths``'s."""
+        self.require_lengths(query=query, document=document)
+        lengths = {"query_max_length": query, "document_max_length": document}
+        changes = {name: length for name, length in lengths.items() if length is not None}
+        return self.with_config(**changes) if changes else self
 
     def with_config(self, **changes: Any) -> Self:
         """The same networks and tokenizer under changed settings (fields of ``RetrieverConfig``)."""

@@ -47,7 +47,7 @@ class RetrieverConfig:
 
     @property
     def is_untuned(self) -> bool:
-        """Whether it is a plain encoder, not a checkpoint of ours."""
+        """Whether these are a plain encoder's settings, not those of a checkpoint of ours."""
         return self.method == UNTUNED.name
 
     @property

@@ -58,11 +58,12 @@ class SharedBackbone:
         self.fingerprint = fingerprint
         self._encoder = encoder
 
-    def network(self, auto_class: Any) -> Any:
-        """A bare network on the backbone's weights: its encoder, or one with a fresh one-output task head.
+    def network(self, auto_class: Any, **options: Any) -> Any:
+        """A bare network on the backbone's weights: its encoder, or one with a fresh task head.
 
         Args:
             auto_class: ``AutoModel`` or ``AutoModelForSequenceClassification``.
+            options: settings that its configuration gets, such as ``num_labels=1`` (see ``Retriever``).
         """
         from transformers import AutoModel
 
@@ -71,7 +72,8 @@ class SharedBackbone:
         encoder: Any = copy.deepcopy(self._encoder, own)
         if auto_class is AutoModel:
             return encoder
-        encoder.config.num_labels = 1
+        for name, value in options.items():
+            setattr(encoder.config, name, value)
         network = auto_class.from_config(encoder.config).eval()
         for name, parameter in encoder.named_parameters():
             module, _, leaf = name.rpartition(".")

@@ -96,8 +96,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         use_all_threads()
         encoder, cuts = self.bi_encoder, self._cuts
         if max_length is not None and not (max_length == STOCK_MAX_LENGTH and fp16 is not None):
-            encoder.require_lengths(document=max_length)
-            encoder = encoder.with_config(document_max_length=max_length)
+            encoder = encoder.with_lengths(document=max_length)
             cuts = document_cuts(encoder)  # who says a length with every call knows what it cuts
         on_cut = cuts.count(len(texts))
         if titles is None:
@@ -157,12 +156,6 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
         """Count queries that are cut from now on without saying so; the caller says it, with its own ``advice``."""
         self._cuts, self._says_cuts = query_cuts(self.bi_encoder, advice), False
         return self._cuts
-
-    def use_longest_queries(self) -> None:
-        """Cut queries only at the tokenizer's or the positions' end, as Pyserini's encoder does."""
-        limit = min(self.bi_encoder.position_limit, self.bi_encoder.tokenizer.model_max_length)
-        self.bi_encoder = self.bi_encoder.with_config(query_max_length=limit)
-        self._cuts = query_cuts(self.bi_encoder, CUT_ADVICE)
 
     def encode(self, query: str, **kwargs: Any) -> np.ndarray:
         """Encode one query into float32 [d]."""

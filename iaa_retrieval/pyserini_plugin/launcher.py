@@ -62,8 +62,6 @@ def launch_search(kind: str, words: list[str]) -> None:
             search failed; no output is left then.
         SystemExit: the stock command ended with an exit code other than 0; no output is left then either.
     """
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # tqdm reads it when it is imported
     prepare_java()
     if "--help" in words or "-h" in words:
         _run_stock(kind, words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.java import require_java_can_open
-from iaa_retrieval.models.encoder_classes import pooling_named
+from iaa_retrieval.models.encoder_classes import OUR_CLASSES, STOCK_CLASSES, pooling_named, stock_class_of
 from iaa_retrieval.models.retriever_config import read_retriever_config, require_same_encoder
 from iaa_retrieval.pyserini_plugin.index_directories import (
     dimension_of_encoded,
@@ -81,9 +81,6 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
         UsageError: an option contradicts the checkpoint, or has no effect on the queries.
         IaaRetrievalError: it cannot be loaded.
     """
-    # Inside the functions: it loads torch and tqdm, for which the launcher sets the environment first.
-    from iaa_retrieval.models.encoder_classes import OUR_CLASSES, STOCK_CLASSES, stock_class_of
-
     name, stock_class = arguments.get("--encoder"), arguments.get("--encoder-class")
     if name is None:
         if arguments.has("--max-length"):
@@ -136,8 +133,6 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
     made_by = read_retriever_config(index)
     name = arguments.get("--encoder")
     if made_by is not None and name is not None:
-        from iaa_retrieval.models.encoder_classes import stock_class_of
-
         needed = stock_class_of(name, arguments.get("--encoder-class"))
         require_same_class(index_name, made_by.encoder_class, encoder_name, needed or "")
         return
@@ -158,8 +153,6 @@ def registered(arguments: StockArguments | None, encoder: IaaQueryEncoder | None
         yield
         return
     from pyserini.encode import query_encoder_class_map
-
-    from iaa_retrieval.models.encoder_classes import stock_class_of
 
     if encoder is not None:
         with only_class(query_encoder_class_map, "auto", lambda **options: encoder):

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from iaa_retrieval.tuning import methods
+
 STAGES = ("retrieval", "reranking")
 # paper: the source paper's, on other hardware and data; published: another project's, for the very same command.
 PROVENANCES = ("measured", "paper", "published")
 # What a score's significance marks may say that it is better than.
 FULL, BEST_BASELINE = "full", "best-baseline"
 DEFAULT_SEED = 42
-UNTUNED = "none"  # the method of a condition that trains nothing
+UNTUNED = methods.UNTUNED.name  # the method of a condition that trains nothing
 
 
 class Role(Enum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,25 @@ from exports import train
 from safetensors import safe_open
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.exporting.merged import MergedFormat
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.java import find_java
 from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
+from iaa_retrieval.tuning.methods import get_method, registry
 
 pytestmark = pytest.mark.usefixtures("same_environment")
 
 MERGEABLE = ("full", "bitfit", "lora")
 PAIRS = [("water in the world", text) for text in TEXTS]
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
+
+
+def test_its_help_names_the_methods_that_merge(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(registry._METHODS, "lora-of-mine", replace(get_method("lora"), name="lora-of-mine"))
+    assert "for methods that merge: full, bitfit, lora, lora-of-mine and most of PEFT's own" in MergedFormat().help
 
 
 def stock_encoders(path: Path, **settings: Any) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, BertModel
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.cpu_kernels import packing_pays
 from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.pair_scorer import score_pairs
@@ -114,6 +114,20 @@ def test_other_settings_on_the_same_networks(checkpoint: Trained):
     assert changed.tokenizer is loaded.tokenizer
     assert (changed.query_limit, changed.max_length) == (5, 40)
     assert (loaded.query_limit, loaded.max_length) == (32, 64)
+
+
+def test_other_lengths_are_what_loading_with_them_gives(checkpoint: Trained):
+    path = str(checkpoint.path)
+    loaded = load_retriever(path, precision="fp32", device="cpu")
+    name = "max_length" if loaded.reads_pairs else "document_max_length"
+    asked = load_retriever(path, precision="fp32", device="cpu", query_max_length=5, **{name: 20})
+    changed = loaded.with_lengths(query=5, document=20)
+    assert changed.config == asked.config and changed.networks == loaded.networks
+    assert changed.with_lengths(document=40).config.query_max_length == 5
+    assert loaded.with_lengths() is loaded
+    for too_much in ({"query": 131}, {"document": 131}, {"query": 0}, {"document": 2}):
+        with pytest.raises(UsageError, match=rf"length {next(iter(too_much.values()))} is outside what"):
+            loaded.with_lengths(**too_much)
 
 
 def test_half_of_a_pair_is_the_most_of_a_query(tiny_backbone: Backbone):

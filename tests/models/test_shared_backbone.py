@@ -156,7 +156,7 @@ def test_an_adapter_that_changes_the_backbone_is_refused_and_undone(tiny_backbon
 def test_a_network_with_a_task_head_shares_the_backbone_too(model_type: str, tiny_backbone: Backbone):
     encoder = AutoModel.from_pretrained(tiny_backbone(model_type)).eval()
     shared = SharedBackbone(encoder, "tiny", "fingerprint")
-    classifier = shared.network(AutoModelForSequenceClassification)
+    classifier = shared.network(AutoModelForSequenceClassification, num_labels=1)
     own, given = dict(classifier.base_model.named_parameters()), dict(encoder.named_parameters())
     assert all(own[name].data_ptr() == given[name].data_ptr() for name in own)
     assert {name for name in given if name not in own} <= {"pooler.dense.weight", "pooler.dense.bias"}
