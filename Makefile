@@ -16,7 +16,7 @@ test: $(STAMP)  ## set everything up and run the checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 regression: $(STAMP)  ## score rows without training and committed checkpoints again (about three quarters of an hour)
 	$(BIN)/python -m pytest -m regression

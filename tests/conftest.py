@@ -21,6 +21,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DATA_VARIABLE = "IAA_RETRIEVAL_DATA"
 
 
+# Files that take longest come first, so that at the end no process works alone on one of them.
+LONGEST = ("test_verbs_on_embedded.py", "test_reference_scores.py", "test_whole_condition.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_IRDS_PARENT, ignore_errors=True)
 
