@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,22 @@ def same_environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The models that are trained, as they are in memory when their checkpoint is written."""
+    from iaa_retrieval.training import run
+
+    models: list[Any] = []
+    write = run.write_checkpoint
+
+    def remember(output: Path, model: Any, *others: Any) -> None:
+        models.append(model.eval())
+        write(output, model, *others)
+
+    monkeypatch.setattr(run, "write_checkpoint", remember)
+    return models
 
 
 WORDS = (

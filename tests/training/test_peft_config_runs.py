@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +18,6 @@ from transformers import AutoModel
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
-from iaa_retrieval.training import run as training_run
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method
@@ -42,20 +40,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 BOTH_KINDS = ("peft-dora", "peft-adalora", "peft-ia3", "peft-vera", "peft-ln-tuning")
 RUNS = [(name, "bi-encoder") for name in CONFIGS] + [(name, "cross-encoder") for name in BOTH_KINDS]
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The models that were trained, as they are in memory when their checkpoint is written."""
-    models: list[Any] = []
-    write = training_run.write_checkpoint
-
-    def remember(output: Path, model: Any, *others: Any) -> None:
-        models.append(model.eval())
-        write(output, model, *others)
-
-    monkeypatch.setattr(training_run, "write_checkpoint", remember)
-    return models
 
 
 def pairs() -> dict[str, torch.Tensor]:

@@ -28,7 +28,6 @@ from iaa_retrieval.files import read_json
 from iaa_retrieval.inference.cpu_kernels import PackedLinear, use_cpu_kernels
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
-from iaa_retrieval.training import run as training_run
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 from iaa_retrieval.training.trainer import RetrievalTrainer
@@ -105,20 +104,6 @@ def toy_options(toy: tuple[Path, Path], tiny_backbone: Backbone, tmp_path: Path)
         )
 
     return make
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The models that were trained, as they are in memory when their checkpoint is written."""
-    models: list[Any] = []
-    write = training_run.write_checkpoint
-
-    def remember(output: Path, model: Any, *others: Any) -> None:
-        models.append(model.eval())
-        write(output, model, *others)
-
-    monkeypatch.setattr(training_run, "write_checkpoint", remember)
-    return models
 
 
 @torch.no_grad()
