@@ -138,9 +138,7 @@ def anserini_jar() -> Path:
     folder = Path(spec.origin).parent / "resources" / "jars"
     jars = sorted(folder.glob("anserini-*-fatjar.jar"))
     if not jars:
-        raise IaaRetrievalError(
-            f"{folder} holds no Anserini jar; repair it: pip install --force-reinstall pyserini"
-        )
+        raise IaaRetrievalError(f"{folder} holds no Anserini jar; repair it: pip install --force-reinstall pyserini")
     return jars[-1]
 
 

@@ -79,7 +79,7 @@ def _load_without_network(module: ModuleType, load: Callable[[], None]) -> None:
             def get(self: Table, key: str) -> Any:
                 return _WaitingEntry(self, key) if importing else look_up(self, key)
 
-            cls.__getitem__ = get  # type: ignore[method-assign]
+            cls.__getitem__ = get  # type: ignore[method-assign,assignment]
 
     stock = collections.abc.Mapping
     collections.abc.Mapping = Table  # type: ignore[misc,assignment]

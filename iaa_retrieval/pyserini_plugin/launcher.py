@@ -205,7 +205,7 @@ def _materialise_topics(arguments: StockArguments, folder: Path) -> None:
     if (arguments.get("--topics-format") or "default") != "default":
         return
     if not (Path(name).is_file() or looks_like_path(name) or is_collection(name)):
-        if name not in known_topics():
+        if name not in known_topics(name):
             raise UsageError(
                 f"unknown topics {name!r}: not a file, a collection (SPEC:SPLIT) or one of Pyserini's topics"
             )
