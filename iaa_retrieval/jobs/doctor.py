@@ -85,11 +85,8 @@ def _combination(pyserini: tuple[int, int], python: tuple[int, int]) -> Finding:
     value = f"Pyserini {_dotted(pyserini)} on Python {_dotted(python)}"
     if python in TESTED_PYTHONS.get(pyserini, ()):
         return Finding("combination", f"{value}, which is tested")
-    tested = ", ".join(
-        f"{_dotted(release)} on Python {_dotted(each)}"
-        for release, pythons in TESTED_PYTHONS.items()
-        for each in pythons
-    )
+    pairs = ((release, each) for release, pythons in TESTED_PYTHONS.items() for each in pythons)
+    tested = ", ".join(f"{_dotted(release)} on Python {_dotted(each)}" for release, each in pairs)
     return Finding("combination", f"{value}, which was not tested (tested: {tested})", False)
 
 
