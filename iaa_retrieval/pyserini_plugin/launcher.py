@@ -41,7 +41,19 @@ COUNTS = ("--hits", "--max-passage-hits")
 IGNORED_BY_HYBRID = {
     "dense": ("--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
     "sparse": (
-        *("--rm3", "--rocchio", "--qld", "--bm25qs", "--fields", "--dismax", "--stopwords", "--prcl", "--dense"),
+        *(
+            "--rm3",
+            "--rm3-py",
+            "--rocchio",
+            "--rocchio-py",
+            "--qld",
+            "--bm25qs",
+            "--fields",
+            "--dismax",
+            "--stopwords",
+            "--prcl",
+            "--dense",
+        ),
         *("--pretokenized", "--tokenizer", "--hits", "--remove-query", "--remove-duplicates", "--max-passage"),
     ),
 }
