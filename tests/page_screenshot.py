@@ -1,4 +1,4 @@
-"""Take a picture of a page that is served: ``python tests/page_screenshot.py ADDRESS FILE.png [--dark] [--width N]``."""
+"""Take a picture of the search page of a running service: ``python tests/page_screenshot.py ADDRESS FILE.png``."""
 
 from __future__ import annotations
 

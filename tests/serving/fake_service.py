@@ -79,8 +79,8 @@ def compare(query: str, names: list[str], count: int) -> dict[str, Any]:
 class FakeService:
     """The page and its interface on a free port of this machine, as a context manager.
 
-    ``key`` is asked for where it is set; ``failures`` holds (status, Retry-After or None) of the searches to come, which
-    fail first; while ``open_gate`` is cleared, searches wait.
+    ``key`` is asked for where it is set; ``failures`` holds (status, Retry-After or None) of the next searches, which
+    fail; while ``open_gate`` is cleared, searches wait.
     """
 
     def __init__(self) -> None:

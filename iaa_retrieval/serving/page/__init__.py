@@ -14,8 +14,8 @@ def page_files() -> dict[str, tuple[bytes, str]]:
     """What the service serves beside its interface.
 
     The files have neither inline scripts nor inline styles, so they work under
-    ``Content-Security-Policy: default-src 'self'``. They name each other and the interface relatively, so the service may
-    stand under any prefix.
+    ``Content-Security-Policy: default-src 'self'``. They name each other and the interface relatively, so the service
+    may stand under any prefix.
 
     Returns:
         By path, the content and its media type.

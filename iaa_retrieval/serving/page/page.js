@@ -87,7 +87,7 @@ async function show() {
       prepare();
     }
     choose((address.get("systems") ?? "").split(","));
-    document.title = text ? `${text} – ${settings.title}` : settings.title;
+    document.title = text ? `${text} - ${settings.title}` : settings.title;
     if (text) {
       const hits = Math.min(HITS, settings.limits.hits);
       render(await ask("api/compare", { query: text, systems: chosen().join(), hits }, signal));
