@@ -11,7 +11,7 @@ from chromium import Chromium, find_browser
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A picture of a search page, taken by headless Chromium.")
-    parser.add_argument("address", help="with a query: http://127.0.0.1:8000/?query=how+to+build+a+wheel")
+    parser.add_argument("address", help="with a query: http://127.0.0.1:8081/?query=how+to+build+a+wheel")
     parser.add_argument("file", type=Path)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--width", type=int, default=1360, help="pixels (default: 1360)")

@@ -80,7 +80,7 @@ class FakeService:
     """The page and its interface on a free port of this machine, as a context manager.
 
     ``key`` is asked for where it is set; ``failures`` holds (status, Retry-After or None) of the next searches, which
-    fail; while ``open_gate`` is cleared, searches wait.
+    fail; while ``open_gate`` is cleared, searches for "slow" wait.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,8 @@ class FakeService:
             return 200, settings(), None
         if path != "/api/compare":
             return 404, {"error": f"no such address: {path}"}, None
-        self.open_gate.wait(20)
+        if parameters["query"] == "slow":
+            self.open_gate.wait(20)
         if self.failures:
             status, retry_after = self.failures.pop(0)
             return status, {"error": f"This search failed with {status}."}, retry_after
