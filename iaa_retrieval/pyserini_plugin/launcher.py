@@ -23,6 +23,9 @@ from iaa_retrieval.pyserini_plugin.hit_counts import counted_hits, report_hits
 from iaa_retrieval.pyserini_plugin.index_directories import count_ids, open_lucene_index
 from iaa_retrieval.pyserini_plugin.jvm import allow_long_queries, java_reason
 from iaa_retrieval.pyserini_plugin.lucene_analysis import all_languages, follow_index
+from iaa_retrieval.pyserini_plugin.lucene_searchers import open_directories_without_network
+from iaa_retrieval.pyserini_plugin.lucene_vector_search import encode_topics, require_vector_index
+from iaa_retrieval.pyserini_plugin.online_tables import known_topics
 from iaa_retrieval.pyserini_plugin.search_encoder import (
     load_query_encoder,
     registered,
@@ -40,7 +43,19 @@ COUNTS = ("--hits", "--max-passage-hits")
 IGNORED_BY_HYBRID = {
     "dense": ("--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
     "sparse": (
-        *("--rm3", "--rocchio", "--qld", "--bm25qs", "--fields", "--dismax", "--stopwords", "--prcl", "--dense"),
+        *(
+            "--rm3",
+            "--rm3-py",
+            "--rocchio",
+            "--rocchio-py",
+            "--qld",
+            "--bm25qs",
+            "--fields",
+            "--dismax",
+            "--stopwords",
+            "--prcl",
+            "--dense",
+        ),
         *("--pretokenized", "--tokenizer", "--hits", "--remove-query", "--remove-duplicates", "--max-passage"),
     ),
 }
@@ -68,6 +83,9 @@ def launch_search(kind: str, words: list[str]) -> None:
         return
     sections = _READ[kind](words)
     _require_counts(sections)
+    if kind == "lucene" and sections["run"].has("--dense"):
+        _search_vectors(sections["run"])
+        return
     run, dense, sparse = sections["run"], sections.get("dense"), sections.get("sparse")
     hybrid = "fusion" in sections
     if dense is not None:
@@ -96,6 +114,21 @@ def launch_search(kind: str, words: list[str]) -> None:
             cuts.warn()
     removed = 1 if run.has("--remove-query") else 0
     report_hits(kind, counts, documents=_document_count(dense or sparse), removed=removed)
+
+
+def _search_vectors(arguments: StockArguments) -> None:
+    """``search lucene --dense``, with queries that our encoder makes vectors of."""
+    require_vector_index(arguments)
+    with tempfile.TemporaryDirectory(prefix="topics-") as folder:
+        _materialise_topics(arguments, Path(folder))
+        cuts = encode_topics(arguments, Path(folder))
+        with _whole_output(arguments), counted_hits() as counts:
+            open_directories_without_network()
+            _run_stock("lucene", arguments.words)
+        if cuts is not None:
+            cuts.warn()
+    removed = 1 if arguments.has("--remove-query") else 0
+    report_hits("vectors", counts, documents=_document_count(arguments), removed=removed)
 
 
 def _document_count(arguments: StockArguments | None) -> int | None:
@@ -204,9 +237,7 @@ def _materialise_topics(arguments: StockArguments, folder: Path) -> None:
     if (arguments.get("--topics-format") or "default") != "default":
         return
     if not (Path(name).is_file() or looks_like_path(name) or is_collection(name)):
-        from pyserini.search._base import topics_mapping
-
-        if name not in topics_mapping:
+        if name not in known_topics(name):
             raise UsageError(
                 f"unknown topics {name!r}: not a file, a collection (SPEC:SPLIT) or one of Pyserini's topics"
             )

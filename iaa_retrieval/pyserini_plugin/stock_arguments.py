@@ -5,7 +5,7 @@ from __future__ import annotations
 HYBRID_SECTIONS = ("dense", "sparse", "fusion", "run")
 # Options of Pyserini with which others begin; any other beginning of an option stands for it, as argparse has it.
 _WHOLE = frozenset(
-    ("--b", "--bm25", "--dismax", "--encoder", "--max-passage", "--output", "--prcl", "--rocchio", "--topics")
+    ("--b", "--bm25", "--dismax", "--encoder", "--max-passage", "--output", "--prcl", "--rm3", "--rocchio", "--topics")
 )
 
 
@@ -35,6 +35,18 @@ class StockArguments:
     def set(self, option: str, value: str) -> None:
         """Give ``option`` this value; being last, it wins over what was there."""
         self.words += [option, value]
+
+    def remove(self, option: str, *, has_value: bool = True) -> None:
+        """Take out ``option`` wherever it stands, with its value unless it has none."""
+        kept: list[str] = []
+        words = iter(self.words)
+        for word in words:
+            name, equals, _ = word.partition("=")
+            if not _stands_for(name, option):
+                kept.append(word)
+            elif has_value and not equals:
+                next(words, None)
+        self.words = kept
 
 
 def _stands_for(word: str, option: str) -> bool:

@@ -1,0 +1,1 @@
+"""Encoders and re-rankers behind a search service, and its page."""
