@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.index import main
 from iaa_retrieval.java import find_java
-from iaa_retrieval.pyserini_plugin import lucene_index
+from iaa_retrieval.pyserini_plugin import indexer_process, lucene_index
 from iaa_retrieval.pyserini_plugin.lucene_index import build_index
 
 pytestmark = [
@@ -73,7 +73,7 @@ def test_a_failing_indexer_gives_its_reason_in_one_line_and_keeps_its_log(
     def fail(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 3, log, "")
 
-    monkeypatch.setattr(lucene_index.subprocess, "run", fail)
+    monkeypatch.setattr(indexer_process.subprocess, "run", fail)
     result = index("--collection", corpus, "--output", tmp_path / "index")
     assert result.exit_code == 1
     assert result.output == (

@@ -41,7 +41,9 @@ class CorpusOptions(Checked):
     """What to encode."""
 
     corpus: str = option(
-        help="File or folder of documents (Pyserini JSONL, MS MARCO TSV), BEIR directory, ir_datasets id or 'embedded'."
+        help="File or folder of documents (Pyserini JSONL, MS MARCO TSV), BEIR directory, ir_datasets id, 'embedded', "
+        "or vectors that --to-parquet wrote (a file, or a folder with the files of several shards), for which the "
+        "section encoder is left out."
     )
     input_fields: tuple[str, ...] = option(
         (),
