@@ -44,7 +44,10 @@ def parse_config(values: Any) -> ServeConfig:
     try:
         config = ServeConfig.model_validate(values)
     except ValidationError as error:
-        raise UsageError(first_problem(error, ServeConfig, values)) from error
+        problem = first_problem(error, ServeConfig, values)
+        if problem.startswith("api_keys"):  # a message must not repeat a key
+            problem = "api_keys should be a list of texts of printable ASCII characters without spaces"
+        raise UsageError(problem) from error
     _require_names(config)
     return config
 
