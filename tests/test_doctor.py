@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from iaa_retrieval import doctor, java
 from iaa_retrieval.doctor import main
-from iaa_retrieval.jobs.doctor import Finding, diagnose
+from iaa_retrieval.jobs.doctor import Finding, _combination, diagnose
 
 pytestmark = pytest.mark.usefixtures("same_environment")
 
@@ -29,6 +29,13 @@ def test_a_working_machine_passes() -> None:
     assert found["pyserini"]["value"] == importlib.metadata.version("pyserini")
     assert found["Java starts"]["value"].startswith("yes (")
     assert found["fastest precision"]["value"].split()[0] in ("fp32", "bf16", "fp16")
+
+
+def test_the_combination_of_pyserini_and_python_is_known_or_said_to_be_untested() -> None:
+    assert _combination((1, 6), (3, 11)).ok and _combination((2, 4), (3, 12)).ok
+    other = _combination((2, 0), (3, 14))
+    assert not other.ok and not other.required
+    assert other.value.startswith("Pyserini 2.0 on Python 3.14, which was not tested (tested: 1.6 on Python 3.11, 2.")
 
 
 def test_no_java_is_missing_with_its_fix_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:

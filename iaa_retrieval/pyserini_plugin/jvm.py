@@ -16,7 +16,16 @@ _FRAME = re.compile(r"^at |\([\w$. ]+(?::\d+)?\)$")
 _PREAMBLE = re.compile(r"^(?:jnius\.JavaException: )?(?:JVM exception occurred: )?")
 _CHATTER = re.compile(r"^(?:Picked up |WARNING: |NOTE: |Traceback )| (?:INFO|WARN) +\[")
 _NO_START = "Error occurred during initialization of VM"
-_MEMORY_ADVICE = "; give Java more memory with the environment variable JAVA_TOOL_OPTIONS, such as -Xmx8g"
+_NEWER_INDEX = (
+    "; a newer Lucene made this index than the one of this Pyserini (2.x has Lucene 10, 1.6 has Lucene 9): search it "
+    "with that Pyserini, or make it again with this one"
+)
+# What a reason holds, and what to do then.
+_ADVICE = {
+    "OutOfMemoryError": "; give Java more memory with the environment variable JAVA_TOOL_OPTIONS, such as -Xmx8g",
+    "indexCreatedVersionMajor is in the future": _NEWER_INDEX,
+    "IndexFormatTooNewException": _NEWER_INDEX,
+}
 
 
 def allow_long_queries() -> None:
@@ -70,4 +79,4 @@ def java_reason(text: str) -> str:
         reason = said[-1] if said else "it did not say why"
     if len(reason) > _LONGEST_REASON:
         reason = f"{reason[:_LONGEST_REASON]} ..."
-    return reason + (_MEMORY_ADVICE if "OutOfMemoryError" in reason else "")
+    return reason + next((advice for sign, advice in _ADVICE.items() if sign in reason), "")

@@ -23,6 +23,7 @@ from iaa_retrieval.pyserini_plugin.hit_counts import counted_hits, report_hits
 from iaa_retrieval.pyserini_plugin.index_directories import count_ids, open_lucene_index
 from iaa_retrieval.pyserini_plugin.jvm import allow_long_queries, java_reason
 from iaa_retrieval.pyserini_plugin.lucene_analysis import all_languages, follow_index
+from iaa_retrieval.pyserini_plugin.online_tables import known_topics
 from iaa_retrieval.pyserini_plugin.search_encoder import (
     load_query_encoder,
     registered,
@@ -40,7 +41,19 @@ COUNTS = ("--hits", "--max-passage-hits")
 IGNORED_BY_HYBRID = {
     "dense": ("--prf-depth", "--ef-search", "--normalize-distances", "--faiss-device", "--searcher"),
     "sparse": (
-        *("--rm3", "--rocchio", "--qld", "--bm25qs", "--fields", "--dismax", "--stopwords", "--prcl", "--dense"),
+        *(
+            "--rm3",
+            "--rm3-py",
+            "--rocchio",
+            "--rocchio-py",
+            "--qld",
+            "--bm25qs",
+            "--fields",
+            "--dismax",
+            "--stopwords",
+            "--prcl",
+            "--dense",
+        ),
         *("--pretokenized", "--tokenizer", "--hits", "--remove-query", "--remove-duplicates", "--max-passage"),
     ),
 }
@@ -204,9 +217,7 @@ def _materialise_topics(arguments: StockArguments, folder: Path) -> None:
     if (arguments.get("--topics-format") or "default") != "default":
         return
     if not (Path(name).is_file() or looks_like_path(name) or is_collection(name)):
-        from pyserini.search._base import topics_mapping
-
-        if name not in topics_mapping:
+        if name not in known_topics(name):
             raise UsageError(
                 f"unknown topics {name!r}: not a file, a collection (SPEC:SPLIT) or one of Pyserini's topics"
             )

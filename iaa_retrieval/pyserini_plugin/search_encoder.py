@@ -18,6 +18,7 @@ from iaa_retrieval.pyserini_plugin.index_directories import (
     require_lucene_index,
 )
 from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class
+from iaa_retrieval.pyserini_plugin.online_tables import is_prebuilt_index
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 from iaa_retrieval.pyserini_plugin.stock_classes import only_class
 
@@ -55,16 +56,7 @@ def _index(arguments: StockArguments) -> str:
 
 
 def _require_prebuilt_index(index: str) -> None:
-    from pyserini import prebuilt_index_info as prebuilt
-
-    tables = (
-        prebuilt.TF_INDEX_INFO,
-        prebuilt.IMPACT_INDEX_INFO,
-        prebuilt.FAISS_INDEX_INFO,
-        prebuilt.LUCENE_HNSW_INDEX_INFO,
-        prebuilt.LUCENE_FLAT_INDEX_INFO,
-    )
-    if not any(index in table for table in tables):
+    if not is_prebuilt_index(index):
         raise IaaRetrievalError(f"--index {index} is neither a directory nor a prebuilt index of Pyserini")
 
 

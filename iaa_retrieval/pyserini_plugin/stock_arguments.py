@@ -5,7 +5,7 @@ from __future__ import annotations
 HYBRID_SECTIONS = ("dense", "sparse", "fusion", "run")
 # Options of Pyserini with which others begin; any other beginning of an option stands for it, as argparse has it.
 _WHOLE = frozenset(
-    ("--b", "--bm25", "--dismax", "--encoder", "--max-passage", "--output", "--prcl", "--rocchio", "--topics")
+    ("--b", "--bm25", "--dismax", "--encoder", "--max-passage", "--output", "--prcl", "--rm3", "--rocchio", "--topics")
 )
 
 

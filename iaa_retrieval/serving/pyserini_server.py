@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,20 +10,16 @@ from fastapi import FastAPI
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.java import prepare_java
+from iaa_retrieval.pyserini_generations import is_second_generation
 from iaa_retrieval.serving.backend import Backend
 from iaa_retrieval.serving.engine import Engine
 from iaa_retrieval.serving.refusals import UnknownDocument, UnknownIndex
 
 
-def has_own_backend() -> bool:
-    """Whether the installed Pyserini has a server whose backend can be another's: 2.x has."""
-    prepare_java()  # looking into the package imports Pyserini
-    return importlib.util.find_spec("pyserini.server.backend") is not None
-
-
 def add_v1_routes(app: FastAPI, engine: Engine) -> None:
     """Put ``/v1/{index}/search`` and ``/v1/{index}/doc/{docid}`` into an app: Pyserini's own where it has them."""
-    if has_own_backend():
+    if is_second_generation():
+        prepare_java()
         from pyserini.server.rest.routes.v1 import router
 
         app.state.search_backend = Backend(engine, pyserini_errors)
@@ -41,12 +36,13 @@ def require_mcp() -> None:
     Raises:
         UsageError: says which Pyserini has them.
     """
-    if not has_own_backend():
+    if not is_second_generation():
         raise UsageError("--mcp serves the tools of Pyserini 2.x (Python 3.12 or newer); the one installed is older")
 
 
 def mcp_server(engine: Engine) -> Any:
     """Pyserini 2.x's MCP server, its tools on this engine."""
+    prepare_java()
     from fastmcp import FastMCP
     from pyserini.server.mcp.tools import register_tools
 

@@ -46,3 +46,10 @@ def test_the_reason_is_the_innermost_cause_of_the_first_exception(text: str, rea
 def test_want_of_memory_comes_with_its_remedy_and_no_reason_is_endless() -> None:
     assert java_reason("java.lang.OutOfMemoryError: Java heap space").endswith("JAVA_TOOL_OPTIONS, such as -Xmx8g")
     assert len(java_reason(f"java.lang.IllegalArgumentException: {'105, ' * 5000}")) < 400
+
+
+def test_an_index_of_a_newer_lucene_is_said_to_be_one() -> None:
+    # What Pyserini 1.6 says of an index that 2.4 made.
+    said = "java.lang.IllegalArgumentException: indexCreatedVersionMajor is in the future: 10"
+    reason = java_reason(said)
+    assert reason.startswith(said) and "a newer Lucene made this index" in reason

@@ -16,11 +16,12 @@ def test_an_option_without_its_value_is_left_to_stock() -> None:
 
 
 def test_an_abbreviation_is_the_option_that_argparse_takes_it_for() -> None:
-    arguments = StockArguments(["--lang", "zh", "--out=run", "--encoder", "e", "--b", "0.4"])
+    arguments = StockArguments(["--lang", "zh", "--out=run", "--encoder", "e", "--b", "0.4", "--rm3"])
     assert arguments.get("--language") == "zh"
     assert arguments.get("--output") == "run"
     # Whole options, with which others begin.
     assert not arguments.has("--encoder-class") and not arguments.has("--batch-size")
+    assert arguments.has("--rm3") and not arguments.has("--rm3-py")
 
 
 def test_set_wins_over_what_was_there_and_keeps_the_rest() -> None:
