@@ -9,13 +9,9 @@ import click
 
 from iaa_retrieval.cli import Verb, one_line_errors
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.jobs.encode import (
-    CorpusOptions,
-    EmbeddingsOptions,
-    EncodeOptions,
-    EncoderOptions,
-    encode_documents,
-)
+from iaa_retrieval.jobs.convert_vectors import convert_encoded, holds_vectors
+from iaa_retrieval.jobs.embeddings_options import EmbeddingsOptions
+from iaa_retrieval.jobs.encode import CorpusOptions, EncodeOptions, EncoderOptions, encode_documents
 from iaa_retrieval.jobs.encode_queries import EncodeQueriesOptions, encode_topics
 from iaa_retrieval.jobs.encode_with_stock_class import encode_with_stock_class
 from iaa_retrieval.options import build, click_options
@@ -59,6 +55,10 @@ def main() -> None:
     Documents (a Faiss directory that pyserini.search.faiss reads):
       python -m iaa_retrieval.encode input --corpus beir/scifact \\
           output --embeddings runs/index --to-faiss encoder --encoder CHECKPOINT
+    Vectors first, and indexes of them later, each without encoding again:
+      python -m iaa_retrieval.encode input --corpus beir/scifact \\
+          output --embeddings runs/vectors --to-parquet encoder --encoder CHECKPOINT
+      python -m iaa_retrieval.encode input --corpus runs/vectors output --embeddings runs/lucene --to-lucene hnsw
     Queries (for pyserini.search.faiss --encoded-queries):
       python -m iaa_retrieval.encode queries --topics beir/scifact/test \\
           --encoder CHECKPOINT --output runs/queries
@@ -114,6 +114,9 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
             raise UsageError("queries stands alone; encode documents with input ... output ... encoder ...")
         return
     missing = [name for name in ("input", "output", "encoder") if name not in given]
+    if "input" in given and "output" in given and holds_vectors(given["input"]["corpus"]):
+        _convert(given)
+        return
     if missing:
         raise UsageError(f"section {' and '.join(missing)} is missing; see --help")
     source, target, model = given["input"], given["output"], given["encoder"]["options"]
@@ -127,6 +130,8 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
             "--overwrite": target["overwrite"],
             "--precision": model["precision"] != EncoderOptions.precision,
             "--index-factory": target["index_factory"] != EmbeddingsOptions.index_factory,
+            "--to-parquet": target["to_parquet"],
+            "--to-lucene": target["to_lucene"] is not None,
             "--backend": model["backend"] != EncoderOptions.backend,
         }
         if any(ours.values()):
@@ -145,6 +150,13 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
     model |= _device_and_precision(model, given["encoder"]["fp16"])
     options = build(EncodeOptions, {**source, **target, **model})
     click.echo(f"{options.target.embeddings}: {encode_documents(options)} documents")
+
+
+def _convert(given: dict[str, dict[str, Any]]) -> None:
+    source, target = build(CorpusOptions, given["input"]), build(EmbeddingsOptions, given["output"])
+    if "encoder" in given:
+        raise UsageError(f"{source.corpus} holds vectors, which are encoded already; leave the section encoder out")
+    click.echo(f"{target.embeddings}: {convert_encoded(source, target)} documents")
 
 
 def _words_of_the_sections() -> list[str]:

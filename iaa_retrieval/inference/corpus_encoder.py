@@ -23,9 +23,9 @@ from iaa_retrieval.files import atomic_directory, atomic_file, read_json, requir
 from iaa_retrieval.inference.backends import LOCAL, Window, checked_vectors, get_backend
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
 from iaa_retrieval.inference.cuts import Cuts, document_cuts
-from iaa_retrieval.inference.faiss_index import require_index, write_index
 from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE
 from iaa_retrieval.inference.tokens import tokenize_texts, with_lead, with_prefix
+from iaa_retrieval.inference.vector_outputs import FLAT, VectorOutput
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.progress import progress
 from iaa_retrieval.work_in_progress import work_in_progress
@@ -37,7 +37,7 @@ WINDOW = 2048
 # The model waits for the first window's tokens, so that one is small.
 FIRST_WINDOW = 256
 # Settings that finished windows do not depend on.
-_WITHOUT_INFLUENCE = ("index_factory", "batch_size", "backend")
+_WITHOUT_INFLUENCE = ("output", "batch_size", "backend")
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,14 @@ class CorpusEncoding:
         fields: the input fields, in the order of ``CorpusDocument``.
         encode_title: put the title before the text.
         separate_title: title and text as two segments instead of one.
-        to_faiss: write a Faiss directory, else ``embeddings.jsonl``.
-        index_factory: Faiss index description; vectors are compared by inner product.
+        output: the form of the vectors; None is ``embeddings.jsonl``, which has the texts too.
         backend: what computes the vectors, by its name in ``backends``; the output is the same with any.
     """
 
     fields: tuple[str, ...]
     encode_title: bool
     separate_title: bool = False
-    to_faiss: bool = True
-    index_factory: str = "Flat"
+    output: VectorOutput | None = FLAT
     batch_size: int = DEFAULT_BATCH_SIZE
     backend: str = LOCAL
 
@@ -96,16 +94,16 @@ def encode_corpus(
     output = Path(output)
     get_backend(encoding.backend)
     require_empty(output, overwrite=overwrite)
-    if encoding.to_faiss:
-        require_index(encoder.dimension, encoding.index_factory, documents)
+    form = encoding.output
+    if form is not None:
+        form.require(encoder.dimension, documents, encoder.config)
     work = output.absolute().with_name(f".{output.name}.encoding")
     settings = _settings(encoder, encoding)
     with work_in_progress(work, settings, resume=resume, overwrite=overwrite):
         report = _encode_windows(encoder, documents, encoding, work, cut_advice)
         with atomic_directory(output, overwrite=overwrite) as directory:
-            if encoding.to_faiss:
-                windows = partial(_vectors_and_ids, work)
-                write_index(windows, report.documents, directory, encoder.dimension, encoding.index_factory)
+            if form is not None:
+                form.write(partial(_vectors_and_ids, work), report.documents, directory, encoder.dimension)
             else:
                 _write_jsonl(work, directory)
             encoder.config.save(directory)
@@ -233,6 +231,8 @@ def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
         "document_prompt": encoder.config.document_prompt,
         "precision": str(encoder.dtype),
         **{key: value for key, value in asdict(encoding).items() if key not in _WITHOUT_INFLUENCE},
+        "to_faiss": encoding.output
+        is not None,  # by this name: all forms but embeddings.jsonl keep the same of a window
         "fields": list(encoding.fields),
     }
 
@@ -257,7 +257,7 @@ def _store(work: Path, window: Window, vectors: np.ndarray, encoding: CorpusEnco
     with atomic_file(work / f"{name}.jsonl") as stream:
         for document in window.documents:
             line = {"id": document.doc_id}
-            if not encoding.to_faiss:
+            if encoding.output is None:
                 untitled = encoding.fields[0] == "title" and not document.fields[0]
                 line["contents"] = "\n".join(document.fields[1:] if untitled else document.fields)
             stream.write(json.dumps(line) + "\n")

@@ -13,6 +13,7 @@ import click
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.backends import LOCAL, backend_names, get_backend
+from iaa_retrieval.jobs.embeddings_options import EmbeddingsOptions, changed, vector_output
 from iaa_retrieval.jobs.encoder_options import (
     CUT_ADVICE,
     CUT_ADVICE_IN_PYTHON,
@@ -52,17 +53,6 @@ class CorpusOptions(Checked):
     delimiter: str = option("\n", help="What separates the fields inside contents.", default_text="\\n")
     shard_id: int = option(0, help="Encode this part, from 0 ...")
     shard_num: int = option(1, help="... of so many.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbeddingsOptions(Checked):
-    """Where to put the vectors."""
-
-    embeddings: str = option(help="Directory to make.")
-    to_faiss: bool = option(False, help="A Faiss directory instead of embeddings.jsonl.")
-    index_factory: str = option("Flat", help="Faiss index, e.g. HNSW32,Flat or IVF4096,SQ8.")
-    resume: bool = option(False, help="Continue an interrupted encoding.")
-    overwrite: bool = option(False, help="Discard an interrupted encoding, and replace a finished one at its end.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +130,7 @@ def encode_documents(options: EncodeOptions) -> int:
 
     source, target, model = options.source, options.target, options.model
     require_empty(target.embeddings, overwrite=target.overwrite)
-    _require_faiss_for(target.index_factory, target.to_faiss)
+    form = vector_output(target)
     encoder = _load(model)  # first: what is wrong with it is known before a large corpus is opened
     corpus = Corpus(
         source.corpus,
@@ -161,8 +151,7 @@ def encode_documents(options: EncodeOptions) -> int:
             fields=corpus.fields,
             encode_title="title" in fields,
             separate_title=model.add_sep,
-            to_faiss=target.to_faiss,
-            index_factory=target.index_factory,
+            output=form,
             batch_size=model.batch_size,
             backend=model.backend,
         ),
@@ -195,6 +184,8 @@ def encode_corpus(
     *,
     to_faiss: bool = ...,
     index_factory: str = ...,
+    to_parquet: bool = ...,
+    to_lucene: str | None = ...,
     max_length: int | None = ...,
     batch_size: int = ...,
     backend: str = ...,
@@ -213,6 +204,8 @@ def encode_corpus(
     *,
     to_faiss: bool = True,
     index_factory: str = EmbeddingsOptions.index_factory,
+    to_parquet: bool = EmbeddingsOptions.to_parquet,
+    to_lucene: str | None = EmbeddingsOptions.to_lucene,
     max_length: int | None = EncoderOptions.max_length,
     batch_size: int = EncoderOptions.batch_size,
     backend: str = EncoderOptions.backend,
@@ -231,6 +224,8 @@ def encode_corpus(
         output: the directory to make, whole or not at all; None returns the vectors.
         to_faiss: a Faiss directory, as ``pyserini.search.faiss --index`` reads it; else ``embeddings.jsonl``.
         index_factory: Faiss's description of the index, such as ``HNSW32,Flat``; scores are inner products.
+        to_parquet: one Parquet file (``docid``, ``vector``) instead of a Faiss directory.
+        to_lucene: ``hnsw`` or ``flat``: such a Lucene index of vectors instead of a Faiss directory; needs Java.
         max_length: tokens of a document; None is the retriever's own.
         batch_size: documents of full length at a time; shorter ones travel in larger batches.
         backend: what computes the vectors, by the name under which ``register_backend`` knows it; ``local`` is this
@@ -259,11 +254,19 @@ def encode_corpus(
     if batch_size < 1:
         raise UsageError(f"batch_size {batch_size}: at least 1 is needed")
     get_backend(backend)
-    _require_faiss_for(index_factory, to_faiss)
+    target = EmbeddingsOptions(
+        embeddings=str(output),
+        to_faiss=to_faiss and not to_parquet and to_lucene is None,
+        index_factory=index_factory,
+        to_parquet=to_parquet,
+        to_lucene=to_lucene,
+        resume=resume,
+        overwrite=overwrite,
+    )
     if output is not None:
         require_empty(output, overwrite=overwrite)
-    elif index_factory != EmbeddingsOptions.index_factory or not to_faiss or resume or overwrite:
-        raise UsageError("index_factory, to_faiss, resume and overwrite are about an output; name one")
+    elif changed(target) != {"embeddings", "to_faiss"}:
+        raise UsageError("index_factory, to_faiss and its like, resume and overwrite are about an output; name one")
     if isinstance(retriever, (str, Path)):
         retriever = load_for_inference(str(retriever), kind="bi-encoder", precision=precision, device=device)
     encoder = require_bi_encoder(retriever).with_lengths(document=max_length)
@@ -271,8 +274,7 @@ def encode_corpus(
     encoding = corpus_encoder.CorpusEncoding(
         fields=corpus.fields,
         encode_title=True,
-        to_faiss=to_faiss,
-        index_factory=index_factory,
+        output=vector_output(target),
         batch_size=batch_size,
         backend=backend,
     )
@@ -281,11 +283,6 @@ def encode_corpus(
     return corpus_encoder.encode_corpus(
         encoder, corpus, output, encoding, resume=resume, overwrite=overwrite, cut_advice=CUT_ADVICE_IN_PYTHON
     )
-
-
-def _require_faiss_for(index_factory: str, to_faiss: bool) -> None:
-    if index_factory != EmbeddingsOptions.index_factory and not to_faiss:
-        raise UsageError("--index-factory describes a Faiss index; add --to-faiss")
 
 
 def _encoded_fields(source: CorpusOptions, model: EncoderOptions, corpus: Corpus) -> tuple[str, ...]:

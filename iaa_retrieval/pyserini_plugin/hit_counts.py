@@ -32,6 +32,11 @@ _SEARCHES = {
         "`encode ... --index-factory Flat` is searched whole",
         logging.WARNING,
     ),
+    "vectors": _Search(
+        "; encode the corpus again",
+        "; a graph is searched in part (more of it with --ef-search), a flat index whole",
+        logging.WARNING,
+    ),
     "lucene": _Search(
         "; was the index made for the language of the queries (python -m iaa_retrieval.index --language)?",
         "; Lucene finds the documents that share a term with the query, stop words aside",
@@ -98,8 +103,8 @@ def report_hits(kind: str, counts: HitCounts, *, documents: int | None = None, r
     """Say in one line how many queries got fewer hits than they could have, and how many got none.
 
     Args:
-        kind: ``faiss``, ``lucene`` or ``hybrid``. Lucene finds but documents with a term of the query, so that few
-            hits are information there; from Faiss every query could have as many as it likes.
+        kind: ``faiss``, ``lucene``, ``vectors`` (in Lucene) or ``hybrid``. Lucene finds but documents with a term of
+            the query, so that few hits are information there; of vectors every query could have as many as it likes.
         counts: what was written.
         documents: how many the index holds, None where that is unknown.
         removed: hits per query that an option of the search takes away.

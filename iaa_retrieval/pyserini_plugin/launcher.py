@@ -23,6 +23,8 @@ from iaa_retrieval.pyserini_plugin.hit_counts import counted_hits, report_hits
 from iaa_retrieval.pyserini_plugin.index_directories import count_ids, open_lucene_index
 from iaa_retrieval.pyserini_plugin.jvm import allow_long_queries, java_reason
 from iaa_retrieval.pyserini_plugin.lucene_analysis import all_languages, follow_index
+from iaa_retrieval.pyserini_plugin.lucene_searchers import open_directories_without_network
+from iaa_retrieval.pyserini_plugin.lucene_vector_search import encode_topics, require_vector_index
 from iaa_retrieval.pyserini_plugin.online_tables import known_topics
 from iaa_retrieval.pyserini_plugin.search_encoder import (
     load_query_encoder,
@@ -81,6 +83,9 @@ def launch_search(kind: str, words: list[str]) -> None:
         return
     sections = _READ[kind](words)
     _require_counts(sections)
+    if kind == "lucene" and sections["run"].has("--dense"):
+        _search_vectors(sections["run"])
+        return
     run, dense, sparse = sections["run"], sections.get("dense"), sections.get("sparse")
     hybrid = "fusion" in sections
     if dense is not None:
@@ -109,6 +114,21 @@ def launch_search(kind: str, words: list[str]) -> None:
             cuts.warn()
     removed = 1 if run.has("--remove-query") else 0
     report_hits(kind, counts, documents=_document_count(dense or sparse), removed=removed)
+
+
+def _search_vectors(arguments: StockArguments) -> None:
+    """``search lucene --dense``, with queries that our encoder makes vectors of."""
+    require_vector_index(arguments)
+    with tempfile.TemporaryDirectory(prefix="topics-") as folder:
+        _materialise_topics(arguments, Path(folder))
+        cuts = encode_topics(arguments, Path(folder))
+        with _whole_output(arguments), counted_hits() as counts:
+            open_directories_without_network()
+            _run_stock("lucene", arguments.words)
+        if cuts is not None:
+            cuts.warn()
+    removed = 1 if arguments.has("--remove-query") else 0
+    report_hits("vectors", counts, documents=_document_count(arguments), removed=removed)
 
 
 def _document_count(arguments: StockArguments | None) -> int | None:

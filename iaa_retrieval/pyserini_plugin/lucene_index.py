@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -21,14 +16,13 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_directory, require_empty
 from iaa_retrieval.java import prepare_java, require_java_can_open
 from iaa_retrieval.progress import progress
-from iaa_retrieval.pyserini_plugin.jvm import java_reason
+from iaa_retrieval.pyserini_plugin.indexer_process import LOG_NAME, keep_log, require_all_indexed, run_indexer
 from iaa_retrieval.pyserini_plugin.lucene_analysis import Analysis, write_analysis
 
 # Lucene keeps an id as one term, and takes no longer ones.
 LONGEST_ID = 32_766
 # What Java's trim() takes away; Anserini leaves a document out when nothing else is there.
 _BLANK = "".join(map(chr, range(0x21)))
-_LOG = "indexer.log"
 
 logger = logging.getLogger("iaa_retrieval")
 
@@ -84,7 +78,7 @@ def build_index(
     with tempfile.TemporaryDirectory(prefix="lucene-input-") as folder:
         for path in (output, folder):
             require_java_can_open(path)
-        source, log = Path(folder) / "documents", Path(folder) / _LOG
+        source, log = Path(folder) / "documents", Path(folder) / LOG_NAME
         source.mkdir()
         documents = progress(load_collection(collection).documents(), desc="writing documents", unit="doc")
         written = _write_pyserini_jsonl(documents, source, threads, skip_bad)
@@ -93,13 +87,9 @@ def build_index(
         with atomic_directory(output) as index:
             try:
                 indexed = _run_indexer(source, index, threads, analysis, log)
-                if indexed != written.indexable:
-                    reason = f": {java_reason(log.read_text(encoding='utf-8'))}" if log.is_file() else ""
-                    raise IaaRetrievalError(
-                        f"Lucene indexed {indexed} of the {written.indexable} documents of {collection}{reason}"
-                    )
+                require_all_indexed(indexed, written.indexable, collection, log)
             except IaaRetrievalError as error:
-                raise IaaRetrievalError(f"{error}{_keep_log(log, output)}") from error
+                raise IaaRetrievalError(f"{error}{keep_log(log, output)}") from error
             write_analysis(index, analysis)
     return IndexReport(output, indexed, written.empty, written.skipped)
 
@@ -145,32 +135,9 @@ def _run_indexer(source: Path, index: Path, threads: int, analysis: Analysis, lo
 
     What it printed goes to ``log``.
     """
-    command = [
-        sys.executable, "-m", "iaa_retrieval.pyserini_plugin.indexer", "-collection", "JsonCollection",
-        "-generator", "DefaultLuceneDocumentGenerator", "-input", str(source), "-index", str(index),
-        "-threads", str(threads), *analysis.indexer_options(), "-storeRaw", "-storePositions", "-storeDocvectors",
+    arguments = [
+        "-collection", "JsonCollection", "-generator", "DefaultLuceneDocumentGenerator", "-input", str(source),
+        "-index", str(index), "-threads", str(threads), *analysis.indexer_options(),
+        "-storeRaw", "-storePositions", "-storeDocvectors",
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", env=environment, check=False
-    )
-    output = done.stdout + done.stderr
-    log.write_text(output, encoding="utf-8")
-    if done.returncode < 0:
-        raise IaaRetrievalError(
-            f"Pyserini's indexer was ended by signal {-done.returncode}, as happens when memory runs out"
-        )
-    total = re.search(r"Total ([\d,]+) documents indexed", done.stdout)
-    if done.returncode != 0 or total is None:
-        raise IaaRetrievalError(f"Pyserini's indexer failed (exit code {done.returncode}): {java_reason(output)}")
-    return int(total.group(1).replace(",", ""))
-
-
-def _keep_log(log: Path, output: Path) -> str:
-    """Move the indexer's log beside the output, and say so at the end of a message."""
-    kept = output.with_name(f"{output.name}.{_LOG}")
-    try:
-        shutil.copyfile(log, kept)
-    except OSError:
-        return ""  # the reason was given; that the log is lost must not hide it
-    return f"; its whole log is {kept}"
+    return run_indexer("iaa_retrieval.pyserini_plugin.indexer", arguments, log)

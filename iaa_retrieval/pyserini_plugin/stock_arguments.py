@@ -36,6 +36,18 @@ class StockArguments:
         """Give ``option`` this value; being last, it wins over what was there."""
         self.words += [option, value]
 
+    def remove(self, option: str, *, has_value: bool = True) -> None:
+        """Take out ``option`` wherever it stands, with its value unless it has none."""
+        kept: list[str] = []
+        words = iter(self.words)
+        for word in words:
+            name, equals, _ = word.partition("=")
+            if not _stands_for(name, option):
+                kept.append(word)
+            elif has_value and not equals:
+                next(words, None)
+        self.words = kept
+
 
 def _stands_for(word: str, option: str) -> bool:
     return word == option or (

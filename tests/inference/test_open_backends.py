@@ -32,6 +32,7 @@ from iaa_retrieval.inference.backends import (
 )
 from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, EncodeReport, encode_corpus
 from iaa_retrieval.inference.corpus_reader import CorpusDocument
+from iaa_retrieval.inference.vector_outputs import FaissOutput
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def encoder(tiny_backbone: Callable[[str], Path]) -> BiEncoder:
 
 
 def encode(encoder: BiEncoder, output: Path, backend: str, *, faiss: bool = True, resume: bool = False) -> EncodeReport:
-    encoding = CorpusEncoding(**FIELDS, to_faiss=faiss, backend=backend)  # type: ignore[arg-type]
+    encoding = CorpusEncoding(**FIELDS, output=FaissOutput() if faiss else None, backend=backend)  # type: ignore[arg-type]
     return encode_corpus(encoder, CORPUS, output, encoding, resume=resume)
 
 

@@ -250,7 +250,7 @@ def test_a_prompt_stands_before_the_title(checkpoint: tuple[Path, SentenceTransf
     for name in (tmp_path / "model", path):  # the plain encoder, and the checkpoint
         encoder = load_bi_encoder(str(name), precision="fp32", device="cpu")
         output = tmp_path / f"{name.name}-vectors"
-        encoding = CorpusEncoding(fields=("title", "text"), encode_title=True, to_faiss=False)
+        encoding = CorpusEncoding(fields=("title", "text"), encode_title=True, output=None)
         encode_corpus(encoder, documents, output, encoding)
         vector = json.loads((output / "embeddings.jsonl").read_text())["vector"]
         np.testing.assert_allclose(vector, expected, atol=1e-5)
