@@ -36,8 +36,8 @@ class IndexEntry(Entry):
 
     Attributes:
         path: its directory, relative to the file.
-        index_type: ``tf`` (or ``bm25``), ``faiss``, ``lucene_hnsw`` or ``lucene_flat``; None is ``faiss`` for a
-            directory that Faiss wrote, and else ``tf``.
+        index_type: ``tf`` (or ``bm25``), ``faiss``, ``lucene_hnsw`` or ``lucene_flat``; None is what its
+            files say, and else ``tf``.
         encoder: of its queries: the name of a checkpoint, ``backbone``, or the path of either; None is the one that
             made the index, as the index says.
         base_index: the alias of the ``tf`` index that stores its documents.

@@ -10,9 +10,10 @@ import yaml
 from pydantic import ValidationError
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.files import OURS
 from iaa_retrieval.nearest import did_you_mean
 from iaa_retrieval.schema_problems import first_problem
-from iaa_retrieval.serving.config import BACKBONE, BM25, FAISS, IndexEntry, ServeConfig
+from iaa_retrieval.serving.config import BACKBONE, BM25, FAISS, FLAT, HNSW, IndexEntry, ServeConfig
 from iaa_retrieval.strict_yaml import read_yaml
 
 
@@ -103,11 +104,25 @@ def _found_index(place: str, index: IndexEntry, folder: Path, checkpoints: Conta
     path = folder / index.path
     if not path.is_dir():
         raise UsageError(f"{place}.path: {path} is no directory")
-    index_type = index.index_type or (FAISS if (path / "index").is_file() else BM25)
+    seen = _kind_of(path)
+    if seen is not None and index.index_type not in (None, seen):
+        raise UsageError(f"{place}.index_type: {path} is an index of type {seen}, not {index.index_type}")
+    if seen is None and index.index_type is None and (path / OURS).is_file():
+        raise UsageError(f"{place}: {path} holds vectors; say index_type: {HNSW} or {FLAT}")
+    index_type = index.index_type or seen or BM25
     encoder = index.encoder
     if encoder is not None and encoder not in checkpoints:
         encoder = _beside(encoder, folder)
     return index.model_copy(update={"path": str(path), "index_type": index_type, "encoder": encoder})
+
+
+def _kind_of(path: Path) -> str | None:
+    """The type of an index, where its files tell: Lucene's may lie in one compound file."""
+    if (path / "index").is_file():
+        return FAISS
+    if any(path.glob("*.vex")):
+        return HNSW
+    return FLAT if any(path.glob("*.vec")) else None
 
 
 def _beside(name: str, folder: Path) -> str:

@@ -17,6 +17,7 @@ from iaa_retrieval.pyserini_plugin.index_directories import (
 )
 from iaa_retrieval.pyserini_plugin.jvm import allow_long_queries, java_errors
 from iaa_retrieval.pyserini_plugin.lucene_analysis import Analysis, read_analysis, set_analysis
+from iaa_retrieval.pyserini_plugin.lucene_searchers import open_directories_without_network
 from iaa_retrieval.serving.config import FAISS, FLAT, HNSW, IndexEntry
 
 CANDIDATES = 100  # that a search of an HNSW graph keeps unless told otherwise, as with Pyserini
@@ -115,6 +116,7 @@ class LuceneDenseIndex(DenseIndex):
         require_lucene_index(self.path)
         prepare_java()
         require_java_can_open(self.path)
+        open_directories_without_network()
         from pyserini.search.lucene import LuceneFlatDenseSearcher, LuceneHnswDenseSearcher
 
         with java_errors(f"open the index {self.path}"):

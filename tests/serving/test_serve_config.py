@@ -35,6 +35,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_type_of_an_index_is_seen_in_its_files(folder: Path) -> None:
+    path = write(folder, "indexes: {a: graph}\n")
+    assert load_config(path).indexes["a"].index_type == "tf"
+    (folder / "graph" / "retriever.json").touch()  # vectors, but in one compound file
+    with pytest.raises(
+        UsageError, match="indexes.a: .*/graph holds vectors; say index_type: lucene_hnsw or lucene_flat"
+    ):
+        load_config(path)
+    (folder / "graph" / "_0_Lucene99HnswVectorsFormat_0.vec").touch()
+    assert load_config(path).indexes["a"].index_type == "lucene_flat"
+    (folder / "graph" / "_0_Lucene99HnswVectorsFormat_0.vex").touch()
+    assert load_config(path).indexes["a"].index_type == "lucene_hnsw"
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "serve.yaml"
     path.write_text(text)
@@ -77,6 +91,11 @@ def test_a_file_of_pyserini(folder: Path) -> None:
         ("  words: lucene\n", "  words: {index_type: tf}\n", "indexes.words: 'path' is missing"),
         ("  words: lucene\n", "  words: lucne\n", "indexes.words.path: .*/lucne is no directory"),
         ("  words: lucene\n", "  a/b: lucene\n", "alias 'a/b' must be a name without /"),
+        (
+            "encoder: tuned}",
+            "index_type: tf}",
+            "indexes.vectors.index_type: .*/faiss is an index of type faiss, not tf",
+        ),
         ("base_index: words", "base_index: word", "indexes.graph.base_index: there is no 'word', .*mean words"),
         ("base_index: words", "base_index: vectors", "indexes.graph.base_index: 'vectors' stores no documents"),
         ("index: vectors,", "index: vector,", "systems.second.index: there is no 'vector'.*did you mean vectors"),
