@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,13 +45,14 @@ class Chromium:
         self._count = 0
         self._session: str | None = None
         self.problems: list[str] = []
+        self.requests: list[str] = []
         self._loaded = 0
 
     def __enter__(self) -> Chromium:
         targets = self.send("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self.send("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
         return self
 
@@ -62,10 +64,10 @@ class Chromium:
         os.close(self._commands)
         os.close(self._answers)
 
-    def open(self, page: Path) -> None:
-        """Load a file and wait until it is there."""
+    def open(self, page: Path | str) -> None:
+        """Load a file or an address and wait until it is there."""
         before = self._loaded
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while self._loaded == before:
             self._handle(self._read())
 
@@ -77,25 +79,55 @@ class Chromium:
             raise AssertionError(f"{script}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
+    def wait_for(self, condition: str) -> None:
+        """Wait until an expression of the page is true; at most 20 seconds."""
+        end = time.monotonic() + 20
+        while not self.run(condition):
+            assert time.monotonic() < end, f"never true: {condition}"
+            time.sleep(0.02)
+
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        self.send("Input.insertText", text=text)
+
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press and release a key, by its name, its Windows key code and what it types."""
+        shared = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **shared)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **shared)
+
+    def hover(self, selector: str) -> None:
+        """Move the pointer to the middle of the first match."""
+        x, y = self._middle(selector)
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def click(self, selector: str) -> None:
         """Press and release the left button in the middle of the first match, as a person would."""
+        x, y = self._middle(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def _middle(self, selector: str) -> tuple[float, float]:
         place = f"document.querySelector({json.dumps(selector)})"
         self.run(f"{place}.scrollIntoView({{block: 'center'}})")
         middle = "({x, y, width, height}) => [x + width / 2, y + height / 2]"
         x, y = self.run(f"({middle})({place}.getBoundingClientRect())")
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        return x, y
 
     def choose(self, selector: str, value: str) -> None:
         """Choose an option of a ``select``."""
         place = f"document.querySelector({json.dumps(selector)})"
         self.run(f"{place}.value = {json.dumps(value)}; {place}.dispatchEvent(new Event('change', {{bubbles: true}}))")
 
-    def screenshot(self, path: Path, *, dark: bool, width: int = 1360, height: int | None = None) -> None:
-        """A picture of the whole page, or of its first ``height`` pixels."""
+    def display(self, *, dark: bool, width: int = 1360) -> None:
+        """Show pages in light or dark, in a window of ``width`` pixels."""
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.send("Emulation.setEmulatedMedia", features=scheme)
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+
+    def screenshot(self, path: Path, *, dark: bool, width: int = 1360, height: int | None = None) -> None:
+        """A picture of the whole page, or of its first ``height`` pixels."""
+        self.display(dark=dark, width=width)
         height = height or self.run("document.documentElement.scrollHeight")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]
@@ -131,6 +163,8 @@ class Chromium:
         method, values = event.get("method"), event.get("params", {})
         if method == "Page.loadEventFired":
             self._loaded += 1
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(values["request"]["url"])
         elif method == "Runtime.exceptionThrown":
             self.problems.append(values["exceptionDetails"]["text"])
         elif method == "Runtime.consoleAPICalled" and values["type"] in ("error", "warning", "assert"):
