@@ -123,6 +123,7 @@ def _serve_http(config: ServeConfig, options: ServeOptions) -> None:
     judgments = load_judgments(config)
     engine = Engine(config, precision=options.precision, device=options.device)
     app = create_app(engine, judgments, page_files(), any_host=not local)
+    taken.listen()  # who connects from here on is answered
     shown = f"[{options.host}]" if ":" in options.host else options.host
     logger.info("Serving %s at http://%s:%d/ (Ctrl-C ends it)", _named(engine), shown, taken.getsockname()[1])
     serve_http(app, taken)
