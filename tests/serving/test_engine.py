@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,23 @@ def test_a_system_that_could_only_fail_is_refused_at_once(world: World) -> None:
     systems = {"wrong": {"label": "Wrong", "index": "bm25", "rerank": "tuned"}}
     with pytest.raises(UsageError, match=r"systems.wrong: tuned is a bi-encoder"):
         Engine(with_paths(parse_config(world.values(systems=systems)), world.folder), device="cpu")
+
+
+def test_many_threads_get_what_one_gets(engine: Engine) -> None:
+    """Checkpoints, indexes and re-ranking in turns, so that nothing of one search can be another's."""
+    searches = [
+        Search(f"{text} {word}", index, ALL, rerank=rerank)
+        for word in ("water", "house", "light")
+        for text in QUERIES.values()
+        for index, rerank in (("tuned", None), ("other", None), ("untuned", None), ("bm25", None), ("bm25", "reranker"))
+    ]
+    alone = [engine.search(search) for search in searches]
+    assert engine.encoders is not None
+    engine.encoders._vectors.clear()
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(engine.search, searches))
+    for found, expected in zip(together, alone, strict=True):
+        assert_same(found, list(expected))
 
 
 def test_vectors_are_kept_apart_by_checkpoint_and_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

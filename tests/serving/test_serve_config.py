@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.serving.config import IndexEntry, LimitsEntry
 from iaa_retrieval.serving.config_file import load_config
 
 WHOLE = """
@@ -76,6 +78,19 @@ def test_a_file_of_pyserini(folder: Path) -> None:
     config = load_config(write(folder, text))
     assert config.indexes["c"].encoder == "some/encoder"
     assert config.api_keys == ["x1", "x2"]
+
+
+def test_the_file_of_the_page(tmp_path: Path) -> None:
+    """docs/serving.md shows every key of an index and of the limits."""
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    for path in re.findall(r"\bruns/[\w/-]+", text):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "runs/scifact/index/index").touch()
+    config = load_config(write(tmp_path, text))
+    assert {alias: index.index_type for alias, index in config.indexes.items()}["dense"] == "faiss"
+    assert config.indexes["graph"].model_fields_set == set(IndexEntry.model_fields)
+    assert config.limits.model_fields_set == set(LimitsEntry.model_fields)
 
 
 @pytest.mark.parametrize(
