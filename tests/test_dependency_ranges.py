@@ -11,10 +11,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PINS = REPOSITORY / "constraints"
+PYTHONS = sorted(path.name for path in PINS.glob("python*.txt"))
 
 
 def pinned(file: str) -> dict[str, Version]:
-    lines = (REPOSITORY / file).read_text(encoding="utf-8").splitlines()
+    lines = (PINS / file).read_text(encoding="utf-8").splitlines()
     pairs = (line.split("==") for line in lines if "==" in line)
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
@@ -28,8 +30,16 @@ def requirements() -> list[Requirement]:
 @pytest.mark.parametrize("requirement", [r for r in requirements() if r.specifier], ids=str)
 def test_a_range_starts_at_the_lowest_version_and_holds_the_highest(requirement: Requirement) -> None:
     name = canonicalize_name(requirement.name)
-    lowest, highest = pinned("constraints-lowest.txt")[name], pinned("constraints.txt")[name]
+    lowest = pinned("lowest.txt")[name]
     (start,) = [part.version for part in requirement.specifier if part.operator in (">=", "==")]
     assert Version(start).release == lowest.release[: len(Version(start).release)]
     assert requirement.specifier.contains(lowest)
-    assert requirement.specifier.contains(highest)
+    for file in PYTHONS:
+        assert requirement.specifier.contains(pinned(file)[name]), file
+
+
+@pytest.mark.parametrize("file", PYTHONS)
+def test_every_python_has_a_version_of_all_that_is_asked_for(file: str) -> None:
+    assert [r.name for r in requirements() if canonicalize_name(r.name) not in pinned(file)] == []
+    # A build of one machine, such as torch 2.13.0+cpu, is not to be had everywhere.
+    assert [version for version in pinned(file).values() if version.local] == []

@@ -296,7 +296,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, *sections: list[object]) -> None:
         assert isinstance(encode(*sections).exception, Interrupted)
 
 
-@pytest.mark.parametrize("form", ("index", "embeddings.jsonl"))
+@pytest.mark.parametrize("form", ("index", "embeddings.jsonl", "vectors.parquet"))
 def test_an_interrupted_encoding_is_resumed_to_the_same_bytes(
     form: str,
     corpus: Path,
@@ -307,18 +307,18 @@ def test_an_interrupted_encoding_is_resumed_to_the_same_bytes(
 ):
     source: list[object] = ["--corpus", corpus, "--fields", "title", "text"]
     model = plain(tiny_backbone("bert"), "--fields", "title", "text")
-    faiss = ["--to-faiss"] if form == "index" else []
-    succeed(source, ["--embeddings", tmp_path / "whole", *faiss], model)
+    flags: list[object] = {"index": ["--to-faiss"], "vectors.parquet": ["--to-parquet"]}.get(form, [])
+    succeed(source, ["--embeddings", tmp_path / "whole", *flags], model)
     assert counted == [3, 3, 2]
 
-    target: list[object] = ["--embeddings", tmp_path / "resumed", *faiss]
+    target: list[object] = ["--embeddings", tmp_path / "resumed", *flags]
     interrupt(monkeypatch, source, target, model)
     assert not (tmp_path / "resumed").exists()
     assert (tmp_path / ".resumed.encoding").is_dir()
     counted.clear()
     succeed(source, [*target, "--resume"], model)
     assert counted == [3, 2]  # the first window is not encoded again
-    for name in (form, "retriever.json", *(["docid"] if faiss else [])):
+    for name in (form, "retriever.json", *(["docid"] if form == "index" else [])):
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "resumed", "whole"]
 

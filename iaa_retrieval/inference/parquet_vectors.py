@@ -164,7 +164,7 @@ def _opened(file: Path) -> Any:
     from pyarrow import parquet
 
     try:
-        opened = parquet.ParquetFile(file)
+        opened = parquet.ParquetFile(file, pre_buffer=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise IaaRetrievalError(f"{file} is no Parquet file that can be read: {_first_line(error)}") from error
     names = opened.schema_arrow.names
