@@ -30,6 +30,7 @@ MODULES = (
     "starting",
     "index_types",
     "serving",
+    "lucene_vectors",
 )
 
 

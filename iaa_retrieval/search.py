@@ -17,6 +17,11 @@ ENCODER_LINES = """\
   --index    an index that another encoder made is refused
 """
 LUCENE_LINES = """\
+  --dense    with --encoder or --encoded-queries as in search faiss (with its --pooling, --l2-norm, --query-prefix,
+             --max-length, --device); an index that another encoder made is refused. Scores are (1 + cosine) / 2.
+             A graph (--hnsw) is searched for as many documents as there shall be hits, unless --ef-search is given
+"""
+LANGUAGE_LINES = """\
   --language is that of an index that was made with `python -m iaa_retrieval.index`; another one is refused
 """
 
@@ -48,6 +53,9 @@ def main(kind: str, pyserini_arguments: list[str]) -> None:
     Dense search with queries encoded before:
       python -m iaa_retrieval.search faiss --index INDEX --encoded-queries QUERIES \\
           --topics beir/scifact/test --output run.trec
+    Dense search in a Lucene index (made with `python -m iaa_retrieval.encode ... output --to-lucene hnsw`):
+      python -m iaa_retrieval.search lucene --dense --hnsw --index INDEX --encoder CHECKPOINT \\
+          --topics beir/scifact/test --output run.trec
     BM25 (build the index with `python -m iaa_retrieval.index`):
       python -m iaa_retrieval.search lucene --bm25 --index INDEX \\
           --topics beir/scifact/test --hits 1000 --remove-query --output run.trec
@@ -59,7 +67,11 @@ def main(kind: str, pyserini_arguments: list[str]) -> None:
     names. All other options are Pyserini's: `python -m iaa_retrieval.search faiss --help` lists them.
     """
     if "--help" in pyserini_arguments or "-h" in pyserini_arguments:
-        lines = {"faiss": ENCODER_LINES, "lucene": LUCENE_LINES, "hybrid": ENCODER_LINES + LUCENE_LINES}
+        lines = {
+            "faiss": ENCODER_LINES,
+            "lucene": LUCENE_LINES + LANGUAGE_LINES,
+            "hybrid": ENCODER_LINES + LANGUAGE_LINES,
+        }
         click.echo(INTRODUCTION.format(kind=kind, index=lines[kind]))
     search(kind, pyserini_arguments)
 

@@ -41,7 +41,9 @@ class CorpusOptions(Checked):
     """What to encode."""
 
     corpus: str = option(
-        help="File or folder of documents (Pyserini JSONL, MS MARCO TSV), BEIR directory, ir_datasets id or 'embedded'."
+        help="File or folder of documents (Pyserini JSONL, MS MARCO TSV), BEIR directory, ir_datasets id or 'embedded'. "
+        "Or vectors, as --to-parquet writes them (docid, vector; a file, or a folder of nothing else): they need no section "
+        "encoder."
     )
     input_fields: tuple[str, ...] = option(
         (),

@@ -51,10 +51,10 @@ def require_vector_index(arguments: StockArguments) -> None:
         raise UsageError("--dense needs --hnsw (an index that is a graph) or --flat, and not both")
     require_sparse_index(arguments)
     index = Path(arguments.get("--index") or "")
-    whole = index.is_dir() and not any(index.glob("*.cfs"))  # in a compound file nothing can be seen
-    if whole and not any(index.glob("*.vec")):
+    local = index.is_dir()
+    if local and not _has_part(index, ".vec"):
         raise IaaRetrievalError(f"{index} is a Lucene index without vectors; {_MAKE}")
-    if whole and graph != any(index.glob("*.vex")):
+    if local and graph != _has_part(index, ".vex"):
         raise UsageError(
             f"--index {index} is {'flat' if graph else 'a graph'}: search it with {'--flat' if graph else '--hnsw'}"
         )
@@ -62,6 +62,11 @@ def require_vector_index(arguments: StockArguments) -> None:
         hits = arguments.get("--hits") or ""
         wanted = int(hits) if hits.isdecimal() else _DEFAULT_HITS
         arguments.set("--ef-search", str(max(wanted, _DEFAULT_EF)))
+
+
+def _has_part(index: Path, suffix: str) -> bool:
+    """Whether a Lucene index has such files, or their names in the tables of compound files."""
+    return any(index.glob(f"*{suffix}")) or any(suffix.encode() in table.read_bytes() for table in index.glob("*.cfe"))
 
 
 def encode_topics(arguments: StockArguments, folder: Path) -> Cuts | None:
