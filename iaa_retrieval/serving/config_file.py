@@ -10,8 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.files import OURS
 from iaa_retrieval.nearest import did_you_mean
+from iaa_retrieval.pyserini_plugin.lucene_vector_search import has_part
 from iaa_retrieval.schema_problems import first_problem
 from iaa_retrieval.serving.config import BACKBONE, BM25, FAISS, FLAT, HNSW, IndexEntry, ServeConfig
 from iaa_retrieval.strict_yaml import read_yaml
@@ -107,8 +107,6 @@ def _found_index(place: str, index: IndexEntry, folder: Path, checkpoints: Conta
     seen = _kind_of(path)
     if seen is not None and index.index_type not in (None, seen):
         raise UsageError(f"{place}.index_type: {path} is an index of type {seen}, not {index.index_type}")
-    if seen is None and index.index_type is None and (path / OURS).is_file():
-        raise UsageError(f"{place}: {path} holds vectors; say index_type: {HNSW} or {FLAT}")
     index_type = index.index_type or seen or BM25
     encoder = index.encoder
     if encoder is not None and encoder not in checkpoints:
@@ -117,12 +115,12 @@ def _found_index(place: str, index: IndexEntry, folder: Path, checkpoints: Conta
 
 
 def _kind_of(path: Path) -> str | None:
-    """The type of an index, where its files tell: Lucene's may lie in one compound file."""
+    """The type of an index of vectors, by its files; None is any other."""
     if (path / "index").is_file():
         return FAISS
-    if any(path.glob("*.vex")):
+    if has_part(path, ".vex"):
         return HNSW
-    return FLAT if any(path.glob("*.vec")) else None
+    return FLAT if has_part(path, ".vec") else None
 
 
 def _beside(name: str, folder: Path) -> str:

@@ -40,9 +40,6 @@ def folder(tmp_path: Path) -> Path:
 def test_the_type_of_an_index_is_seen_in_its_files(folder: Path) -> None:
     path = write(folder, "indexes: {a: graph}\n")
     assert load_config(path).indexes["a"].index_type == "tf"
-    (folder / "graph" / "retriever.json").touch()  # vectors, but in one compound file
-    with pytest.raises(UsageError, match="graph holds vectors; say index_type: lucene_hnsw or lucene_flat"):
-        load_config(path)
     (folder / "graph" / "_0_Lucene99HnswVectorsFormat_0.vec").touch()
     assert load_config(path).indexes["a"].index_type == "lucene_flat"
     (folder / "graph" / "_0_Lucene99HnswVectorsFormat_0.vex").touch()

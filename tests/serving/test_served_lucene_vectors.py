@@ -59,6 +59,8 @@ def test_the_order_of_faiss(world: World, engine: Engine, lucene: dict[str, Path
         assert [hit.docid for hit in found] == [hit.docid for hit in expected]
         assert [2 * hit.score - 1 for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-5)
         assert len(served.search(Search(text, "vectors", 2))) == 2
+    del entry["index_type"]
+    assert with_paths(parse_config(values), world.folder).indexes["vectors"].index_type == kind  # by its files
     assert served.search(Search("water", "vectors", 3, rerank="reranker"))
     assert served.document("vectors", "d1").contents
     with pytest.raises(BadRequest, match="BM25 index"):
