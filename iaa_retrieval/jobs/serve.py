@@ -122,6 +122,7 @@ def _serve_http(config: ServeConfig, options: ServeOptions) -> None:
     taken = take_socket(options.host, options.port)
     judgments = load_judgments(config)
     engine = Engine(config, precision=options.precision, device=options.device)
+    engine.try_out()
     app = create_app(engine, judgments, page_files(), any_host=not local)
     taken.listen()  # who connects from here on is answered
     shown = f"[{options.host}]" if ":" in options.host else options.host

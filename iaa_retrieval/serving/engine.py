@@ -97,6 +97,15 @@ class Engine:
         by_id = {hit.docid: float(score) for hit, score in zip(found, scores, strict=True)}
         return [Found(*hit) for hit in rank(by_id)[: search.hits]]
 
+    def try_out(self) -> None:
+        """Search once with every system: the first search after the start takes longer, which nobody shall wait for.
+
+        Raises:
+            IaaRetrievalError: a system cannot be searched, or its hits not be re-ranked.
+        """
+        for system in self.config.systems.values():
+            self.search(Search("what is this", system.index, 1, system.checkpoint, system.rerank))
+
     def documents(self, index: str, ids: list[str]) -> dict[str, StoredDocument]:
         """Documents as they were indexed, as far as they are stored anywhere.
 

@@ -175,6 +175,14 @@ def test_a_system_that_could_only_fail_is_refused_at_once(world: World) -> None:
         Engine(with_paths(parse_config(world.values(systems=systems)), world.folder), device="cpu")
 
 
+@pytest.mark.parametrize("query", ["zzzz", "?!", "\N{SNOWMAN}", "a AND (b", "x" * 1000, "\0"])
+def test_queries_that_match_nothing_or_look_like_syntax(engine: Engine, query: str) -> None:
+    for index, reranker in (("bm25", None), ("bm25", "reranker"), ("tuned", None), ("tuned", "reranker")):
+        found = engine.search(Search(query, index, ALL, rerank=reranker))
+        assert len(found) == ALL if index == "tuned" else found == []
+    engine.try_out()
+
+
 def test_many_threads_get_what_one_gets(engine: Engine) -> None:
     """Checkpoints, indexes and re-ranking in turns, so that nothing of one search can be another's."""
     searches = [
