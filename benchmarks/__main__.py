@@ -29,6 +29,7 @@ MODULES = (
     "one_query",
     "starting",
     "index_types",
+    "serving",
     "lucene_vectors",
 )
 

@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": "Score runs against relevance judgments, with significance tests.",
     "reproduce": "Re-run published conditions and check every score.",
     "quickstart": "The whole job on a small real collection, in minutes.",
+    "serve": "Answer searches over HTTP or MCP, with a page that compares systems.",
     "doctor": "What is installed, what is missing and the command that fixes it.",
 }
 

@@ -19,11 +19,12 @@ def main(**values: Any) -> None:
     BM25 (Pyserini), the untuned MiniLM, an IAA-L bi-encoder and an IAA-L cross-encoder over the BM25 run, each
     tuned with 0.5% of the parameters. Scores, tests and seconds are also written to OUTPUT/results.json.
     """
-    from iaa_retrieval.jobs.quickstart import results_table, run_quickstart
+    from iaa_retrieval.jobs.quickstart import results_table, run_quickstart, serving_command
 
     results = run_quickstart(build(QuickstartOptions, values))
     click.echo(results_table(results))
     click.echo(f"\nWritten to {results['settings']['output']}/results.json")
+    click.echo(f"A page that searches with these systems side by side: {serving_command(results)}")
 
 
 if __name__ == "__main__":

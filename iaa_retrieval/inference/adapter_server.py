@@ -96,6 +96,17 @@ class AdapterServer:
                 model.tokenizer = self._plain.tokenizer  # a tokenizer takes more memory than most adapters
             self._served[name] = model
 
+    def retriever(self, name: str | None) -> Retriever:
+        """What is loaded as ``name`` (None or "": the bare backbone), to look at its settings; it must not be run.
+
+        Raises:
+            UsageError: nothing of that name is loaded.
+        """
+        model = self._served.get(name or "")
+        if model is None:
+            raise self._unknown(name)
+        return model
+
     def unload(self, name: str) -> None:
         """Forget a checkpoint.
 
@@ -173,9 +184,7 @@ class AdapterServer:
             raise UsageError(
                 f"the bare backbone is a {self._stock_class} encoder, which only Pyserini's own class can do"
             )
-        model = self._served.get(name or "")
-        if model is None:
-            raise self._unknown(name)
+        model = self.retriever(name)
         if not isinstance(model, kind):
             raise UsageError(f"{name or 'the backbone'} is a {model.kind}; call {_METHODS[model.kind]}")
         return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,16 +13,17 @@ from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.evaluation.metrics import evaluate, mean, parse_metrics
 from iaa_retrieval.evaluation.significance import paired_tests
 from iaa_retrieval.files import write_json
-from iaa_retrieval.jobs.quickstart_options import QuickstartOptions
-from iaa_retrieval.jobs.quickstart_steps import (
+from iaa_retrieval.jobs.quickstart_options import (
     BI_ENCODER,
     CROSS_ENCODER,
+    DIRECTORY,
+    RESULTS,
     UNTUNED_RUN,
-    QuickstartData,
+    QuickstartOptions,
     dense_run,
-    quickstart_steps,
     reranked_run,
 )
+from iaa_retrieval.jobs.quickstart_steps import QuickstartData, quickstart_steps
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.reproduction.runner import run_step
 from iaa_retrieval.reproduction.significance import ALPHA
@@ -60,7 +62,7 @@ def run_quickstart(options: QuickstartOptions) -> dict[str, Any]:
         "settings": asdict(options),
         "versions": library_versions(),
     }
-    write_json(directory / "results.json", results)
+    write_json(directory / RESULTS, results)
     return results
 
 
@@ -119,6 +121,12 @@ def results_table(results: Mapping[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def serving_command(results: Mapping[str, Any]) -> str:
+    """The command that opens a page on what was built."""
+    output = str(results["settings"]["output"])
+    return "python -m iaa_retrieval.serve" + ("" if output == DIRECTORY else f" --quickstart {shlex.quote(output)}")
 
 
 def _marks(results: Mapping[str, Any], run: str, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""What the verb ``quickstart`` can be told; light, for its help."""
+"""What the verb ``quickstart`` can be told, and what its outputs are called; light, for its help."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from iaa_retrieval.options import Checked, at_least, option
 from iaa_retrieval.training.option_groups import DEFAULT_METHOD
 
 EMBEDDED = "embedded"
+
+# Names of steps, and so of their outputs.
+INDEX, BM25, BI_ENCODER, CROSS_ENCODER = "lucene-index", "bm25.trec", "bi-encoder", "cross-encoder"
+UNTUNED_RUN = "dense-untuned"
+DIRECTORY = "runs/quickstart"
+RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class QuickstartOptions(Checked):
     output: str | None = option(
         None,
         help="Working directory; what is valid there is used again.",
-        default_text="runs/quickstart, for another collection runs/quickstart-NAME",
+        default_text=f"{DIRECTORY}, for another collection {DIRECTORY}-NAME",
     )
     backbone: str = option("all-MiniLM-L6-v2", help="Pretrained encoder.", metavar="PATH-or-HUB-ID")
     method: str = DEFAULT_METHOD
@@ -63,10 +69,25 @@ class QuickstartOptions(Checked):
         name = "" if embedded else "-" + self.collection.strip("/").replace("/", "-").replace(":", "-")
         return replace(
             self,
-            output=self.output or f"runs/quickstart{name}",
+            output=self.output or f"{DIRECTORY}{name}",
             test_queries=self.test_queries or None,
             train_queries=self.train_queries or None,
             # Definitions in source code are mostly short; abstracts and passages are not.
             max_length=self.max_length or (160 if embedded else 256),
             pair_length=self.pair_length or (128 if embedded else 256),
         )
+
+
+def dense_run(options: QuickstartOptions) -> str:
+    """Name of the run of the tuned bi-encoder."""
+    return f"dense-{options.method}"
+
+
+def reranked_run(options: QuickstartOptions) -> str:
+    """Name of the run of the tuned cross-encoder."""
+    return f"rerank-{options.method}"
+
+
+def index_of(run: str) -> str:
+    """Name of the index that a dense run searches."""
+    return f"{run}-index"

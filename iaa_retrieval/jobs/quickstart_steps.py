@@ -21,7 +21,17 @@ from iaa_retrieval.inference.corpus_encoder import CorpusEncoding, encode_corpus
 from iaa_retrieval.inference.corpus_reader import Corpus
 from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.reranking import rerank_run, with_tail
-from iaa_retrieval.jobs.quickstart_options import QuickstartOptions
+from iaa_retrieval.jobs.quickstart_options import (
+    BI_ENCODER,
+    BM25,
+    CROSS_ENCODER,
+    INDEX,
+    UNTUNED_RUN,
+    QuickstartOptions,
+    dense_run,
+    index_of,
+    reranked_run,
+)
 from iaa_retrieval.options import changed, flat
 from iaa_retrieval.pyserini_plugin.bm25 import bm25_run
 from iaa_retrieval.pyserini_plugin.lucene_index import build_index
@@ -30,10 +40,6 @@ from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 
 HITS = 100
-
-# Names of steps, and so of their outputs.
-INDEX, BM25, BI_ENCODER, CROSS_ENCODER = "lucene-index", "bm25.trec", "bi-encoder", "cross-encoder"
-UNTUNED_RUN = "dense-untuned"
 
 
 class QuickstartData:
@@ -89,16 +95,6 @@ def quickstart_steps(options: QuickstartOptions, data: QuickstartData, directory
     ]
 
 
-def dense_run(options: QuickstartOptions) -> str:
-    """Name of the run of the tuned bi-encoder."""
-    return f"dense-{options.method}"
-
-
-def reranked_run(options: QuickstartOptions) -> str:
-    """Name of the run of the tuned cross-encoder."""
-    return f"rerank-{options.method}"
-
-
 def _of(options: QuickstartOptions, *names: str) -> dict[str, Any]:
     """Some of the options, by which a step's output is known."""
     return {name: getattr(options, name) for name in names}
@@ -131,7 +127,7 @@ def _dense_steps(
     options: QuickstartOptions, data: QuickstartData, name: str, encoder: str, needs: tuple[str, ...] = ()
 ) -> list[FunctionStep]:
     """Encode the collection, and search it with Pyserini's Faiss searcher."""
-    index = f"{name}-index"
+    index = index_of(name)
 
     def encode(output: Path, needed: Mapping[str, Path]) -> None:
         corpus = Corpus(data.source)

@@ -52,9 +52,9 @@ def require_vector_index(arguments: StockArguments) -> None:
     require_sparse_index(arguments)
     index = Path(arguments.get("--index") or "")
     local = index.is_dir()
-    if local and not _has_part(index, ".vec"):
+    if local and not has_part(index, ".vec"):
         raise IaaRetrievalError(f"{index} is a Lucene index without vectors; {_MAKE}")
-    if local and graph != _has_part(index, ".vex"):
+    if local and graph != has_part(index, ".vex"):
         raise UsageError(
             f"--index {index} is {'flat' if graph else 'a graph'}: search it with {'--flat' if graph else '--hnsw'}"
         )
@@ -64,7 +64,7 @@ def require_vector_index(arguments: StockArguments) -> None:
         arguments.set("--ef-search", str(max(wanted, _DEFAULT_EF)))
 
 
-def _has_part(index: Path, suffix: str) -> bool:
+def has_part(index: Path, suffix: str) -> bool:
     """Whether a Lucene index has such files, or their names in the tables of compound files."""
     return any(index.glob(f"*{suffix}")) or any(suffix.encode() in table.read_bytes() for table in index.glob("*.cfe"))
 

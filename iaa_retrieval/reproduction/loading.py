@@ -9,6 +9,7 @@ import yaml
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.evaluation.metrics import parse_metrics
+from iaa_retrieval.nearest import did_you_mean
 from iaa_retrieval.reproduction.conditions import (
     BEST_BASELINE,
     FULL,
@@ -25,7 +26,6 @@ from iaa_retrieval.reproduction.conditions import (
     StageTable,
     TopicSet,
 )
-from iaa_retrieval.reproduction.nearest import did_you_mean
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.schema import (
     ConditionEntry,
@@ -36,7 +36,7 @@ from iaa_retrieval.reproduction.schema import (
     StageEntry,
     parse,
 )
-from iaa_retrieval.reproduction.strict_yaml import read_yaml
+from iaa_retrieval.strict_yaml import read_yaml
 from iaa_retrieval.tuning.methods import get_method
 
 SETTING_PROVENANCES = ("paper", "ours")

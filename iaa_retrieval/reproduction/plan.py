@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.nearest import did_you_mean
 from iaa_retrieval.reproduction.conditions import Backbone, Condition, Role, Roles, Setting, StageTable, TopicSet
-from iaa_retrieval.reproduction.nearest import did_you_mean
 from iaa_retrieval.reproduction.steps import CommandStep, chain_of, expand
 
 

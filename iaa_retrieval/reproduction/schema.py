@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.conditions import DEFAULT_SEED
-from iaa_retrieval.reproduction.schema_problems import first_problem
+from iaa_retrieval.schema_problems import first_problem
 
 
 def _as_text(value: Any) -> Any:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.nearest import did_you_mean
 from iaa_retrieval.reproduction.contents import named_in
 from iaa_retrieval.reproduction.execution import run_command
-from iaa_retrieval.reproduction.nearest import did_you_mean
 
 _VARIABLE = re.compile(r"<(\w+)>")
 _OUTPUT = re.compile(r"\{([\w./-]+)\}")

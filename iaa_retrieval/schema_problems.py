@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from iaa_retrieval.reproduction.nearest import did_you_mean
+from iaa_retrieval.nearest import did_you_mean
 
 _TYPES = {"model_type": "a mapping", "dict_type": "a mapping", "list_type": "a list", "string_type": "text"}
 _LONGEST = 60  # characters of a wrong value that a message repeats
