@@ -45,9 +45,10 @@ class Judgments:
         return None if query_id is None else self._qrels.get(query_id)
 
     def examples(self) -> list[Query]:
-        """Some of the queries, judged ones before others."""
-        queries = sorted(self._by_text.values(), key=lambda query: query.query_id not in self._qrels)
-        return queries[:EXAMPLES]
+        """Some of the queries, from all parts of their list; of the judged ones, where there are any."""
+        queries = list(self._by_text.values())
+        queries = [query for query in queries if query.query_id in self._qrels] or queries
+        return queries[:: -(-len(queries) // EXAMPLES)] if queries else []
 
 
 def load_judgments(config: ServeConfig) -> Judgments:
