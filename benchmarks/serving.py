@@ -192,4 +192,9 @@ SECTION = Section(
     ),
     ratios=(Ratio("memory at the end, against that after 10 s", "memory_end", "memory_10", 1.1, False),),
     rounds=1,
+    findings=(
+        "Two searches run and 32 wait, so that most of an answer's time is its wait in the queue; a shorter queue "
+        "(`limits.queue`) refuses more and answers sooner. Give Java's heap a bound as here where memory counts "
+        "(`JAVA_TOOL_OPTIONS=-Xmx256m`)."
+    ),
 )
