@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What depends on the releases of Python and Pyserini; the rest is the same on each.
 PYSERINI_TESTS := tests/pyserini_plugin $(wildcard tests/serving) tests/test_java.py tests/test_doctor.py \
-    tests/test_index.py tests/test_reference_scores.py tests/test_search.py tests/test_encode.py tests/test_rerank.py tests/test_wheel.py \
+    tests/test_index.py tests/test_search.py tests/test_encode.py tests/test_rerank.py tests/test_wheel.py \
     tests/collections/test_topics.py tests/collections/test_embedded.py tests/exporting/test_parity.py \
-    tests/exporting/test_merged.py tests/test_verbs_on_embedded.py $(wildcard tests/test_pyserini_*.py)
+    tests/exporting/test_merged.py tests/test_verbs_on_embedded.py tests/test_reference_scores.py \
+    $(wildcard tests/test_pyserini_*.py)
 
 .PHONY: help demo test test-pyserini regression lint bench install python-fits reproduce reproduce-train constraints clean
 
