@@ -18,7 +18,7 @@ def test_setup_cfg_says_only_which_files_go_into_the_distribution() -> None:
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg", encoding="utf-8")
     assert set(setup.sections()) == {"options", "options.packages.find", "options.package_data"}
-    assert dict(setup["options"]) == {"packages": "find:"}
+    assert dict(setup["options"]) == {"packages": "find_namespace:"}
 
 
 def test_every_file_of_the_package_that_is_no_module_goes_into_the_distribution() -> None:
