@@ -209,6 +209,15 @@ def changed(options: T, **changes: Any) -> T:
     return build(type(options), {**flat(options), **changes})
 
 
+def differing(options: Any) -> list[str]:
+    """The names of the fields that have a default and another value, in their order."""
+    return [
+        entry.name
+        for entry in dataclasses.fields(options)
+        if entry.default is not dataclasses.MISSING and getattr(options, entry.name) != entry.default
+    ]
+
+
 def option_fields(cls: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Any, Option]]:
     """Every option of ``cls`` and its groups: field, type and what it says about itself."""
     hints = typing.get_type_hints(cls)

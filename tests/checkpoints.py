@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,17 @@ def _train(kind: str, method: str, backbone: Path) -> Trained:
             )
         )
     return Trained(folder / "checkpoint", kept[0].eval())
+
+
+def with_other_settings(checkpoint: Path, directory: Path, **settings: Any) -> Path:
+    """A copy of a whole checkpoint with the same weights under other settings."""
+    from iaa_retrieval.models.checkpoint import weights_fingerprint
+    from iaa_retrieval.models.kinds import fingerprint_of
+    from iaa_retrieval.models.retriever_config import read_retriever_config
+
+    shutil.copytree(checkpoint, directory)
+    config = read_retriever_config(checkpoint)
+    assert config is not None
+    config = replace(config, **settings)
+    replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(directory))).save(directory)
+    return directory

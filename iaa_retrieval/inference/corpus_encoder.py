@@ -231,8 +231,8 @@ def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
         "document_prompt": encoder.config.document_prompt,
         "precision": str(encoder.dtype),
         **{key: value for key, value in asdict(encoding).items() if key not in _WITHOUT_INFLUENCE},
-        "to_faiss": encoding.output
-        is not None,  # by this name: all forms but embeddings.jsonl keep the same of a window
+        # By this name: all forms but embeddings.jsonl keep the same of a window.
+        "to_faiss": encoding.output is not None,
         "fields": list(encoding.fields),
     }
 

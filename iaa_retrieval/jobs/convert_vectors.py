@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.jobs.embeddings_options import EmbeddingsOptions, vector_output
-from iaa_retrieval.options import flag_of
+from iaa_retrieval.options import differing, flag_of
 
 if TYPE_CHECKING:
     from iaa_retrieval.jobs.encode import CorpusOptions
@@ -49,9 +48,9 @@ def convert_encoded(source: CorpusOptions, target: EmbeddingsOptions) -> int:
     from iaa_retrieval.inference.converting import convert_vectors
     from iaa_retrieval.inference.parquet_vectors import ParquetVectors
 
-    changed = [entry.name for entry in fields(source)[1:] if getattr(source, entry.name) != entry.default]
-    if changed:
-        flag = "--fields" if changed[0] == "input_fields" else flag_of(changed[0])
+    given = differing(source)
+    if given:
+        flag = "--fields" if given[0] == "input_fields" else flag_of(given[0])
         raise UsageError(f"{flag} is about documents, and {source.corpus} holds vectors; leave it out")
     if target.resume:
         raise UsageError(f"--resume continues an encoding, and {source.corpus} holds vectors; leave it out")

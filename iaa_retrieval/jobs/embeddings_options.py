@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.options import Checked, at_least, flag_of, one_of, option
+from iaa_retrieval.options import Checked, at_least, differing, flag_of, one_of, option
 
 if TYPE_CHECKING:
     from iaa_retrieval.inference.vector_outputs import VectorOutput
@@ -57,18 +57,13 @@ _OF_LUCENE = ("quantize", "hnsw_m", "hnsw_ef_construction", "threads")
 _OF_GRAPHS = ("hnsw_m", "hnsw_ef_construction")
 
 
-def changed(options: EmbeddingsOptions) -> set[str]:
-    """The names of the options that do not have their defaults."""
-    return {entry.name for entry in fields(options) if getattr(options, entry.name) != entry.default}
-
-
 def vector_output(options: EmbeddingsOptions) -> VectorOutput | None:
     """The form that is asked for, None for ``embeddings.jsonl``.
 
     Raises:
         UsageError: more than one form, or a setting of a form that is not asked for.
     """
-    given = changed(options)
+    given = differing(options)
     forms = [name for name in ("to_faiss", "to_parquet", "to_lucene") if name in given]
     if len(forms) > 1:
         raise UsageError(f"{' and '.join(map(flag_of, forms))} are different outputs; ask for one of them")

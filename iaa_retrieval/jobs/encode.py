@@ -13,7 +13,7 @@ import click
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.backends import LOCAL, backend_names, get_backend
-from iaa_retrieval.jobs.embeddings_options import EmbeddingsOptions, changed, vector_output
+from iaa_retrieval.jobs.embeddings_options import EmbeddingsOptions, vector_output
 from iaa_retrieval.jobs.encoder_options import (
     CUT_ADVICE,
     CUT_ADVICE_IN_PYTHON,
@@ -25,7 +25,7 @@ from iaa_retrieval.jobs.encoder_options import (
     STOCK_CLASSES,
 )
 from iaa_retrieval.notices import warn_once
-from iaa_retrieval.options import Checked, NamesOf, at_least, one_of, option
+from iaa_retrieval.options import Checked, NamesOf, at_least, differing, one_of, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -267,7 +267,7 @@ def encode_corpus(
     )
     if output is not None:
         require_empty(output, overwrite=overwrite)
-    elif changed(target) != {"embeddings", "to_faiss"}:
+    elif differing(target) != ["to_faiss"]:
         raise UsageError("index_factory, to_faiss and its like, resume and overwrite are about an output; name one")
     if isinstance(retriever, (str, Path)):
         retriever = load_for_inference(str(retriever), kind="bi-encoder", precision=precision, device=device)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import TEXTS, trained
+from checkpoints import TEXTS, trained, with_other_settings
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.adapter_server import AdapterServer
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.models.checkpoint import weights_fingerprint
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
-from iaa_retrieval.models.kinds import fingerprint_of
-from iaa_retrieval.models.retriever_config import read_retriever_config
 
 Backbone = Callable[[str], Path]
 METHODS = ("iaa-l", "lora", "bitfit", "mam")
@@ -40,16 +35,6 @@ def one_torch_thread() -> Iterator[None]:
 
 def threads(number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,))
-
-
-def with_other_settings(checkpoint: Path, directory: Path, **settings: Any) -> Path:
-    """A copy of a bi-encoder checkpoint with the same weights under other settings."""
-    shutil.copytree(checkpoint, directory)
-    config = read_retriever_config(checkpoint)
-    assert config is not None
-    config = replace(config, **settings)
-    replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(directory))).save(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")

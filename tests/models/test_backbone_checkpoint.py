@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import TEXTS, trained, write_collection, write_first_stage
+from checkpoints import TEXTS, trained, with_other_settings, write_collection, write_first_stage
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.inference.adapter_server import AdapterServer
@@ -20,9 +20,7 @@ from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.backbone import fingerprint_weights
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
-from iaa_retrieval.models.checkpoint import weights_fingerprint
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
-from iaa_retrieval.models.kinds import fingerprint_of
 from iaa_retrieval.models.new_retriever import new_bi_encoder, new_cross_encoder
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.training import run
@@ -170,18 +168,9 @@ def test_separate_encoders_and_gradient_caching_on_a_checkpoint(whole: Callable[
     assert np.abs(encode_queries(loaded, TEXTS[:2]) - encode_passages(loaded, TEXTS[:2])).max() > 1e-4
 
 
-def with_settings(checkpoint: Path, to: Path, **settings: Any) -> Path:
-    shutil.copytree(checkpoint, to)
-    config = read_retriever_config(checkpoint)
-    assert config is not None
-    config = replace(config, **settings)
-    replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(to))).save(to)
-    return to
-
-
 def test_a_bi_encoder_checkpoint_hands_its_settings_on(whole: Callable[..., Path], tmp_path: Path):
     settings: dict[str, Any] = {"pooling": "cls", "normalize": False, "query_prefix": "find", "document_max_length": 9}
-    backbone = with_settings(whole("full", "bi-encoder"), tmp_path / "backbone", **settings, query_max_length=7)
+    backbone = with_other_settings(whole("full", "bi-encoder"), tmp_path / "backbone", **settings, query_max_length=7)
     model = new_bi_encoder(str(backbone), precision="fp32", device="cpu")
     np.testing.assert_array_equal(
         encode_passages(model, TEXTS), encode_passages(load_bi_encoder(str(backbone), precision="fp32"), TEXTS)
@@ -198,7 +187,7 @@ def test_a_bi_encoder_checkpoint_hands_its_settings_on(whole: Callable[..., Path
 
 
 def test_a_cross_encoder_checkpoint_keeps_its_head_and_settings(whole: Callable[..., Path], tmp_path: Path):
-    backbone = with_settings(whole("full", "cross-encoder"), tmp_path / "backbone", document_max_length=40)
+    backbone = with_other_settings(whole("full", "cross-encoder"), tmp_path / "backbone", document_max_length=40)
     fresh, before = new_cross_encoder(str(backbone)).eval(), load_cross_encoder(str(backbone), precision="fp32")
     assert torch.equal(fresh.classifier.classifier.weight, before.classifier.classifier.weight)
     np.testing.assert_array_equal(results(fresh), results(before))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from checkpoints import trained, write_collection
-from served import World, with_other_settings
+from checkpoints import trained, with_other_settings, write_collection
+from served import World
 
 from iaa_retrieval.java import find_java, prepare_java
 from iaa_retrieval.serving.config_file import parse_config, with_paths

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from iaa_retrieval.models.checkpoint import weights_fingerprint
-from iaa_retrieval.models.kinds import fingerprint_of
-from iaa_retrieval.models.retriever_config import read_retriever_config
 
 PAGES = {"/": (b"<!doctype html><title>Search</title>", "text/html; charset=utf-8")}
 KEY = "a-long-secret"
@@ -51,13 +46,3 @@ class World:
             "collection": f"{self.collection}:train",
         }
         return {**values, **changes}
-
-
-def with_other_settings(checkpoint: Path, directory: Path, **settings: Any) -> Path:
-    """A copy of a bi-encoder checkpoint with the same weights under other settings."""
-    shutil.copytree(checkpoint, directory)
-    config = read_retriever_config(checkpoint)
-    assert config is not None
-    config = replace(config, **settings)
-    replace(config, fingerprint=fingerprint_of(config, weights_fingerprint(directory))).save(directory)
-    return directory
