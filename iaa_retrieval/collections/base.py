@@ -30,6 +30,7 @@ class Collection(ABC):
     split: str | None = None
     split_was_chosen: bool = False
     warns_of_missing_queries: bool = False
+    documents_by_split: bool = False
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:

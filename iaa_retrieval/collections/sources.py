@@ -14,9 +14,16 @@ from iaa_retrieval.collections.beir_directory import BeirDirectorySource
 from iaa_retrieval.collections.document_file import DocumentFilesSource
 from iaa_retrieval.collections.embedded import EmbeddedSource
 from iaa_retrieval.collections.ir_datasets_collection import IrDatasetsSource
+from iaa_retrieval.collections.python_packages import PythonPackagesSource
 from iaa_retrieval.registry import EntryPoints
 
-_SOURCES: list[Source] = [EmbeddedSource(), BeirDirectorySource(), DocumentFilesSource(), IrDatasetsSource()]
+_SOURCES: list[Source] = [
+    EmbeddedSource(),
+    PythonPackagesSource(),
+    BeirDirectorySource(),
+    DocumentFilesSource(),
+    IrDatasetsSource(),
+]
 
 
 def register_source(source: Source) -> None:

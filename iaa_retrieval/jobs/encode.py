@@ -42,8 +42,8 @@ class CorpusOptions(Checked):
 
     corpus: str = option(
         help="File or folder of documents (Pyserini JSONL, MS MARCO TSV), BEIR directory, ir_datasets id, 'embedded', "
-        "or vectors that --to-parquet wrote (a file, or a folder with the files of several shards), for which the "
-        "section encoder is left out."
+        "'python-packages', or vectors that --to-parquet wrote (a file, or a folder with the files of several shards), "
+        "for which the section encoder is left out."
     )
     input_fields: tuple[str, ...] = option(
         (),

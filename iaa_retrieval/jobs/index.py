@@ -20,8 +20,8 @@ class IndexOptions(Checked):
     """What to index, into which new directory, and how its text is cut into terms, which searches follow."""
 
     collection: str = option(
-        help="An ir_datasets id (beir/scifact), a directory in BEIR layout, a file or folder of documents, or "
-        "`embedded`.",
+        help="An ir_datasets id (beir/scifact), a directory in BEIR layout, a file or folder of documents, "
+        "`embedded` or `python-packages`.",
         metavar="ID|DIR|FILE",
     )
     output: Path = option(help="The index directory to make.", type=click.Path(path_type=Path))

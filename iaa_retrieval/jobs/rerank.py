@@ -36,7 +36,7 @@ class RerankOptions(Checked):
     run: str = option(help="First-stage run (TREC format).", type=click.Path(exists=True, dir_okay=False))
     topics: str = option(help="File, collection (SPEC:SPLIT), ir_datasets id or Pyserini topics name.")
     collection: str | None = option(
-        None, help="Where the documents' texts are: ir_datasets id, BEIR directory, 'embedded' ..."
+        None, help="Where the documents' texts are: ir_datasets id, BEIR directory, 'embedded', 'python-packages' ..."
     )
     index: str | None = option(None, help="... or a Lucene index that stores them.")
     encoder: str = option(help="Cross-encoder checkpoint; a bi-encoder re-ranks by its similarities.")

@@ -68,7 +68,9 @@ def dimension_options() -> dict[str, Option]:
 class DataOptions(Checked):
     """What is learnt from: queries, their relevant documents, negatives and a teacher's scores."""
 
-    collection: str = option(help="ir_datasets id, directory in BEIR layout, or 'embedded'.", metavar="ID-or-DIR")
+    collection: str = option(
+        help="ir_datasets id, directory in BEIR layout, 'embedded' or 'python-packages'.", metavar="ID-or-DIR"
+    )
     split: str | None = option(
         None, help="Training split of the collection.", default_text="that of its name, else the one called train"
     )

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from iaa_retrieval.collections import standard_library
-from iaa_retrieval.collections.embedded import MAX_CHARACTERS, SPLITS, build_pairs, split_of, write_embedded
+from iaa_retrieval.collections.code_definitions import first_sentence
+from iaa_retrieval.collections.code_pairs import MAX_CHARACTERS
+from iaa_retrieval.collections.embedded import SPLITS, build_pairs, split_of, write_embedded
 from iaa_retrieval.collections.loading import load_collection
-from iaa_retrieval.collections.standard_library import documented_definitions, first_sentence
+from iaa_retrieval.collections.standard_library import documented_definitions
 from iaa_retrieval.errors import UsageError
 
 MODULE = '''

@@ -105,6 +105,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_ours_are_asked_in_this_order() -> None:
     assert [source.name for source in sources.sources()] == [
         "embedded",
+        "python-packages",
         "beir-directory",
         "document-files",
         "ir_datasets",
