@@ -17,7 +17,8 @@ def load_collection(spec: str, split: str | None = None) -> Collection:
     Args:
         spec: ``embedded``, ``python-packages``, a directory in BEIR layout, a file of documents (Pyserini JSONL or
             MS MARCO TSV) or a folder of such files, an ir_datasets id (``beir/scifact/train``), or a name that another
-            source claims (see ``iaa_retrieval.collections.sources.register_source``). ``SPEC:SPLIT`` names a split as well.
+            source claims (see ``iaa_retrieval.collections.sources.register_source``). ``SPEC:SPLIT`` names a split as
+            well.
         split: the split whose queries and judgments are meant; it wins over one in ``spec``, so a training
             split in the name and another dev split can be combined. None means the only split, if there is
             just one; else documents and all queries can be read, but no judgments.

@@ -160,7 +160,7 @@ def test_an_unknown_name_is_told_of_it(database: str) -> None:
 
 def test_a_source_goes_where_it_says(database: str) -> None:
     register_source(SOURCE)
-    assert [source.name for source in sources.sources()][1:4] == ["beir-directory", "sqlite", "document-files"]
+    assert [source.name for source in sources.sources()][2:5] == ["beir-directory", "sqlite", "document-files"]
     last = SqliteSource()
     last.name, last.before = "last", ""
     register_source(last)
