@@ -26,6 +26,7 @@ from iaa_retrieval.training.kinds import DevEvaluator, TrainingKind
 from iaa_retrieval.training.option_groups import DEV_METRICS, DevOptions
 from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 from iaa_retrieval.training.output import plain
+from iaa_retrieval.training.progress_lines import ProgressLines
 from iaa_retrieval.training.trainer import RetrievalTrainer
 
 
@@ -75,6 +76,7 @@ def make_trainer(
         eval_dataset=dataset if scores_dev else None,
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressLines())
     if options.dev.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.dev.patience))
     for index, network in enumerate(model.networks):

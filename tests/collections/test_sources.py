@@ -173,7 +173,7 @@ def test_what_cannot_be_registered_is_refused() -> None:
         register_source(BROKEN)  # type: ignore[arg-type]
     misplaced = SqliteSource()
     misplaced.before = "files"
-    with pytest.raises(ValueError, match="before 'files', which is no source; there are: embedded, beir-directory"):
+    with pytest.raises(ValueError, match="before 'files', which is no source; there are: embedded, python-packages"):
         register_source(misplaced)
     register_source(SOURCE)
     with pytest.raises(ValueError, match="a source of collections called 'sqlite' already"):
