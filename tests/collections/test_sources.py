@@ -178,7 +178,7 @@ def test_what_cannot_be_registered_is_refused() -> None:
     register_source(SOURCE)
     with pytest.raises(ValueError, match="a source of collections called 'sqlite' already"):
         register_source(SqliteSource())
-    assert len(sources.sources()) == 5
+    assert len(sources.sources()) == 6
 
 
 def test_packages_bring_sources_and_a_broken_one_is_left_out(
