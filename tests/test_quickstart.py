@@ -32,15 +32,49 @@ RUNS = ["bm25", "dense-untuned", "dense-iaa-l", "rerank-iaa-l"]
 # A process of its own, because the Java machine takes its settings from the environment once.
 SCRIPT = """
 import json, sys
+from pathlib import Path
+from iaa_retrieval.collections.base import Source
+from iaa_retrieval.collections.beir_directory import BeirDirectory
+from iaa_retrieval.collections.sources import register_source
 from iaa_retrieval.java import prepare_java
 from iaa_retrieval.jobs.quickstart import run_quickstart
 from iaa_retrieval.jobs.quickstart_options import QuickstartOptions
 collection, backbone, output, results = sys.argv[1:]
 prepare_java()
+
+
+class Apart(BeirDirectory):
+    # The toy collection with documents of its own for each split: those that it judges.
+
+    documents_by_split = True
+
+    def documents(self):
+        judged = {document for grades in self.qrels().values() for document in grades} if self.split else None
+        return (document for document in super().documents() if judged is None or document.doc_id in judged)
+
+    def document_count(self):
+        return sum(1 for _ in self.documents())
+
+
+class ApartSource(Source):
+    name = "apart"
+
+    def claims(self, spec):
+        return spec == "apart"
+
+    def open(self, spec, split):
+        opened = Apart(Path(collection), split)
+        opened.name = f"apart:{split}" if split else "apart"
+        return opened
+
+
+register_source(ApartSource())
 found = []
-for seed in (1, 1, 2):
+for source, seed in ((collection, 1), (collection, 1), (collection, 2), ("apart", 1)):
+    if source == "apart":
+        output += "-apart"
     options = QuickstartOptions(
-        collection=collection, backbone=backbone, output=output, test_queries=None, seed=seed, precision="fp32",
+        collection=source, backbone=backbone, output=output, test_queries=None, seed=seed, precision="fp32",
         max_length=32, train_max_length=32, pair_length=32, bi_steps=2, cross_steps=2, budget="3%",
     )
     returned = run_quickstart(options)
@@ -54,7 +88,7 @@ json.dump(found, open(results, "w"))
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Callable[[str], Path]) -> list[dict[str, Any]]:
-    """Results of the job, of the same job again in the same directory, and of one with another seed there."""
+    """Results of the job, of it again in the same directory, of another seed there, and of documents kept apart."""
     root = tmp_path_factory.mktemp("quickstart")
     collection = write_toy_collection(root / "toy")
     paths = [collection, tiny_backbone("bert"), root / "runs", root / "found.json"]
@@ -107,7 +141,15 @@ def test_another_seed_uses_nothing_that_depends_on_it(jobs: list[dict[str, Any]]
     third = jobs[2]
     tuned = {name for name in STAGES if "encoder" in name or "iaa-l" in name}
     assert not set(third["reused"]) & tuned
-    assert [job["checkpoint seed"] for job in jobs] == [1, 1, 2]
+    assert [job["checkpoint seed"] for job in jobs[:3]] == [1, 1, 2]
+
+
+def test_each_split_has_documents_of_its_own(jobs: list[dict[str, Any]]) -> None:
+    """Test queries are searched in theirs, and negatives of training queries come from an index of the others."""
+    apart = jobs[3]
+    assert (apart["documents"], apart["queries"]) == (8, 8)
+    assert set(apart["seconds"]) == STAGES | {"lucene-index-train"}
+    assert apart["runs"]["dense-untuned"]["R@100"] == 1
 
 
 def test_table(jobs: list[dict[str, Any]]) -> None:

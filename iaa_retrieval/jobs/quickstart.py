@@ -50,7 +50,7 @@ def run_quickstart(options: QuickstartOptions) -> dict[str, Any]:
     runs = [*BASELINES, dense_run(options), reranked_run(options)]
     results = {
         "collection": data.source,
-        "documents": data.collection.document_count(),
+        "documents": data.searched.document_count(),
         "queries": len(data.test_queries),
         **_scores(data.qrels, {name: read_run(directory / f"{name}.trec") for name in runs}),
         "trainable_parameters": {

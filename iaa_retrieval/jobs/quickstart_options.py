@@ -14,6 +14,7 @@ EMBEDDED = "embedded"
 
 # Names of steps, and so of their outputs.
 INDEX, BM25, BI_ENCODER, CROSS_ENCODER = "lucene-index", "bm25.trec", "bi-encoder", "cross-encoder"
+TRAIN_INDEX = "lucene-index-train"  # where training queries search documents of their own
 UNTUNED_RUN = "dense-untuned"
 DIRECTORY = "runs/quickstart"
 RESULTS = "results.json"
@@ -35,8 +36,8 @@ class QuickstartOptions(Checked):
 
     collection: str = option(
         EMBEDDED,
-        help="A collection with train and test queries: 'embedded' (Python's own documentation), an ir_datasets id "
-        "such as beir/scifact, or a directory in BEIR layout.",
+        help="A collection with train and test queries: 'embedded' (Python's own documentation), 'python-packages', an "
+        "ir_datasets id such as beir/scifact, or a directory in BEIR layout.",
     )
     output: str | None = option(
         None,

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.loading import load_collection, split_spec
 from iaa_retrieval.collections.runs import read_run, write_run
 from iaa_retrieval.collections.sampling import sample_ids
@@ -26,6 +27,7 @@ from iaa_retrieval.jobs.quickstart_options import (
     BM25,
     CROSS_ENCODER,
     INDEX,
+    TRAIN_INDEX,
     UNTUNED_RUN,
     QuickstartOptions,
     dense_run,
@@ -47,6 +49,8 @@ class QuickstartData:
 
     Attributes:
         source: the collection without a split.
+        searched: the collection whose documents the test queries are searched in.
+        learnt: the same of the training queries; another one where each split has documents of its own.
         qrels: judgments of the sampled test queries.
         test_queries: the sample.
 
@@ -56,12 +60,14 @@ class QuickstartData:
 
     def __init__(self, options: QuickstartOptions) -> None:
         self.source = split_spec(options.collection)[0]
-        self.collection = load_collection(self.source)
+        whole = load_collection(self.source)
         for split in ("train", "test"):
-            if split not in self.collection.splits():
+            if split not in whole.splits():
                 raise UsageError(
                     f"{self.source} has no {split} split; the quickstart trains on train and scores on test"
                 )
+        self.searched = load_collection(self.source, "test") if whole.documents_by_split else whole
+        self.learnt = load_collection(self.source, "train") if whole.documents_by_split else whole
         judged = load_collection(self.source, "test").qrels()
         self.qrels = {query_id: judged[query_id] for query_id in sample_ids(judged, options.test_queries, options.seed)}
         self.test_queries = self._queries("test", set(self.qrels))
@@ -74,7 +80,7 @@ class QuickstartData:
 
     def texts_of(self, ids: Sequence[str]) -> dict[str, str]:
         """Document ids -> their texts."""
-        return {key: document.contents for key, document in self.collection.get_documents(ids).items()}
+        return {key: document.contents for key, document in self.searched.get_documents(ids).items()}
 
     def _queries(self, split: str, ids: set[str]) -> list[Query]:
         return [query for query in load_collection(self.source, split).queries() if query.query_id in ids]
@@ -84,9 +90,11 @@ def quickstart_steps(options: QuickstartOptions, data: QuickstartData, directory
     """Every step, in the order to run them; each run's is named ``NAME.trec``."""
     # By its path, as any encoder: then the step depends on its content too, should somebody replace it by hand.
     tuned = str(directory / BI_ENCODER)
+    apart = data.learnt is not data.searched
     return [
-        _index_step(data),
-        _bm25_step(options, data),
+        _index_step(data.searched, INDEX),
+        *([_index_step(data.learnt, TRAIN_INDEX)] if apart else []),
+        _bm25_step(options, data, TRAIN_INDEX if apart else INDEX),
         *_dense_steps(options, data, UNTUNED_RUN, options.backbone),
         _training_step(options, data, BI_ENCODER, options.bi_steps, options.bi_lr, options.max_length),
         _training_step(options, data, CROSS_ENCODER, options.cross_steps, options.cross_lr, options.pair_length),
@@ -100,27 +108,30 @@ def _of(options: QuickstartOptions, *names: str) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
-def _of_collection(data: QuickstartData) -> dict[str, Any]:
+def _of_collection(collection: Collection) -> dict[str, Any]:
     # The embedded collection is made of the running Python's sources.
-    return {"collection": data.source, "python": platform.python_version()}
+    return {"collection": collection.name, "python": platform.python_version()}
 
 
-def _index_step(data: QuickstartData) -> FunctionStep:
+def _index_step(collection: Collection, name: str) -> FunctionStep:
     def make(output: Path, needed: Mapping[str, Path]) -> None:
-        build_index(data.source, output, threads=os.cpu_count() or 1)
+        build_index(collection.name, output, threads=os.cpu_count() or 1)
 
-    return FunctionStep(INDEX, make, _of_collection(data), reads=(data.source,))
+    return FunctionStep(name, make, _of_collection(collection), reads=(collection.name,))
 
 
-def _bm25_step(options: QuickstartOptions, data: QuickstartData) -> FunctionStep:
+def _bm25_step(options: QuickstartOptions, data: QuickstartData, train_index: str) -> FunctionStep:
     """The first stage of the test queries, and of the training queries, whose negatives come from it."""
 
     def make(output: Path, needed: Mapping[str, Path]) -> None:
-        queries = [*data.train_queries(), *data.test_queries]
-        write_run(output, bm25_run(needed[INDEX], queries, hits=HITS, threads=os.cpu_count() or 1), "bm25")
+        run: Run = {}
+        for index, queries in ((train_index, data.train_queries()), (INDEX, data.test_queries)):
+            run |= bm25_run(needed[index], queries, hits=HITS, threads=os.cpu_count() or 1)
+        write_run(output, run, "bm25")
 
     inputs = _of(options, "test_queries", "train_queries", "seed")
-    return FunctionStep(BM25, make, inputs, needs=(INDEX,), reads=(data.source,))
+    needs = tuple(dict.fromkeys((INDEX, train_index)))
+    return FunctionStep(BM25, make, inputs, needs=needs, reads=(data.source,))
 
 
 def _dense_steps(
@@ -130,7 +141,7 @@ def _dense_steps(
     index = index_of(name)
 
     def encode(output: Path, needed: Mapping[str, Path]) -> None:
-        corpus = Corpus(data.source)
+        corpus = Corpus(data.searched)
         model = load_for_inference(
             encoder, kind="bi-encoder", document_max_length=options.max_length, precision=options.precision
         )
@@ -139,7 +150,7 @@ def _dense_steps(
     def search(output: Path, needed: Mapping[str, Path]) -> None:
         write_run(output, _search(needed[index], encoder, data.test_queries), name)
 
-    inputs = {**_of_collection(data), "encoder": encoder, **_of(options, "max_length", "precision")}
+    inputs = {**_of_collection(data.searched), "encoder": encoder, **_of(options, "max_length", "precision")}
     return [
         FunctionStep(index, encode, inputs, needs, reads=(data.source, encoder)),
         FunctionStep(f"{name}.trec", search, _of(options, "test_queries", "seed"), (index,), reads=(data.source,)),
