@@ -75,7 +75,9 @@ def linear_case(trained: str, x: Tensor, padding: int = 0) -> tuple[SquaredDista
     return objective, inputs, x, ideal
 
 
-def measured(objective: SquaredDistance, inputs: dict[str, Tensor], optimizer: Any, rate: float) -> dict[str, Direction]:
+def measured(
+    objective: SquaredDistance, inputs: dict[str, Tensor], optimizer: Any, rate: float
+) -> dict[str, Direction]:
     places = Places(objective.network, [objective.network])
     found = step_directions(objective, inputs, places, optimizer, rate=rate)
     assert [(one.side, one.layer) for one in found] == [("all", "1"), ("all", "all")] * 2
