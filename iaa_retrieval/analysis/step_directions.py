@@ -180,7 +180,7 @@ def _plain_change(
     # Fused attention kernels have no forward-mode derivative.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
         moving = {
-            name: forward_ad.make_dual(parameter.detach(), -gradients[name])
+            name: forward_ad.make_dual(parameter.detach(), -gradients[name])  # type: ignore[no-untyped-call]
             for name, parameter in trained_parameters(objective).items()
         }
         with recording(places) as passes:
@@ -189,7 +189,7 @@ def _plain_change(
 
 
 def _tangent(state: Tensor) -> Tensor:
-    value, tangent = forward_ad.unpack_dual(state)
+    value, tangent = forward_ad.unpack_dual(state)  # type: ignore[no-untyped-call]
     return torch.zeros_like(value) if tangent is None else tangent
 
 
