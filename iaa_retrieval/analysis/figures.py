@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,11 +87,11 @@ def render(figure: Any) -> Drawing:
     return Drawing(png.getvalue(), svg.getvalue())
 
 
-def legend_beside(figure: Any, axes: Any) -> None:
+def legend_beside(figure: Any, axes: Any, title: str | None = None) -> None:
     """One legend of the labelled artists of ``axes``, to the right of all that is drawn."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside right upper")
+        figure.legend(handles, labels, loc="outside right upper", title=title, alignment="left")
 
 
 def method_style(method: str, variant: int = 0) -> dict[str, Any]:
@@ -110,7 +110,14 @@ def method_style(method: str, variant: int = 0) -> dict[str, Any]:
     }
 
 
-def write_report(directory: str | Path, name: str, drawing: Drawing, data: Table, summary: str) -> tuple[Path, ...]:
+def write_report(
+    directory: str | Path,
+    name: str,
+    drawing: Drawing,
+    data: Table,
+    summary: str,
+    tables: Mapping[str, Table] | None = None,
+) -> tuple[Path, ...]:
     """Write ``NAME.png``, ``NAME.svg``, ``NAME.csv`` and ``NAME.txt`` into ``directory``, replacing older ones.
 
     Args:
@@ -119,6 +126,7 @@ def write_report(directory: str | Path, name: str, drawing: Drawing, data: Table
         drawing: the figure.
         data: what the figure shows, in full precision.
         summary: the table and the notes for readers, as text.
+        tables: further data, by what is put behind the name: ``NAME-KEY.csv``.
 
     Returns:
         The paths, in the order above.
@@ -127,12 +135,13 @@ def write_report(directory: str | Path, name: str, drawing: Drawing, data: Table
         IaaRetrievalError: a file cannot be written; then none is replaced.
     """
     contents: dict[str, bytes] = {
-        "png": drawing.png,
-        "svg": drawing.svg,
-        "csv": csv_text(data).encode(),
-        "txt": (summary.rstrip("\n") + "\n").encode(),
+        f"{name}.png": drawing.png,
+        f"{name}.svg": drawing.svg,
+        f"{name}.csv": csv_text(data).encode(),
+        f"{name}.txt": (summary.rstrip("\n") + "\n").encode(),
+        **{f"{name}-{key}.csv": csv_text(table).encode() for key, table in (tables or {}).items()},
     }
-    paths = tuple(Path(directory) / f"{name}.{suffix}" for suffix in contents)
+    paths = tuple(Path(directory) / file for file in contents)
     with ExitStack() as stack:
         streams = [stack.enter_context(atomic_file(path, "wb")) for path in paths]
         for stream, content in zip(streams, contents.values(), strict=True):

@@ -65,6 +65,7 @@ class Surface:
     Attributes:
         checkpoint: as it was named.
         method: that it was tuned with.
+        grid: what was computed.
         parameters: the number of trained ones.
         losses: at ``w + a d + b e``; one row for every a of the grid, in it one loss for every b.
         loss: at the checkpoint's own weights w.
@@ -75,6 +76,7 @@ class Surface:
 
     checkpoint: str
     method: str
+    grid: Grid
     parameters: int
     losses: list[list[float | None]]
     loss: float | None
@@ -99,9 +101,7 @@ class Batches:
         kind = TRAINING_KINDS[options.kind]
         judgments = load_judgments(options.data, options.dev, options.seed)
         run = read_run(options.data.negatives_run) if options.data.negatives_run else {}
-        self.data: TrainingData = mine_training_data(
-            kind, options.data, judgments, run, self.hyper.negatives_per_query
-        )
+        self.data: TrainingData = mine_training_data(kind, options.data, judgments, run, self.hyper.negatives_per_query)
         dataset = make_examples(kind, self.data, self.hyper, options.seed, processes=1)
         size = min(self.hyper.batch_size, len(dataset))
         count = max(min(examples, len(dataset)) // size, 1) * size
@@ -211,7 +211,7 @@ def measure_surface(batches: Batches, path: str, device: str, grid: Grid, work: 
         if not converged:
             LOG.warning("%s: power iteration did not settle; its largest eigenvalue is a lower bound in size", path)
     count = sum(parameter.numel() for parameter in landscape.parameters)
-    return Surface(path, config.method, count, rows, centre, rise, spread, eigenvalue, converged)
+    return Surface(path, config.method, grid, count, rows, centre, rise, spread, eigenvalue, converged)
 
 
 def save_surfaces(path: Path, surfaces: Sequence[Surface], settings: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from iaa_retrieval.aligned_columns import aligned
 from iaa_retrieval.analysis.figures import Drawing, Table, new_figure, render
-from iaa_retrieval.analysis.loss_surface import Grid, Surface
+from iaa_retrieval.analysis.loss_surface import Surface
 
 HEADER = ("checkpoint", "method", "a", "b", "loss")
 _PANEL = (3.6, 3.4)  # inches
@@ -16,21 +16,22 @@ _PANELS_PER_ROW = 3
 _LEVELS = 16
 
 
-def surface_table(surfaces: Sequence[Surface], grid: Grid) -> Table:
+def surface_table(surfaces: Sequence[Surface]) -> Table:
     """The loss at every point of the grid; empty where it was not finite."""
     return Table(
         HEADER,
         [
             (one.checkpoint, one.method, a, b, loss)
             for one in surfaces
-            for a, row in zip(grid.values, one.losses, strict=True)
-            for b, loss in zip(grid.values, row, strict=True)
+            for a, row in zip(one.grid.values, one.losses, strict=True)
+            for b, loss in zip(one.grid.values, row, strict=True)
         ],
     )
 
 
-def draw_surfaces(surfaces: Sequence[Surface], grid: Grid) -> Drawing:
+def draw_surfaces(surfaces: Sequence[Surface]) -> Drawing:
     """One contour plot per checkpoint; the colours mean the same losses in all of them."""
+    axis = surfaces[0].grid.values
     columns = min(_PANELS_PER_ROW, len(surfaces))
     rows = math.ceil(len(surfaces) / columns)
     levels = contour_levels([loss for one in surfaces for row in one.losses for loss in row if loss is not None])
@@ -39,12 +40,12 @@ def draw_surfaces(surfaces: Sequence[Surface], grid: Grid) -> Drawing:
         filled: Any = None
         for panel, one in zip(panels, surfaces, strict=False):
             heights = [[math.nan if loss is None else loss for loss in row] for row in _transposed(one.losses)]
-            filled = panel.contourf(grid.values, grid.values, heights, levels=levels, norm=_norm(levels))
-            panel.contour(grid.values, grid.values, heights, levels=levels, colors="white", linewidths=0.5)
+            filled = panel.contourf(axis, axis, heights, levels=levels, norm=_norm(levels))
+            panel.contour(axis, axis, heights, levels=levels, colors="white", linewidths=0.5)
             panel.plot(0, 0, marker="+", color="white", markersize=9)
             panel.set(title=f"{one.method}, {one.parameters:,} trained", xlabel="first direction", aspect="equal")
             panel.grid(visible=False)
-        for panel in panels[:: columns]:
+        for panel in panels[::columns]:
             panel.set_ylabel("second direction")
         for panel in panels[len(surfaces) :]:
             panel.set_visible(False)
@@ -76,8 +77,9 @@ def _transposed(rows: Sequence[Sequence[float | None]]) -> list[tuple[float | No
     return list(zip(*rows, strict=True))
 
 
-def summary_of(surfaces: Sequence[Surface], grid: Grid) -> str:
+def summary_of(surfaces: Sequence[Surface]) -> str:
     """One line per checkpoint, and what its numbers mean."""
+    grid = surfaces[0].grid
     header = ["checkpoint", "method", "trained", "loss", "rise", "spread"]
     lines = [header + (["eigenvalue"] if grid.eigenvalue else [])]
     for one in surfaces:

@@ -43,9 +43,7 @@ class LossSurfaceOptions(Checked):
     radius: float = option(0.5, help="Where sharpness is measured, in the same lengths.", check=above(0))
     directions: int = option(10, help="Random directions that sharpness is the mean over.", check=at_least(1))
     eigenvalue: bool = option(False, help="Also the largest eigenvalue of the Hessian, by power iteration.")
-    batch_size: int | None = option(
-        None, help="Queries per batch.", default_text="the training's", check=at_least(1)
-    )
+    batch_size: int | None = option(None, help="Queries per batch.", default_text="the training's", check=at_least(1))
     negatives_per_query: int | None = option(
         None, help="Hard negatives per example.", default_text="the training's", check=at_least(0)
     )
@@ -108,10 +106,10 @@ def analyze_loss_surface(options: LossSurfaceOptions) -> tuple[list[Surface], tu
         surfaces = [
             measure_surface(batches, path, options.device, grid, work, str(number)) for number, path in enumerate(paths)
         ]
-        drawing, text = draw_surfaces(surfaces, grid), summary_of(surfaces, grid)
-        files = write_report(output, NAME, drawing, surface_table(surfaces, grid), text)
+        drawing, text = draw_surfaces(surfaces), summary_of(surfaces)
+        files = write_report(output, NAME, drawing, surface_table(surfaces), text)
         numbers = output / f"{NAME}.json"
-        save_surfaces(numbers, surfaces, {**settings, **asdict(batches.hyper), "grid": asdict(grid)})
+        save_surfaces(numbers, surfaces, {**settings, **asdict(batches.hyper)})
         shutil.rmtree(work)
     return surfaces, (*files, numbers)
 
