@@ -10,8 +10,8 @@ import click
 
 from iaa_retrieval.cli import Verb
 from iaa_retrieval.jobs.analyze_convergence import ConvergenceOptions
-from iaa_retrieval.jobs.analyze_rates import RatesOptions
 from iaa_retrieval.jobs.analyze_loss_surface import LossSurfaceOptions
+from iaa_retrieval.jobs.analyze_rates import RatesOptions
 from iaa_retrieval.jobs.analyze_update_direction import UpdateDirectionOptions
 from iaa_retrieval.options import build, click_options
 

@@ -109,7 +109,7 @@ def analyze_loss_surface(options: LossSurfaceOptions) -> tuple[list[Surface], tu
         drawing, text = draw_surfaces(surfaces), summary_of(surfaces)
         files = write_report(output, NAME, drawing, surface_table(surfaces), text)
         numbers = output / f"{NAME}.json"
-        save_surfaces(numbers, surfaces, {**settings, **asdict(batches.hyper)})
+        save_surfaces(numbers, surfaces, {**settings, **values, **asdict(batches.hyper)})
         shutil.rmtree(work)
     return surfaces, (*files, numbers)
 
