@@ -13,7 +13,7 @@ from iaa_retrieval.analysis.step_directions import OPTIMISER, PLAIN, UPDATES
 from iaa_retrieval.analysis.update_direction import Measured
 
 HEADER = ("method", "step", "side", "layer", "update", "cosine", "norm_ratio")
-_TITLES = {OPTIMISER: "a step of the optimiser", PLAIN: "minus the gradient of the trained parameters"}
+_TITLES = {OPTIMISER: "step of the optimiser", PLAIN: "plain gradient step"}
 _SIZE = (11.0, 7.0)  # inches
 NOTE = """\
 cosine: between the change of the hidden states of all real tokens and minus the gradient of the loss with respect to
@@ -30,6 +30,7 @@ def direction_table(measured: Sequence[Measured]) -> Table:
 
 def draw_directions(measured: Sequence[Measured]) -> Drawing:
     """Cosines of both updates: along training over all layers, and by layer as the mean over the measured steps."""
+    steps = sorted({one.step for one in measured})
     with new_figure(*_SIZE) as figure:
         axes = figure.subplots(2, 2, sharey=True)
         for row, update in zip(axes, UPDATES, strict=True):
@@ -38,9 +39,11 @@ def draw_directions(measured: Sequence[Measured]) -> Drawing:
                 rows = list(of_method)
                 _along_training(row[0], method, [one for one in rows if one.direction.layer == ALL])
                 _by_layer(row[1], method, [one for one in rows if one.direction.layer != ALL])
-            row[0].set_xscale("symlog", linthresh=1)
-            row[0].set(title=f"{_TITLES[update]}, all layers", xlabel="training steps taken", ylabel="cosine")
-            row[1].set(title=f"{_TITLES[update]}, mean over steps", xlabel="layer")
+            row[0].set_xscale("symlog", linthresh=1, linscale=0.5)
+            row[0].set_xticks(steps, labels=map(str, steps))
+            row[0].set_xlim(left=-0.2)
+            row[0].set(title=f"{_TITLES[update]}: all layers", xlabel="training steps taken", ylabel="cosine")
+            row[1].set(title=f"{_TITLES[update]}: mean over the measured steps", xlabel="layer")
         legend_beside(figure, axes[0][0])
         return render(figure)
 
