@@ -10,6 +10,7 @@ import click
 
 from iaa_retrieval.cli import Verb
 from iaa_retrieval.jobs.analyze_convergence import ConvergenceOptions
+from iaa_retrieval.jobs.analyze_cost import CostOptions
 from iaa_retrieval.jobs.analyze_loss_surface import LossSurfaceOptions
 from iaa_retrieval.jobs.analyze_rates import RatesOptions
 from iaa_retrieval.jobs.analyze_update_direction import UpdateDirectionOptions
@@ -61,6 +62,24 @@ def rates(**values: Any) -> None:
 
     found, files = analyze_rates(build(RatesOptions, values))
     click.echo(rates_text(found))
+    _list(files)
+
+
+@main.command("cost", cls=Verb)
+@click_options(CostOptions)
+def cost(**values: Any) -> None:
+    """What training costs: parameters, optimiser state, peak memory, time and bytes of the checkpoint.
+
+    Every method takes some steps in a process of its own, on texts that are all as long as they may be.
+
+    \b
+    Example:
+      python -m iaa_retrieval.analyze cost --method full --method iaa-l --output runs/cost
+    """
+    from iaa_retrieval.jobs.analyze_cost import analyze_cost
+
+    _, text, files = analyze_cost(build(CostOptions, values))
+    click.echo(text)
     _list(files)
 
 
