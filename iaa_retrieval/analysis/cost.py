@@ -99,7 +99,7 @@ def cost_table(costs: Sequence[MethodCost]) -> Table:
     """A row for each method; bytes and seconds as measured."""
     header = "method dimensions parameters weights biases heads optimizer_bytes loaded_bytes peak_bytes".split()
     header += "step_seconds step_seconds_lowest step_seconds_highest steps checkpoint_bytes".split()
-    rows = [
+    rows: list[tuple[str | float, ...]] = [
         (
             one.method,
             " ".join(f"{name}={size}" for name, size in one.first.dimensions.items()),
