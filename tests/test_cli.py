@@ -16,8 +16,12 @@ from iaa_retrieval.cli import VERBS, Verb
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.progress import progress
 
-HEAVY = ("torch", "transformers", "peft", "pyserini", "faiss", "scipy", "pandas", "ir_datasets", "numpy", "jnius")
-SUBCOMMANDS = (["train", "bi-encoder"], ["train", "cross-encoder"], ["encode", "input"], ["encode", "queries"])
+HEAVY = "torch transformers peft pyserini faiss scipy pandas ir_datasets numpy jnius matplotlib".split()
+SUBCOMMANDS = (
+    *(["train", kind] for kind in ("bi-encoder", "cross-encoder")),
+    *(["encode", what] for what in ("input", "queries")),
+    *(["analyze", section] for section in ("convergence", "rates", "cost")),
+)
 
 HELP = """
 import json, runpy, sys

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 
 from iaa_retrieval.collections.runs import read_run
 from iaa_retrieval.errors import UsageError
@@ -43,11 +44,15 @@ class TrainResult:
     seconds: float
 
 
-def train_retriever(options: TrainOptions) -> TrainResult:
+def train_retriever(options: TrainOptions, callbacks: Sequence[TrainerCallback] = ()) -> TrainResult:
     """Tune a bi-encoder or cross-encoder and write its checkpoint, whole or not at all.
 
     Work in progress lies in ``.OUTPUT.training`` beside the output; with ``resume`` it is continued, to the same
     weights as an uninterrupted run, and with ``overwrite`` it is discarded (and a finished checkpoint replaced).
+
+    Args:
+        options: all that the run depends on.
+        callbacks: further listeners, which transformers' trainer tells of every step; they are no part of the run.
 
     Raises:
         UsageError: options that contradict each other, the method or the backbone; interrupted work, and neither
@@ -74,6 +79,8 @@ def train_retriever(options: TrainOptions) -> TrainResult:
     evaluate_dev = make_dev_evaluator(kind, model, judgments, run, options.dev, options.seed, precision)
 
     trainer = make_trainer(kind, options, hyper, model, examples, work, precision, evaluate_dev)
+    for callback in callbacks:
+        trainer.add_callback(callback)
     with ExitStack() as held:
         with trainer.args.main_process_first(local=False):
             if trainer.is_world_process_zero():

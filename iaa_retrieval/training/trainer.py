@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import NotFiniteError
 from iaa_retrieval.tuning.methods import Method
 
 TRAINED_FILE = "model.safetensors"  # the name that Trainer looks for when it decides what can be resumed
@@ -81,7 +81,7 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
         """One step's loss.
 
         Raises:
-            IaaRetrievalError: it is not finite. The steps after it could only spread that.
+            NotFiniteError: it is not finite. The steps after it could only spread that.
         """
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
@@ -124,7 +124,7 @@ def require_finite_weights(model: nn.Module) -> None:
     """Refuse trained weights that are not numbers, which a last step leaves whose gradient overflowed.
 
     Raises:
-        IaaRetrievalError: names the first of them.
+        NotFiniteError: names the first of them.
     """
     for name, tensor in trained_state(model).items():
         if not torch.isfinite(tensor).all():
@@ -139,8 +139,8 @@ def finite_entries(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _diverged(what: str) -> IaaRetrievalError:
-    return IaaRetrievalError(f"{what}, so no checkpoint was made; use a lower --lr, or --precision fp32")
+def _diverged(what: str) -> NotFiniteError:
+    return NotFiniteError(f"{what}, so no checkpoint was made; use a lower --lr, or --precision fp32")
 
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
