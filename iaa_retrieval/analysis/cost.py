@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iaa_retrieval.aligned_columns import aligned
-from iaa_retrieval.analysis.figures import Drawing, Table, method_style, new_figure, render
+from iaa_retrieval.analysis.figures import Drawing, Table, logarithmic_x, method_style, new_figure, render
 from iaa_retrieval.analysis.training_cost import TrainingCost
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
@@ -182,5 +182,4 @@ def _draw_panel(axes: Any, costs: Sequence[MethodCost], values: Sequence[float],
         else:
             axes.barh([one.method], [value], color=style["color"])
     if logarithmic:
-        axes.set_xscale("log")
-        axes.margins(x=0.15)
+        logarithmic_x(axes, values)

@@ -12,7 +12,9 @@ from click.testing import CliRunner
 from histories import write_result, write_run
 
 from iaa_retrieval.analysis.curves import mean_height, smoothed, step_down_to
+from iaa_retrieval.analysis.figures import Drawing
 from iaa_retrieval.analyze import main
+from iaa_retrieval.jobs import analyze_convergence
 
 
 def analyze(*words: str | Path):
@@ -47,6 +49,12 @@ def test_a_value_is_reached_where_the_curve_stays_below_it() -> None:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a command's time; one test of this file looks at the figure."""
+    monkeypatch.setattr(analyze_convergence, "draw_convergence", lambda found: Drawing(b"", b""))
+
+
+@pytest.fixture
 def runs(tmp_path: Path) -> list[Path]:
     """Two seeds of LoRA and one run of IAA-L."""
     return [
@@ -58,6 +66,7 @@ def runs(tmp_path: Path) -> list[Path]:
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_numbers_of_the_table(runs: list[Path], tmp_path: Path) -> None:
     done = analyze(*runs, "--smoothing", "0", "--output", tmp_path / "out")
     assert done.exit_code == 0, done.output
@@ -95,6 +104,7 @@ def test_every_logged_number_is_in_the_data_of_the_figure(runs: list[Path], tmp_
     assert (tmp_path / "out" / "convergence.svg").read_bytes() == svg
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_of_one_method_are_told_apart_by_what_differs(tmp_path: Path) -> None:
     loss = {10: 1.0, 20: 0.5}
     paths = [
@@ -110,6 +120,7 @@ def test_runs_of_one_method_are_told_apart_by_what_differs(tmp_path: Path) -> No
     assert [row["label"] for row in rows_of(tmp_path / "out" / "convergence-numbers.csv")] == ["x", "y", "z"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_of_a_label_that_end_at_other_steps_are_averaged_where_both_are(tmp_path: Path) -> None:
     paths = [
         write_run(tmp_path / "a", {10: 1.0, 20: 0.5, 30: 0.1}),
@@ -127,6 +138,7 @@ def test_runs_of_a_label_that_end_at_other_steps_are_averaged_where_both_are(tmp
     assert apart.exit_code == 2 and "have no step in common" in apart.stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_results_of_reproductions_give_a_run_for_each_seed(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "toy" / "retrieval"
     histories = {
@@ -165,6 +177,7 @@ def test_results_of_reproductions_give_a_run_for_each_seed(tmp_path: Path) -> No
         ({"kind": "cross-encoder"}, "kind is bi-encoder and cross-encoder"),
     ),
 )
+@pytest.mark.usefixtures("undrawn")
 def test_runs_of_different_tasks_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
     paths = [write_run(tmp_path / "a", {10: 1.0}), write_run(tmp_path / "b", {10: 1.0}, method="full", **changed)]
     done = analyze(*paths, "--output", tmp_path / "out")
@@ -173,6 +186,7 @@ def test_runs_of_different_tasks_are_refused(tmp_path: Path, changed: dict, mess
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", {10: 1.0})
     twice = analyze(run, write_run(tmp_path / "b", {10: 1.0}), "--output", tmp_path / "out")

@@ -13,9 +13,11 @@ from click.testing import CliRunner, Result
 from histories import write_run
 from toy_collection import write_toy_collection
 
+from iaa_retrieval.analysis.figures import Drawing
 from iaa_retrieval.analysis.rate_sweep import rates_around
 from iaa_retrieval.analysis.rate_trials import write_diverged
 from iaa_retrieval.analyze import main
+from iaa_retrieval.jobs import analyze_rates
 
 
 def analyze(*words: str | Path) -> Result:
@@ -34,6 +36,13 @@ def write_rates(path: Path, scores: dict[str, object], metric: str = "nDCG@10") 
     return path
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a command's time; one test of this file looks at the figure."""
+    monkeypatch.setattr(analyze_rates, "draw_rates", lambda found: Drawing(b"", b""))
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_plateau_is_what_is_next_to_the_best_and_nearly_as_good(tmp_path: Path) -> None:
     scores = {"1e-5": 0.799, "1e-4": 0.7, "1e-3": 0.795, "3e-3": 0.80, "1e-2": 0.793, "1e-1": 0.5, "1e0": None}
     file = write_rates(tmp_path / "results" / "toy" / "retrieval" / "iaa-l-0.5.rates.json", scores)
@@ -67,6 +76,7 @@ def test_a_plateau_at_the_end_of_what_was_tried_is_open(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "rates.svg").read_text().count("<svg") == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_seeds_of_a_rate_are_averaged_and_one_that_diverged_spoils_it(tmp_path: Path) -> None:
     scores = {"1e-4": [0.4, 0.6], "1e-3": [0.9, None], "1e-2": [0.3, 0.3]}
     file = write_rates(tmp_path / "toy" / "retrieval" / "lora-0.5.rates.json", scores)
@@ -79,6 +89,7 @@ def test_seeds_of_a_rate_are_averaged_and_one_that_diverged_spoils_it(tmp_path: 
     assert (second["dev nDCG@10"], second["runs"], second["runs diverged"]) == ("", "2", "1")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_checkpoints_that_differ_by_rate_are_one_line(tmp_path: Path) -> None:
     paths = [
         write_run(tmp_path / f"lora-{rate}", {10: 1.0}, {10: score}, learning_rate=rate, seed=seed)
@@ -99,6 +110,7 @@ def test_checkpoints_that_differ_by_rate_are_one_line(tmp_path: Path) -> None:
     assert f"{tmp_path / 'lora-1'} diverged and may belong to lora (r 4) or lora (r 8)" in unclear.stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_cannot_be_meant_is_said_in_one_line(tmp_path: Path) -> None:
     def message(*words: str | Path, code: int = 2) -> str:
         done = analyze(*words, "--output", tmp_path / "out")
@@ -136,6 +148,7 @@ def test_rates_are_equally_far_apart_around_the_middle() -> None:
 
 
 @pytest.mark.parametrize("kind", ("bi-encoder", "cross-encoder"))
+@pytest.mark.usefixtures("undrawn")
 def test_a_sweep_keeps_its_runs_and_records_those_that_diverge(
     kind: str, tiny_backbone: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
