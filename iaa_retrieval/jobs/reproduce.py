@@ -113,8 +113,11 @@ def _search_rates(plans: Sequence[ConditionPlan], options: ReproduceOptions) -> 
             continue
         try:
             tried = search_rates(plan, _directory(plan, options))
-            scores = ", ".join(f"{rate}: {score:.4f}" for rate, score in tried.scores.items())
-            click.echo(f"{plan.label}: dev {tried.metric} {scores}; best {tried.best}")
+            scores = ", ".join(
+                f"{rate}: {'diverged' if score is None else f'{score:.4f}'}" for rate, score in tried.scores.items()
+            )
+            edge = " (at the edge of the range)" if tried.at_edge else ""
+            click.echo(f"{plan.label}: dev {tried.metric} {scores}; best {tried.best or 'none'}{edge}")
         except IaaRetrievalError as error:
             _report(plan, error)
             well = False

@@ -19,11 +19,11 @@ from iaa_retrieval.reproduction.conditions import (
 )
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
-from iaa_retrieval.reproduction.rate_search import TriedRates, read_tried_rates
 from iaa_retrieval.reproduction.results import Result, Results, read_results
 from iaa_retrieval.reproduction.runner import Outcome, compare
 from iaa_retrieval.reproduction.significance import Cell as CellKey
 from iaa_retrieval.reproduction.significance import Mark, significance_marks
+from iaa_retrieval.reproduction.tried_rates import TriedRates, read_tried_rates
 
 SYMBOLS = {FULL: "*", BEST_BASELINE: "†"}
 NOT_RUN = "not yet run"

@@ -1,0 +1,17 @@
+"""Training that ended in values that are no numbers: how it says so, and how another process reads it."""
+
+from __future__ import annotations
+
+from iaa_retrieval.errors import IaaRetrievalError
+
+_MARK = "so no checkpoint was made; use a lower --lr"
+
+
+def divergence(what: str) -> IaaRetrievalError:
+    """The failure that a training ends with."""
+    return IaaRetrievalError(f"{what}, {_MARK}, or --precision fp32")
+
+
+def tells_of_divergence(message: str) -> bool:
+    """Whether a message, such as the last line of a training's log, is that failure's."""
+    return _MARK in message
