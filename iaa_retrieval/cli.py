@@ -21,6 +21,7 @@ VERBS = {
     "rerank": "Re-rank a run with a cross-encoder (or a bi-encoder).",
     "export": "Write a checkpoint for another tool: merged, self-contained, sentence-transformers or ONNX.",
     "evaluate": "Score runs against relevance judgments, with significance tests.",
+    "analyze": "Show how tuning learns: convergence, learning rates and costs, with figures.",
     "reproduce": "Re-run published conditions and check every score.",
     "quickstart": "The whole job on a small real collection, in minutes.",
     "serve": "Answer searches over HTTP or MCP, with a page that compares systems.",

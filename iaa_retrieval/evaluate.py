@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from iaa_retrieval.aligned_columns import aligned
 from iaa_retrieval.cli import Verb
 from iaa_retrieval.files import is_standard_output, write_json
 from iaa_retrieval.jobs.evaluate import EvaluateOptions, EvaluationResult, RunScores, evaluate_runs
@@ -37,10 +37,10 @@ def main(per_query: bool, json_path: Path | None, **values: Any) -> None:
     # JSON that goes to standard output must stay JSON.
     apart = json_path is not None and is_standard_output(json_path)
     if per_query:
-        click.echo(_table(_per_query_rows(result)) + "\n", err=apart)
-    click.echo(_table(_mean_rows(result)), err=apart)
+        click.echo(aligned(_per_query_rows(result)) + "\n", err=apart)
+    click.echo(aligned(_mean_rows(result)), err=apart)
     if result.comparisons:
-        click.echo("\n" + _table(_comparison_rows(result)), err=apart)
+        click.echo("\n" + aligned(_comparison_rows(result)), err=apart)
     if json_path is not None:
         write_json(json_path, _as_json(options, result, per_query))
 
@@ -84,16 +84,6 @@ def _comparison_rows(result: EvaluationResult) -> list[list[str]]:
             ]
         )
     return rows
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to equal width: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        aligned = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        lines.append("  ".join([first.ljust(widths[0]), *aligned]))
-    return "\n".join(lines)
 
 
 def _as_json(options: EvaluateOptions, result: EvaluationResult, per_query: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from iaa_retrieval.cli import VERBS, Verb
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.progress import progress
 
-HEAVY = ("torch", "transformers", "peft", "pyserini", "faiss", "scipy", "pandas", "ir_datasets", "numpy", "jnius")
+HEAVY = "torch transformers peft pyserini faiss scipy pandas ir_datasets numpy jnius matplotlib".split()
 SUBCOMMANDS = (["train", "bi-encoder"], ["train", "cross-encoder"], ["encode", "input"], ["encode", "queries"])
 
 HELP = """
