@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import datetime
 import json
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,30 +28,15 @@ CASES = [
 
 def measure(method: str, budget: str) -> dict[str, Any]:
     """Steps of training a bi-encoder, then encoding with it and with the bare backbone by turns; in this process."""
-    import torch
-
+    from iaa_retrieval.analysis.training_cost import measure_training
     from iaa_retrieval.collections.loading import load_collection
     from iaa_retrieval.inference.cpu_kernels import use_cpu_kernels
     from iaa_retrieval.inference.text_encoder import encode_passages
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
-    from iaa_retrieval.models.checkpoint import save_weights
-    from iaa_retrieval.models.precision import DTYPES, choose_precision
-    from iaa_retrieval.training.collators import BiEncoderCollator
-    from iaa_retrieval.training.data import ExampleDataset, TrainingData
-    from iaa_retrieval.training.kinds import TRAINING_KINDS
-    from iaa_retrieval.training.objectives import BiEncoderObjective
+    from iaa_retrieval.models.precision import DTYPES
     from iaa_retrieval.training.options import TrainOptions
-    from iaa_retrieval.training.tuned_model import new_tuned_model
 
     texts = [document.contents for document in load_collection("embedded").documents() if len(document.contents) > 400]
-    count = BATCH * (WARM_UP_STEPS + STEPS)
-    data = TrainingData(
-        queries={str(n): texts[n][:100] for n in range(count)},
-        passages={str(n): texts[n] for n in range(2 * count)},
-        positives={str(n): [str(n)] for n in range(count)},
-        negatives={str(n): [str(n + count)] for n in range(count)},
-    )
-    precision = choose_precision("auto", "cpu")
     options = TrainOptions.of(
         kind="bi-encoder",
         collection="embedded",
@@ -61,33 +44,17 @@ def measure(method: str, budget: str) -> dict[str, Any]:
         backbone=BACKBONE,
         method=method,
         budget=budget if "%" in budget else None,
+        batch_size=BATCH,
+        negatives_per_query=1,
+        train_max_length=TOKENS,
         device="cpu",
     )
-    tuned = new_tuned_model(TRAINING_KINDS[options.kind], options.tuning, options.text, "cpu", precision)
-    objective = BiEncoderObjective(tuned.model, options.objective.temperature).train()  # type: ignore[arg-type]
-    collator = BiEncoderCollator(tuned.model, data, TOKENS)  # type: ignore[arg-type]
-    dataset = ExampleDataset(data, 1, seed=1)
-    batches = [collator([dataset[n] for n in range(start, start + BATCH)]) for start in range(0, count, BATCH)]
-    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=1e-5)
-    seconds = []
-    for batch in batches:
-        start = time.perf_counter()
-        with torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32"):
-            loss = objective(**batch)["loss"]
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    with tempfile.TemporaryDirectory() as directory:
-        save_weights(tuned.model.encoder, Path(directory))
-        size = sum(file.stat().st_size for file in Path(directory).iterdir())
-    del objective, optimizer
+    cost, tuned = measure_training(options, [text[:100] for text in texts], texts, WARM_UP_STEPS, STEPS)
 
     bare = load_bi_encoder(BACKBONE, document_max_length=TOKENS, device="cpu")
     ours = tuned.model.with_config(document_max_length=TOKENS)  # type: ignore[union-attr]
     ours.encoder.set_attn_implementation("sdpa")
-    ours.to(DTYPES[precision]).eval()
+    ours.to(DTYPES[cost.precision]).eval()
     for encoder in (bare, ours):  # as the commands do
         use_cpu_kernels(encoder)
     slowdowns = []
@@ -100,13 +67,13 @@ def measure(method: str, budget: str) -> dict[str, Any]:
         if turn:  # the first compiles kernels
             slowdowns.append(times[1] / times[0])
     return {
-        "weights": tuned.trainable_parameters["weights"],
-        "biases": tuned.trainable_parameters["biases"],
-        "checkpoint_bytes": size,
-        "step_seconds": seconds[WARM_UP_STEPS:],
-        "peak_train_memory_bytes": peak,
+        "weights": cost.trainable_parameters["weights"],
+        "biases": cost.trainable_parameters["biases"],
+        "checkpoint_bytes": cost.checkpoint_bytes,
+        "step_seconds": cost.step_seconds,
+        "peak_train_memory_bytes": cost.peak_bytes,
         "encode_slowdowns": slowdowns,
-        "precision": precision,
+        "precision": cost.precision,
     }
 
 

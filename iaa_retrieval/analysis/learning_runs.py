@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import read_json
@@ -23,6 +23,26 @@ _SAME_TASK = (
 ).split()
 # Of two runs that differ in these alone, one repeats the other.
 _OF_A_REPETITION = ("seed", "torch_threads")
+
+
+class Described(Protocol):
+    """What a run says about itself; ``LearningRun`` says what each is."""
+
+    @property
+    def source(self) -> str:
+        """Where it was read from."""
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+
+    @property
+    def task(self) -> Mapping[str, Any]:
+        """What must agree."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What else was chosen."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +98,13 @@ def read_learning_runs(paths: Sequence[str | Path]) -> tuple[list[LearningRun], 
     return runs, left_out
 
 
-def require_same_task(runs: Sequence[LearningRun]) -> None:
+def require_same_task(runs: Sequence[Described]) -> None:
     """Refuse runs whose losses and dev scores are of different things.
 
     Raises:
         UsageError: names the first two runs that differ, and in what.
     """
-    known: dict[str, LearningRun] = {}
+    known: dict[str, Described] = {}
     for run in runs:
         for name, value in run.task.items():
             other = known.setdefault(name, run)
@@ -95,7 +115,7 @@ def require_same_task(runs: Sequence[LearningRun]) -> None:
                 )
 
 
-def unchecked(runs: Sequence[LearningRun]) -> list[str]:
+def unchecked(runs: Sequence[Described]) -> list[str]:
     """What is known of some runs only, so that nobody checked whether it is the same for all."""
     names = dict.fromkeys(name for run in runs for name in run.task)
     return [name for name in names if any(name not in run.task for run in runs)]
@@ -131,6 +151,13 @@ def task_of(config: RetrieverConfig) -> dict[str, Any]:
     return {"kind": config.kind, "backbone": _backbone(config), **said}
 
 
+def task_of_reproduction(path: Path) -> dict[str, Any]:
+    """What the place of ``results/COLLECTION/STAGE/FILE`` says about a run's task."""
+    stage, collection = path.absolute().parent.name, path.absolute().parent.parent.name
+    kind = {"kind": KIND_OF_STAGE[stage]} if stage in KIND_OF_STAGE else {}
+    return {**kind, "reproduced collection": collection}
+
+
 def _backbone(config: RetrieverConfig) -> str:
     # The fingerprint decides; the name is for people.
     return f"{config.backbone} ({config.backbone_fingerprint[:12]})"
@@ -163,10 +190,6 @@ def _of_results(path: Path) -> list[LearningRun]:
         histories = {int(seed): values["history"] for seed, values in content["seeds"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IaaRetrievalError(f"{path} is no result of a reproduction: {error}; run the condition again") from error
-    stage, collection = path.absolute().parent, path.absolute().parent.parent
-    task: dict[str, Any] = {"reproduced collection": collection.name}
-    if stage.name in KIND_OF_STAGE:
-        task["kind"] = KIND_OF_STAGE[stage.name]
     runs = []
     for seed, history in histories.items():
         if not history:
@@ -174,6 +197,7 @@ def _of_results(path: Path) -> list[LearningRun]:
         loss, dev = _curves(history, path)
         method = method_of_condition(path.stem)
         settings = {"condition": path.stem, "steps": max(loss)}
+        task = task_of_reproduction(path)
         runs.append(LearningRun(f"{path} (seed {seed})", method, seed, task, settings, loss, dev))
     return runs
 

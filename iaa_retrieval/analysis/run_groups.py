@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iaa_retrieval.analysis.learning_runs import LearningRun
+from iaa_retrieval.analysis.learning_runs import Described, LearningRun
 from iaa_retrieval.errors import UsageError
 
 
@@ -45,9 +45,9 @@ def grouped(runs: Sequence[LearningRun], labels: Sequence[str | None] = ()) -> l
     labels = labels or [None] * len(runs)
     found: dict[str, list[LearningRun]] = {}
     for run, label in zip(runs, labels, strict=True):
-        found.setdefault(label if label is not None else _key(run), []).append(run)
+        found.setdefault(label if label is not None else key_of(run), []).append(run)
     given = {label for label in labels if label is not None}
-    automatic = _labels({key: of_group[0] for key, of_group in found.items() if key not in given})
+    automatic = labels_of({key: of_group[0] for key, of_group in found.items() if key not in given})
     variants: dict[str, int] = {}
     groups = []
     for key, of_group in found.items():
@@ -58,7 +58,8 @@ def grouped(runs: Sequence[LearningRun], labels: Sequence[str | None] = ()) -> l
     return groups
 
 
-def _key(run: LearningRun) -> str:
+def key_of(run: Described) -> str:
+    """The same for runs of the same method and settings."""
     return json.dumps([run.method, run.settings], sort_keys=True, default=str)
 
 
@@ -73,9 +74,9 @@ def _require_other_seeds(runs: Sequence[LearningRun]) -> None:
             )
 
 
-def _labels(firsts: Mapping[str, LearningRun]) -> dict[str, str]:
-    """A short name for each group, given its first run."""
-    by_name: dict[str, dict[str, LearningRun]] = {}
+def labels_of(firsts: Mapping[str, Described]) -> dict[str, str]:
+    """A short name for each group, given its first run: the method (or condition), and what tells it from others."""
+    by_name: dict[str, dict[str, Described]] = {}
     for key, run in firsts.items():
         by_name.setdefault(run.settings.get("condition", run.method), {})[key] = run
     labels = {}
@@ -88,6 +89,6 @@ def _labels(firsts: Mapping[str, LearningRun]) -> dict[str, str]:
     return labels
 
 
-def _said(run: LearningRun, setting: str) -> str:
+def _said(run: Described, setting: str) -> str:
     value: Any = run.settings.get(setting)
     return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import NotFiniteError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import OnCut, PairTokens, tokenize_pairs, with_lead
 from iaa_retrieval.models.cross_encoder import CrossEncoder
@@ -33,7 +33,7 @@ def score_pairs(
     than the cross-encoder's lengths.
 
     Raises:
-        IaaRetrievalError: a score is not finite.
+        NotFiniteError: a score is not finite.
     """
     config = cross_encoder.config
     queries = with_lead(config.query_lead, [query for query, _ in pairs])
@@ -63,7 +63,7 @@ def score_pairs(
     compute_into(scores, shown, compute)
     if not np.isfinite(scores).all():
         query, passage = pairs[int(np.flatnonzero(~np.isfinite(scores))[0])]
-        raise IaaRetrievalError(
+        raise NotFiniteError(
             f"{cross_encoder.source} gives a score that is not finite for query {query[:40]!r} and passage "
             f"{passage[:40]!r}; {NOT_FINITE_ADVICE}"
         )

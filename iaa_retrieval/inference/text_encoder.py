@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import NotFiniteError
 from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import OnCut, tokenize_texts, with_lead
 from iaa_retrieval.models.bi_encoder import BiEncoder
@@ -99,7 +99,7 @@ def encode_token_ids(
     One batch holds at most ``batch_size * max_length`` tokens, so short texts travel in larger batches.
 
     Raises:
-        IaaRetrievalError: a vector is not finite; the text is called by its name, else by its number.
+        NotFiniteError: a vector is not finite; the text is called by its name, else by its number.
     """
     vectors = np.empty((len(token_ids), encoder.dimension), dtype=np.float32)
     # Queries are short: rounding would add a third to their work, and fp32 kernels take any shape.
@@ -120,5 +120,5 @@ def encode_token_ids(
     if not np.isfinite(vectors).all():
         position = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         text = names[position] if names else f"text number {position + 1}"
-        raise IaaRetrievalError(f"{encoder.source} gives a vector that is not finite for {text}; {NOT_FINITE_ADVICE}")
+        raise NotFiniteError(f"{encoder.source} gives a vector that is not finite for {text}; {NOT_FINITE_ADVICE}")
     return vectors

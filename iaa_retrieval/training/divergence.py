@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import NotFiniteError
 
 _MARK = "so no checkpoint was made; use a lower --lr"
 
 
-def divergence(what: str) -> IaaRetrievalError:
+def divergence(what: str) -> NotFiniteError:
     """The failure that a training ends with."""
-    return IaaRetrievalError(f"{what}, {_MARK}, or --precision fp32")
+    return NotFiniteError(f"{what}, {_MARK}, or --precision fp32")
 
 
 def tells_of_divergence(message: str) -> bool:

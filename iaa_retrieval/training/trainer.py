@@ -81,7 +81,7 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
         """One step's loss.
 
         Raises:
-            IaaRetrievalError: it is not finite. The steps after it could only spread that.
+            NotFiniteError: it is not finite. The steps after it could only spread that.
         """
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
@@ -124,7 +124,7 @@ def require_finite_weights(model: nn.Module) -> None:
     """Refuse trained weights that are not numbers, which a last step leaves whose gradient overflowed.
 
     Raises:
-        IaaRetrievalError: names the first of them.
+        NotFiniteError: names the first of them.
     """
     for name, tensor in trained_state(model).items():
         if not torch.isfinite(tensor).all():
