@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -53,23 +54,29 @@ def test_directions(toy: Reproduction) -> None:
     assert directions(toy, 0.1).verdict is Verdict.CONTRADICTED
 
 
-def sharpness(toy: Reproduction, *rows: str) -> Judgement:
-    write(toy, "loss-surface-sharpness.csv", "method,sharpness", *rows)
+def surfaces(toy: Reproduction, *rises: tuple[str, float]) -> Judgement:
+    content = {"surfaces": [{"method": method, "rise": rise, "loss": 0.1} for method, rise in rises]}
+    write(toy, "loss-surface.json", json.dumps(content))
     (judged,) = flatter_minima("IAA", [only_case(toy)]).judgements
     return judged
 
 
-def test_sharpness(toy: Reproduction) -> None:
-    assert sharpness(toy, "iaa-l,1.0", "iaa-l,2.0", "adapter,1.6").verdict is Verdict.CONFIRMED  # 1.5 on average
-    assert sharpness(toy, "iaa-l,2.0", "adapter,1.6").verdict is Verdict.CONTRADICTED
-    assert sharpness(toy, "iaa-l,1.7", "iaa-s,1.0", "adapter,1.6").verdict is Verdict.NOT_DECIDED
-    assert sharpness(toy, "iaa-l,1.7").verdict is Verdict.NOT_MEASURED
+def test_loss_surfaces(toy: Reproduction) -> None:
+    # Two checkpoints of one method: 1.5 on average.
+    confirmed = surfaces(toy, ("iaa-l", 1.0), ("iaa-l", 2.0), ("adapter", 1.6))
+    assert (confirmed.verdict, confirmed.numbers) == (Verdict.CONFIRMED, "Rise of the loss: iaa-l 1.5, adapter 1.6")
+    assert surfaces(toy, ("iaa-l", 2.0), ("adapter", 1.6)).verdict is Verdict.CONTRADICTED
+    assert surfaces(toy, ("iaa-l", 1.7), ("iaa-s", 1.0), ("adapter", 1.6)).verdict is Verdict.NOT_DECIDED
+    assert surfaces(toy, ("iaa-l", 1.7)).verdict is Verdict.NOT_MEASURED
 
 
 def test_what_is_not_there_or_damaged(toy: Reproduction) -> None:
     (judged,) = flatter_minima("IAA", [only_case(toy)]).judgements
     assert judged.verdict is Verdict.NOT_MEASURED
-    assert judged.numbers == "`analyze` has not been run (loss-surface-sharpness.csv is not kept)."
-    write(toy, "loss-surface-sharpness.csv", "method,flatness")
-    with pytest.raises(IaaRetrievalError, match=r"loss-surface-sharpness.csv has no column sharpness; write it with"):
+    assert judged.numbers == "`analyze` has not been run (loss-surface.json is not kept)."
+    write(toy, "loss-surface.json", '{"surfaces": [{"method": "iaa-l"}]}')
+    with pytest.raises(IaaRetrievalError, match=r"loss-surface.json is damaged: 'rise'; write it with"):
         flatter_minima("IAA", [only_case(toy)])
+    write(toy, "update-direction.csv", "method,step", "iaa-l,0")
+    with pytest.raises(IaaRetrievalError, match=r"update-direction.csv is damaged: 'update'; write it with"):
+        more_direct_updates("IAA", [only_case(toy)])

@@ -6,39 +6,28 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from iaa_retrieval.analysis.rate_trials import read_rate_trials
+from iaa_retrieval.analysis.rates import WITHIN, RateCurve, rates
 from iaa_retrieval.reproduction.claims.cases import Case
 from iaa_retrieval.reproduction.claims.judging import Claim, Judgement, Verdict, listed
 from iaa_retrieval.reproduction.conditions import Role
-from iaa_retrieval.reproduction.tried_rates import TriedRates, read_tried_rates
+from iaa_retrieval.reproduction.tried_rates import read_tried_rates
 
-NEAR = 0.01  # below the best dev score, and still on the plateau
 ENOUGH = 5  # rates, below which a width says nothing
 CLEAR = 3.0  # a plateau that is so many times wider is wider
 _RULE = (
-    f"A method's plateau is the range of neighbouring tried rates whose dev score is at most {NEAR} below its best, "
-    "its width the highest over the lowest of them (by the geometric mean over the methods of a side); confirmed where "
-    f"that of WIDE is at least {CLEAR:g} times that of NARROW, contradicted where it is the other way round, "
-    f"otherwise not decided; methods with fewer than {ENOUGH} tried rates do not count."
+    f"A method's plateau is the range of neighbouring tried rates whose dev score is at most {WITHIN:.0%} below its "
+    "best, its width the highest over the lowest of them (of a side the geometric mean over its methods); confirmed "
+    f"where that of WIDE is at least {CLEAR:g} times that of NARROW, contradicted where it is the other way round, "
+    "otherwise not decided, and also where a plateau of the narrower side goes to the end of the tried rates (>=); "
+    f"methods with fewer than {ENOUGH} tried rates do not count."
 )
 _OTHERS = ("the others", Role.BASELINE)
 
 
-def plateau_width(tried: TriedRates) -> float:
-    """The highest rate over the lowest of those around the best that are near it; 1 where the best stands alone.
-
-    A rate that diverged ends the plateau; where every one did, the width is 1.
-    """
-    if tried.best is None:
-        return 1.0
-    top = tried.scores[tried.best] or 0.0
-    rates = sorted(tried.scores, key=float)
-    low = high = rates.index(tried.best)
-    near = [score is not None and score >= top - NEAR - 1e-9 for score in (tried.scores[rate] for rate in rates)]
-    while low > 0 and near[low - 1]:
-        low -= 1
-    while high + 1 < len(rates) and near[high + 1]:
-        high += 1
-    return float(rates[high]) / float(rates[low])
+def plateau_width(curve: RateCurve) -> float:
+    """The highest rate of the plateau over the lowest; 1 where it is the best alone, or every training diverged."""
+    return curve.plateau.highest / curve.plateau.lowest if curve.plateau else 1.0
 
 
 def others_more_sensitive_than_full(subject: str, cases: Sequence[Case]) -> Claim:
@@ -69,32 +58,39 @@ def _claim(claim: str, wide: tuple[str, Role], narrow: tuple[str, Role], cases: 
 
 
 def _judged(case: Case, wide: tuple[str, Role], narrow: tuple[str, Role]) -> Judgement:
-    sides = [(name, _widths(case, role)) for name, role in (wide, narrow)]
-    lacking = [name for name, widths in sides if not widths]
+    sides = [(name, _curves(case, role)) for name, role in (wide, narrow)]
+    lacking = [name for name, curves in sides if not curves]
     if lacking:
         return Judgement(case, Verdict.NOT_MEASURED, f"Fewer than {ENOUGH} rates are kept of {listed(lacking)}.")
-    means = [math.log(statistics.geometric_mean(width for _, width in widths.values())) for _, widths in sides]
-    ratio = means[0] - means[1]
-    clear = math.log(CLEAR) - 1e-9
-    verdict = Verdict.CONFIRMED if ratio >= clear else Verdict.CONTRADICTED if ratio <= -clear else Verdict.NOT_DECIDED
+    means = [math.log(statistics.geometric_mean(map(plateau_width, curves.values()))) for _, curves in sides]
+    narrower = sides[0][1] if means[0] < means[1] else sides[1][1]
+    clear = abs(means[0] - means[1]) >= math.log(CLEAR) - 1e-9 and not any(map(_is_open, narrower.values()))
+    verdict = Verdict.NOT_DECIDED
+    if clear:
+        verdict = Verdict.CONFIRMED if means[0] > means[1] else Verdict.CONTRADICTED
     numbers = "; ".join(
-        f"{name} {math.exp(mean):.1f} ({', '.join(_one(*entry) for entry in widths.items())})"
-        for (name, widths), mean in zip(sides, means, strict=True)
+        f"{name} {math.exp(mean):.1f} ({', '.join(_one(*entry) for entry in curves.items())})"
+        for (name, curves), mean in zip(sides, means, strict=True)
     )
     return Judgement(case, verdict, f"Width of the plateau: {numbers}")
 
 
-def _widths(case: Case, role: Role) -> dict[str, tuple[TriedRates, float]]:
-    """Display name -> what was tried and the width, of the rows of a role that tried enough rates."""
+def _curves(case: Case, role: Role) -> dict[str, RateCurve]:
+    """Display name -> what the rates gave, of the rows of a role that tried enough of them."""
     found = {}
     for plan in case.rows:
         tried = read_tried_rates(plan) if plan.role is role else None
         if tried is not None and len(tried.scores) >= ENOUGH:
-            found[plan.condition.display_name] = (tried, plateau_width(tried))
+            trials = read_rate_trials([plan.rates_file], tried.metric)
+            found[plan.condition.display_name] = rates(trials, tried.metric).curves[0]
     return found
 
 
-def _one(name: str, measured: tuple[TriedRates, float]) -> str:
-    tried, width = measured
-    diverged = f", diverged at {tried.diverged} of {len(tried.scores)} rates" if tried.diverged else ""
-    return f"{name} {width:.1f}{diverged}"
+def _is_open(curve: RateCurve) -> bool:
+    """Whether the plateau goes to the end of the tried rates, and may go on."""
+    return curve.plateau is not None and (curve.plateau.open_below or curve.plateau.open_above)
+
+
+def _one(name: str, curve: RateCurve) -> str:
+    diverged = f", diverged at {curve.diverged} of {len(curve.tried)} rates" if curve.diverged else ""
+    return f"{name} {'>= ' if _is_open(curve) else ''}{plateau_width(curve):.1f}{diverged}"
