@@ -15,7 +15,7 @@ from iaa_retrieval.reproduction.commands import commands_of
 from iaa_retrieval.reproduction.conditions import Role
 from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
 from iaa_retrieval.reproduction.new_scores import enter_scores
-from iaa_retrieval.reproduction.pages.convergence_figures import Figure
+from iaa_retrieval.reproduction.pages.claim_figures import Figure
 from iaa_retrieval.reproduction.pages.files import index_file, learning_efficiency_files, page_files
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.rate_search import search_rates

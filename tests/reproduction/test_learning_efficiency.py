@@ -14,11 +14,12 @@ from iaa_retrieval.reproduce import main
 from iaa_retrieval.reproduction import loading
 from iaa_retrieval.reproduction.claims.cases import cases_of
 from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
-from iaa_retrieval.reproduction.pages.convergence_figures import convergence_figures
+from iaa_retrieval.reproduction.pages.claim_figures import claim_figures
 from iaa_retrieval.reproduction.pages.files import learning_efficiency_files
 from iaa_retrieval.reproduction.pages.index import PARTS, index_page, markers
 from iaa_retrieval.reproduction.pages.learning_efficiency import learning_efficiency_page
 from iaa_retrieval.reproduction.plan import Reproduction
+from iaa_retrieval.reproduction.tried_rates import TriedRates, write_tried_rates
 
 
 @pytest.fixture
@@ -46,6 +47,24 @@ def test_the_page(toy: Reproduction) -> None:
     assert "](figures/toy-retrieval-convergence.svg)" in page
 
 
+def test_figures_of_rates_and_what_analyze_drew(toy: Reproduction) -> None:
+    (plan,) = toy.select("lora-0.5")
+    write_tried_rates(plan, TriedRates("d", "h", "nDCG@10", {"1e-3": 0.5, "3e-3": 0.51, "1e-2": None}))
+    assert "toy-retrieval-rates" not in learning_efficiency_page([toy])  # too few
+    scores = {"1e-4": 0.3, "3e-4": 0.4, "1e-3": 0.5, "3e-3": 0.51, "1e-2": None}
+    write_tried_rates(plan, TriedRates("d", "h", "nDCG@10", scores))
+    _, rates = claim_figures(cases_of([toy]))
+    assert rates.name == "toy-retrieval-rates" and "LORA-0.5,lora,0.001,0.5" in rates.data
+    rates.draw()
+    assert rates.is_drawn
+    (case,) = cases_of([toy])
+    case.analyses.mkdir(parents=True)
+    (case.analyses / "loss-surface.svg").write_text("<svg/>")
+    page = learning_efficiency_page([toy])
+    assert "](figures/toy-retrieval-rates.svg)" in page
+    assert "](analysis/toy/retrieval/loss-surface.svg)" in page and "update-direction.svg" not in page
+
+
 def test_the_index_has_the_counts_and_the_link(toy: Reproduction) -> None:
     page = index_page("\n".join(marker for part in PARTS for marker in markers(part)), [toy])
     assert "| 2 | The best form of IAA reaches full fine-tuning. | 0 | 0 | 0 | 1 |" in page
@@ -64,7 +83,7 @@ def test_only_what_is_about_something_has_claims(toy: Reproduction) -> None:
 
 
 def test_a_figure_is_drawn_when_its_data_changed(toy: Reproduction) -> None:
-    (figure,) = convergence_figures(cases_of([toy]))
+    (figure,) = claim_figures(cases_of([toy]))
     assert not figure.is_drawn
     figure.draw()
     drawn = figure.drawing_file.read_bytes()
@@ -74,7 +93,7 @@ def test_a_figure_is_drawn_when_its_data_changed(toy: Reproduction) -> None:
     assert figure.data.startswith("label,method,seed,quantity,step,value\n")
     assert f"LORA-0.5,lora,42,loss,20,{SLOW[1]}\n" in figure.data
     keep(toy, "lora-0.5", 0.62, -1.5, losses=[FAST])
-    (changed,) = convergence_figures(cases_of([toy]))
+    (changed,) = claim_figures(cases_of([toy]))
     assert not changed.is_drawn
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from iaa_retrieval.analysis.rate_trials import read_rate_trials
-from iaa_retrieval.analysis.rates import WITHIN, RateCurve, rates
+from iaa_retrieval.analysis.rates import WITHIN, RateCurve, Rates, rates
 from iaa_retrieval.reproduction.claims.cases import Case
 from iaa_retrieval.reproduction.claims.judging import Claim, Judgement, Verdict, listed
 from iaa_retrieval.reproduction.conditions import Role
@@ -28,6 +29,18 @@ _OTHERS = ("the others", Role.BASELINE)
 def plateau_width(curve: RateCurve) -> float:
     """The highest rate of the plateau over the lowest; 1 where it is the best alone, or every training diverged."""
     return curve.plateau.highest / curve.plateau.lowest if curve.plateau else 1.0
+
+
+def rates_of(case: Case) -> Rates | None:
+    """What the rates gave of all rows that tried enough of them; None where there are none."""
+    kept = [(plan, read_tried_rates(plan)) for plan in case.rows]
+    enough = [(plan, tried) for plan, tried in kept if tried is not None and len(tried.scores) >= ENOUGH]
+    if not enough:
+        return None
+    metric = enough[0][1].metric
+    found = rates(read_rate_trials([plan.rates_file for plan, _ in enough], metric), metric)
+    names = {plan.name: plan.condition.display_name for plan, _ in enough}
+    return replace(found, curves=tuple(replace(one, label=names.get(one.label, one.label)) for one in found.curves))
 
 
 def others_more_sensitive_than_full(subject: str, cases: Sequence[Case]) -> Claim:
@@ -77,13 +90,9 @@ def _judged(case: Case, wide: tuple[str, Role], narrow: tuple[str, Role]) -> Jud
 
 def _curves(case: Case, role: Role) -> dict[str, RateCurve]:
     """Display name -> what the rates gave, of the rows of a role that tried enough of them."""
-    found = {}
-    for plan in case.rows:
-        tried = read_tried_rates(plan) if plan.role is role else None
-        if tried is not None and len(tried.scores) >= ENOUGH:
-            trials = read_rate_trials([plan.rates_file], tried.metric)
-            found[plan.condition.display_name] = rates(trials, tried.metric).curves[0]
-    return found
+    names = {plan.condition.display_name for plan in case.rows if plan.role is role}
+    found = rates_of(case)
+    return {curve.label: curve for curve in found.curves if curve.label in names} if found else {}
 
 
 def _is_open(curve: RateCurve) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from iaa_retrieval.reproduction.claims.cases import cases_of
-from iaa_retrieval.reproduction.pages.convergence_figures import Figure, convergence_figures
+from iaa_retrieval.reproduction.pages.claim_figures import Figure, claim_figures
 from iaa_retrieval.reproduction.pages.html import html_page
 from iaa_retrieval.reproduction.pages.index import index_page
 from iaa_retrieval.reproduction.pages.learning_efficiency import NAME, learning_efficiency_page
@@ -29,6 +29,6 @@ def index_file(reproductions: list[Reproduction]) -> dict[Path, str]:
 
 def learning_efficiency_files(reproductions: list[Reproduction]) -> tuple[dict[Path, str], list[Figure]]:
     """The page of the paper's claims with the data of its figures, and the figures, which may have to be drawn."""
-    figures = convergence_figures(cases_of(reproductions))
+    figures = claim_figures(cases_of(reproductions))
     pages = {reproductions[0].directory / NAME: learning_efficiency_page(reproductions)}
     return pages | {figure.data_file: figure.data for figure in figures}, figures

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iaa_retrieval.reproduction.claims.all_claims import claims_of
-from iaa_retrieval.reproduction.claims.cases import Case, cases_of
+from iaa_retrieval.reproduction.claims.cases import Case, cases_of, one_per_table
 from iaa_retrieval.reproduction.claims.judging import Claim, Verdict
-from iaa_retrieval.reproduction.pages.convergence_figures import Figure, convergence_figures
+from iaa_retrieval.reproduction.pages.claim_figures import Figure, claim_figures
 from iaa_retrieval.reproduction.pages.findings import findings_of
 from iaa_retrieval.reproduction.plan import Reproduction
 
@@ -38,9 +38,12 @@ def learning_efficiency_page(reproductions: Sequence[Reproduction]) -> str:
         for number, claim in enumerate(claims, start=1):
             parts += [f"## {number}. {claim.claim}", claim.rule, _judgements(claim)]
     parts += ["## What the tables say", findings_of(cases)]
-    figures = convergence_figures(cases)
+    figures = claim_figures(cases)
     if figures:
-        parts += ["## Training loss and dev scores", *map(_figure, figures)]
+        parts += ["## Training losses, dev scores and learning rates", *map(_figure, figures)]
+    drawings = [drawing for case in one_per_table(cases) for drawing in _saved_drawings(case)]
+    if drawings:
+        parts += ["## Update directions and loss surfaces", *drawings]
     return "\n\n".join(parts) + "\n"
 
 
@@ -79,6 +82,18 @@ def _judgements(claim: Claim) -> str:
     if reasons:
         parts += ["Not measured:", "\n".join(f"- {'; '.join(tables)}: {reason}" for reason, tables in reasons.items())]
     return "\n\n".join(parts)
+
+
+def _saved_drawings(case: Case) -> list[str]:
+    """What ``analyze`` drew of a table, with its data."""
+    drawings = []
+    for name, what in (("update-direction", "directions of the steps"), ("loss-surface", "loss surfaces")):
+        path = case.analyses / f"{name}.svg"
+        if path.is_file():
+            place = path.relative_to(case.reproduction.directory).with_suffix("")
+            caption = f"{case.table}, {case.budget}: {what}."
+            drawings.append(f"![{caption}]({place}.svg)\n\n{caption} Its data: [{name}.csv]({place}.csv).")
+    return drawings
 
 
 def _figure(figure: Figure) -> str:
