@@ -43,11 +43,8 @@ def search_rates(plan: ConditionPlan, directory: Path) -> TriedRates:
         scores: dict[str, float | None] = {}
         for seed in trial.condition.seeds:
             stages = Stages(directory)
-            scores[str(seed)] = _dev_score_of(trial, seed, stages, search.metric)
-            environments += stages.environments.values()
-            if scores[str(seed)] is None:
-                LOG.warning("%s: training diverged at the rate %s (seed %d)", plan.label, rate, seed)
-                environments.append(current_environment())
+            score = scores[str(seed)] = _dev_score_of(trial, seed, stages, search.metric)
+            environments += [current_environment()] if score is None else stages.environments.values()
         made_in = environment_of(environments)
         tried = replace(
             tried,
@@ -79,6 +76,7 @@ def _dev_score_of(trial: ConditionPlan, seed: int, stages: Stages, metric: str) 
             run_step(stages, step)
         except IaaRetrievalError as error:
             if step.trains and tells_of_divergence(str(error)):
+                LOG.warning("%s diverged: %s", trial.label, error)
                 return None
             raise
         if step.trains:

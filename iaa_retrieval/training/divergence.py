@@ -13,5 +13,10 @@ def divergence(what: str) -> NotFiniteError:
 
 
 def tells_of_divergence(message: str) -> bool:
-    """Whether a message, such as the last line of a training's log, is that failure's."""
-    return _MARK in message
+    """Whether a message, such as the last line of a training's log, is that of a ``NotFiniteError``.
+
+    That is the failure above, or that of the dev queries where the weights have become no numbers.
+    """
+    from iaa_retrieval.models.precision import NOT_FINITE_ADVICE
+
+    return _MARK in message or NOT_FINITE_ADVICE in message
