@@ -17,7 +17,11 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.progress import progress
 
 HEAVY = "torch transformers peft pyserini faiss scipy pandas ir_datasets numpy jnius matplotlib".split()
-SUBCOMMANDS = (["train", "bi-encoder"], ["train", "cross-encoder"], ["encode", "input"], ["encode", "queries"])
+SUBCOMMANDS = (
+    *(["train", kind] for kind in ("bi-encoder", "cross-encoder")),
+    *(["encode", what] for what in ("input", "queries")),
+    *(["analyze", section] for section in ("convergence", "rates", "cost")),
+)
 
 HELP = """
 import json, runpy, sys

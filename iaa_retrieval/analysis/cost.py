@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iaa_retrieval.aligned_columns import aligned
-from iaa_retrieval.analysis.figures import Drawing, Table, method_style, new_figure, render
+from iaa_retrieval.analysis.figures import Drawing, Table, logarithmic_x, method_style, new_figure, render
 from iaa_retrieval.analysis.training_cost import TrainingCost
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 
@@ -99,7 +99,7 @@ def cost_table(costs: Sequence[MethodCost]) -> Table:
     """A row for each method; bytes and seconds as measured."""
     header = "method dimensions parameters weights biases heads optimizer_bytes loaded_bytes peak_bytes".split()
     header += "step_seconds step_seconds_lowest step_seconds_highest steps checkpoint_bytes".split()
-    rows = [
+    rows: list[tuple[str | float, ...]] = [
         (
             one.method,
             " ".join(f"{name}={size}" for name, size in one.first.dimensions.items()),
@@ -182,5 +182,4 @@ def _draw_panel(axes: Any, costs: Sequence[MethodCost], values: Sequence[float],
         else:
             axes.barh([one.method], [value], color=style["color"])
     if logarithmic:
-        axes.set_xscale("log")
-        axes.margins(x=0.15)
+        logarithmic_x(axes, values)

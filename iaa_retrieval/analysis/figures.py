@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -92,6 +93,16 @@ def legend_beside(figure: Any, axes: Any, title: str | None = None) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside right upper", title=title, alignment="left")
+
+
+def logarithmic_x(axes: Any, values: Sequence[float]) -> None:
+    """Make the x axis logarithmic, over the whole decades that hold ``values`` (above 0); only these have labels."""
+    from matplotlib.ticker import NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    axes.set_xlim(10**low / 1.3, 10 ** max(high, low + 1) * 1.3)
 
 
 def method_style(method: str, variant: int = 0) -> dict[str, Any]:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from iaa_retrieval.aligned_columns import aligned
-from iaa_retrieval.analysis.figures import Drawing, Table, legend_beside, method_style, new_figure, render
+from iaa_retrieval.analysis.figures import (
+    Drawing,
+    Table,
+    legend_beside,
+    logarithmic_x,
+    method_style,
+    new_figure,
+    render,
+)
 from iaa_retrieval.analysis.rate_trials import RateTrial
 from iaa_retrieval.analysis.run_groups import key_of, labels_of
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -253,21 +261,32 @@ def draw_rates(found: Rates) -> Drawing:
     """Dev score over the rate on a logarithmic axis; thick where on the plateau, a cross at the bottom if diverged."""
     with new_figure(7.2, 4.0) as figure:
         axes = figure.subplots()
-        axes.set_xscale("log")
         for curve in found.curves:
             _draw_curve(axes, curve)
         if found.reference is not None:
             axes.axhline(found.reference, color="0.45", linestyle=(0, (5, 2)), linewidth=1, label="without tuning")
-        for number, curve in enumerate(found.curves):
-            lost = [one.rate for one in curve.tried if one.diverged]
-            # One row above the other, so that methods that diverge at one rate do not hide each other.
-            heights = [0.02 + 0.03 * number] * len(lost)
-            colour = method_style(curve.method)["color"]
-            axes.plot(lost, heights, "x", color=colour, transform=axes.get_xaxis_transform())
+        logarithmic_x(axes, [one.rate for curve in found.curves for one in curve.tried])
+        title = f"thick: within {found.within:.1%} of the best"
+        if any(curve.diverged for curve in found.curves):
+            _draw_diverged(axes, found.curves)
+            title += "\nx: diverged"
         axes.set_xlabel("peak learning rate")
         axes.set_ylabel(f"dev {found.metric}")
-        legend_beside(figure, axes, f"thick: within {found.within:.1%} of the best\nx: diverged")
+        legend_beside(figure, axes, title)
         return render(figure)
+
+
+def _draw_diverged(axes: Any, curves: Sequence[RateCurve]) -> None:
+    """Crosses below all scores, in a row for each method, so that they do not hide each other."""
+    failed = [curve for curve in curves if curve.diverged]
+    low, high = axes.get_ylim()
+    share = 0.05 * (len(failed) + 1)
+    axes.set_ylim(low - (high - low) * share / (1 - share), high)
+    for number, curve in enumerate(failed):
+        lost = [one.rate for one in curve.tried if one.diverged]
+        heights = [0.03 + 0.05 * number] * len(lost)
+        colour = method_style(curve.method)["color"]
+        axes.plot(lost, heights, "x", color=colour, transform=axes.get_xaxis_transform())
 
 
 def _draw_curve(axes: Any, curve: RateCurve) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from iaa_retrieval.analysis.curves import common_steps
 from iaa_retrieval.analysis.learning_runs import Described, LearningRun
 from iaa_retrieval.errors import UsageError
 
@@ -40,7 +40,7 @@ def grouped(runs: Sequence[LearningRun], labels: Sequence[str | None] = ()) -> l
             replaced by the method (or condition), with what tells it from other groups of the same name.
 
     Raises:
-        UsageError: not as many labels as runs; two runs of a group with the same seed.
+        UsageError: not as many labels as runs; two runs of a group with the same seed, or without a step in common.
     """
     labels = labels or [None] * len(runs)
     found: dict[str, list[LearningRun]] = {}
@@ -52,6 +52,7 @@ def grouped(runs: Sequence[LearningRun], labels: Sequence[str | None] = ()) -> l
     groups = []
     for key, of_group in found.items():
         _require_other_seeds(of_group)
+        _require_common_steps(of_group)
         variant = variants.get(of_group[0].method, 0)
         variants[of_group[0].method] = variant + 1
         groups.append(RunGroup(automatic.get(key, key), tuple(of_group), variant))
@@ -74,6 +75,14 @@ def _require_other_seeds(runs: Sequence[LearningRun]) -> None:
             )
 
 
+def _require_common_steps(runs: Sequence[LearningRun]) -> None:
+    if not common_steps([run.loss for run in runs]):
+        raise UsageError(
+            f"{', '.join(run.source for run in runs)} have no step in common at which a loss was logged, so that there "
+            "is no mean of them; give them a --label each"
+        )
+
+
 def labels_of(firsts: Mapping[str, Described]) -> dict[str, str]:
     """A short name for each group, given its first run: the method (or condition), and what tells it from others."""
     by_name: dict[str, dict[str, Described]] = {}
@@ -90,5 +99,5 @@ def labels_of(firsts: Mapping[str, Described]) -> dict[str, str]:
 
 
 def _said(run: Described, setting: str) -> str:
-    value: Any = run.settings.get(setting)
-    return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value)
+    value = run.settings.get(setting)
+    return "-" if value is None else str(value)

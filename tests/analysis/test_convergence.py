@@ -122,6 +122,10 @@ def test_runs_of_a_label_that_end_at_other_steps_are_averaged_where_both_are(tmp
     assert "mine: its runs end at steps 20, 30; means are over the steps that all have, to 20" in done.stdout
     assert "mine: no dev nDCG@10" in done.stdout
 
+    other = write_run(tmp_path / "c", {15: 1.0}, seed=44)
+    apart = analyze(paths[0], other, "--label", "x", "--label", "x", "--output", tmp_path / "out")
+    assert apart.exit_code == 2 and "have no step in common" in apart.stderr
+
 
 def test_results_of_reproductions_give_a_run_for_each_seed(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "toy" / "retrieval"
