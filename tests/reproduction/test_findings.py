@@ -38,6 +38,13 @@ def test_the_best_of_each_kind_and_what_is_missing(toy: Reproduction) -> None:
     )
 
 
+def test_a_result_without_the_first_column_counts_as_none(toy: Reproduction) -> None:
+    keep(toy, "iaa-l-0.5", 0.7)
+    path = next(plan.result_file for plan in toy.plans if plan.name == "iaa-l-0.5")
+    path.write_text(path.read_text().replace("nDCG@10", "R@100"))
+    assert cases_of([toy]) == []
+
+
 def test_what_training_did_not_improve_is_named(toy: Reproduction) -> None:
     for name, level in {"iaa-l-0.5": 0.5, "iaa-s-0.5": 0.3, "lora-0.5": 0.2}.items():
         keep(toy, name, level)

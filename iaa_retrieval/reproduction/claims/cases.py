@@ -95,9 +95,12 @@ def cases_of(reproductions: Sequence[Reproduction]) -> list[Case]:
 
 
 def _cases_of(reproduction: Reproduction) -> list[Case]:
-    results = read_results(reproduction)
+    kept = read_results(reproduction)
     cases = []
-    for stage in reproduction.stages:
+    for stage, table in reproduction.stages.items():
+        topics, metrics = next(iter(table.columns.items()))
+        # A result of before the table had this column is as good as none.
+        results = {key: result for key, result in kept.items() if result.seed_means(topics, metrics[0]) is not None}
         plans = [plan for plan in reproduction.plans if plan.stage == stage]
         tuned = [plan for plan in plans if plan.role is not Role.UNTUNED]
         untuned = tuple(plan for plan in plans if plan.role is Role.UNTUNED and plan.key in results)
