@@ -15,7 +15,8 @@ from iaa_retrieval.reproduction.commands import commands_of
 from iaa_retrieval.reproduction.conditions import Role
 from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
 from iaa_retrieval.reproduction.new_scores import enter_scores
-from iaa_retrieval.reproduction.pages.files import index_file, page_files
+from iaa_retrieval.reproduction.pages.claim_figures import Figure
+from iaa_retrieval.reproduction.pages.files import index_file, learning_efficiency_files, page_files
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.rate_search import search_rates
 from iaa_retrieval.reproduction.results import write_result
@@ -37,8 +38,8 @@ def reproduce(options: ReproduceOptions) -> bool:
         click.echo("\n".join(head + condition_list(r) for head, r in zip(headings, reproductions, strict=True)))
         return True
     if options.generate_report or options.check_docs:
-        pages = _pages(reproductions, with_index=options.everything)
-        return _check_pages(pages) if options.check_docs else _write_pages(pages)
+        pages, figures = _pages(reproductions, of_all=options.everything)
+        return _check_pages(pages, figures) if options.check_docs else _write_pages(pages, figures)
     options.check_what_to_run()
     comparisons: list[Comparison] = []
     well = True
@@ -55,14 +56,22 @@ def reproduce(options: ReproduceOptions) -> bool:
     return well
 
 
-def _pages(reproductions: list[Reproduction], *, with_index: bool) -> dict[Path, str]:
+def _pages(reproductions: list[Reproduction], *, of_all: bool) -> tuple[dict[Path, str], list[Figure]]:
+    """The pages of each collection, and, with all of them, those that are about all."""
     pages: dict[Path, str] = {}
     for reproduction in reproductions:
         pages |= page_files(reproduction)
-    return pages | (index_file(reproductions) if with_index else {})
+    if not of_all:
+        return pages, []
+    about_learning, figures = learning_efficiency_files(reproductions)
+    return pages | index_file(reproductions) | about_learning, figures
 
 
-def _write_pages(pages: dict[Path, str]) -> bool:
+def _write_pages(pages: dict[Path, str], figures: Sequence[Figure]) -> bool:
+    for figure in figures:
+        if not figure.is_drawn:
+            figure.draw()
+            click.echo(f"wrote {figure.drawing_file}")
     for path, content in pages.items():
         with atomic_file(path) as stream:
             stream.write(content)
@@ -70,10 +79,11 @@ def _write_pages(pages: dict[Path, str]) -> bool:
     return True
 
 
-def _check_pages(pages: dict[Path, str]) -> bool:
+def _check_pages(pages: dict[Path, str], figures: Sequence[Figure]) -> bool:
     stale = [
         path for path, content in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != content
     ]
+    stale += [figure.drawing_file for figure in figures if not figure.is_drawn]
     for path in stale:
         click.echo(f"{path} differs from what its YAML generates; run --generate-report", err=True)
     return not stale
@@ -113,8 +123,11 @@ def _search_rates(plans: Sequence[ConditionPlan], options: ReproduceOptions) -> 
             continue
         try:
             tried = search_rates(plan, _directory(plan, options))
-            scores = ", ".join(f"{rate}: {score:.4f}" for rate, score in tried.scores.items())
-            click.echo(f"{plan.label}: dev {tried.metric} {scores}; best {tried.best}")
+            scores = ", ".join(
+                f"{rate}: {'diverged' if score is None else f'{score:.4f}'}" for rate, score in tried.scores.items()
+            )
+            edge = " (at the edge of the range)" if tried.at_edge else ""
+            click.echo(f"{plan.label}: dev {tried.metric} {scores}; best {tried.best or 'none'}{edge}")
         except IaaRetrievalError as error:
             _report(plan, error)
             well = False

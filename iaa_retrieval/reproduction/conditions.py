@@ -108,20 +108,26 @@ class RateSearch:
     """How the learning rates of a stage are chosen on the dev queries.
 
     Attributes:
-        methods: rates that every parameter-efficient method tries.
+        methods: rates that every parameter-efficient method tries, unless ``rates`` has others for it.
         full: rates that full fine-tuning tries.
         metric: of the dev queries, by which the best is chosen.
         settings: what a trial sets otherwise than the training that follows, such as its number of steps.
+        rates: method -> the rates that it tries instead.
+        seeds: of the trials, whose mean counts; none means the first of the condition.
     """
 
     methods: tuple[str, ...]
     full: tuple[str, ...]
     metric: str
     settings: dict[str, str]
+    rates: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
 
-    def rates_of(self, role: Role) -> tuple[str, ...]:
-        """The rates that a condition of that role tries; none where nothing is trained."""
-        return {Role.UNTUNED: (), Role.FULL: self.full}.get(role, self.methods)
+    def rates_of(self, role: Role, method: str) -> tuple[str, ...]:
+        """The rates that a condition of that role and method tries; none where nothing is trained."""
+        if role is Role.UNTUNED:
+            return ()
+        return self.rates.get(method, self.full if role is Role.FULL else self.methods)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from iaa_retrieval.reproduction.conditions import (
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.schema import (
     ConditionEntry,
+    RateSearchEntry,
     ReproductionFile,
     RolesEntry,
     ScoreEntry,
@@ -104,7 +105,6 @@ def _roles(entry: RolesEntry) -> Roles:
 
 
 def _stage(stage: str, entry: StageEntry) -> StageTable:
-    search = entry.rate_search
     return StageTable(
         stage=stage,
         title=entry.title,
@@ -113,9 +113,18 @@ def _stage(stage: str, entry: StageEntry) -> StageTable:
         settings=_settings(entry.settings),
         note=entry.note,
         paper_column=PaperColumn(**dict(entry.paper_column)) if entry.paper_column else None,
-        rate_search=(
-            RateSearch(tuple(search.methods), tuple(search.full), search.metric, search.settings) if search else None
-        ),
+        rate_search=_rate_search(entry.rate_search) if entry.rate_search else None,
+    )
+
+
+def _rate_search(entry: RateSearchEntry) -> RateSearch:
+    return RateSearch(
+        methods=tuple(entry.methods),
+        full=tuple(entry.full),
+        metric=entry.metric,
+        settings=entry.settings,
+        rates={method: tuple(rates) for method, rates in entry.rates.items()},
+        seeds=tuple(entry.seeds),
     )
 
 
@@ -185,7 +194,31 @@ def _check_stage(reproduction: Reproduction, table: StageTable) -> None:
             if metric != parsed.name:
                 raise IaaRetrievalError(f"stage {table.stage}, {metric}: write it as {parsed.name}")
     if table.rate_search:
-        parse_metrics(table.rate_search.metric)
+        _check_rate_search(table.stage, table.rate_search)
+
+
+def _check_rate_search(stage: str, search: RateSearch) -> None:
+    parse_metrics(search.metric)
+    for method in search.rates:
+        try:
+            get_method(method)
+        except UsageError as error:
+            raise IaaRetrievalError(f"stage {stage}, rate_search: {error}") from error
+    for rates in (search.methods, search.full, *search.rates.values()):
+        for rate in rates:
+            if not _is_rate(rate):
+                raise IaaRetrievalError(f"stage {stage}, rate_search: {rate} is no learning rate; write it as 1e-3")
+        if len(set(map(float, rates))) < len(rates):
+            raise IaaRetrievalError(f"stage {stage}, rate_search: a rate is named twice in {', '.join(rates)}")
+    if len(set(search.seeds)) < len(search.seeds):
+        raise IaaRetrievalError(f"stage {stage}, rate_search: a seed is named twice")
+
+
+def _is_rate(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def _check_condition(plan: ConditionPlan) -> None:

@@ -111,7 +111,7 @@ class ConditionPlan:
     def rates(self) -> tuple[str, ...]:
         """The learning rates that it tries; none where its stage has no search or nothing is trained."""
         search = self.table.rate_search
-        return search.rates_of(self.role) if search else ()
+        return search.rates_of(self.role, self.condition.method) if search else ()
 
     @property
     def trains(self) -> bool:

@@ -1,41 +1,33 @@
 """Choosing a learning rate on the dev queries: every method of a stage tries as many rates for as many steps.
 
-The stage's ``rate_search`` says which. What came out is kept beside the results, in
+The stage's ``rate_search`` says which. What came out is kept beside the results after every rate, in
 ``reproductions/results/COLLECTION/STAGE/CONDITION.rates.json``, and shown on the pages; the YAML's rate must be the
-best.
+best. A search that was interrupted goes on: what was trained below the directory of the run is used again.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import logging
+import statistics
+from dataclasses import replace
 from pathlib import Path
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
-from iaa_retrieval.files import read_json, write_json
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.reproduction.conditions import RateSearch, Setting
 from iaa_retrieval.reproduction.plan import ConditionPlan
 from iaa_retrieval.reproduction.runner import environment_of, run_step
-from iaa_retrieval.reproduction.stages import Stages
+from iaa_retrieval.reproduction.stages import Environment, Stages, current_environment
+from iaa_retrieval.reproduction.tried_rates import TriedRates, write_tried_rates
+from iaa_retrieval.training.divergence import tells_of_divergence
 
-
-@dataclass(frozen=True)
-class TriedRates:
-    """The dev score of each rate that a condition tried, as written in the YAML (``1e-3``)."""
-
-    date: str
-    hardware: str
-    metric: str
-    scores: dict[str, float]
-
-    @property
-    def best(self) -> str:
-        """The rate with the best dev score; of equals the first."""
-        return max(self.scores, key=lambda rate: self.scores[rate])
+LOG = logging.getLogger("iaa_retrieval")
 
 
 def search_rates(plan: ConditionPlan, directory: Path) -> TriedRates:
-    """Train a condition once with every rate that its stage tries, below ``directory``, and keep the dev scores.
+    """Train a condition with every rate and seed that its stage tries, below ``directory``, and keep the dev scores.
+
+    A training that diverges is no failure of the search: its rate is kept without a score.
 
     Raises:
         UsageError: the stage has no search, or nothing is trained.
@@ -44,43 +36,52 @@ def search_rates(plan: ConditionPlan, directory: Path) -> TriedRates:
     search = plan.table.rate_search
     if search is None or not plan.rates:
         raise UsageError(f"{plan.reproduction.name} tries no learning rates for {plan.name} ({plan.stage})")
-    topics = next(iter(plan.columns))
-    scores = {}
-    environments = []
+    tried = TriedRates("", "", search.metric, {})
+    environments: list[Environment] = []
     for rate in plan.rates:
-        stages = Stages(directory)
-        for step in _trial(plan, search, rate).chain(topics):
-            run_step(stages, step)
-            if step.trains:
-                scores[rate] = _dev_score(directory / step.name, search.metric)
-                environments.append(stages.environments[step.name])
-                break
-    made_in = environment_of(environments)
-    tried = TriedRates(made_in.date, made_in.hardware, search.metric, scores)
-    write_json(plan.rates_file, asdict(tried))
+        trial = _trial(plan, search, rate)
+        scores: dict[str, float | None] = {}
+        for seed in trial.condition.seeds:
+            stages = Stages(directory)
+            score = scores[str(seed)] = _dev_score_of(trial, seed, stages, search.metric)
+            environments += [current_environment()] if score is None else stages.environments.values()
+        made_in = environment_of(environments)
+        tried = replace(
+            tried,
+            date=made_in.date,
+            hardware=made_in.hardware,
+            scores={**tried.scores, rate: _mean(scores)},
+            seeds={**tried.seeds, rate: scores} if len(scores) > 1 else {},
+        )
+        write_tried_rates(plan, tried)
     return tried
-
-
-def read_tried_rates(plan: ConditionPlan) -> TriedRates | None:
-    """What a condition tried; None where that is not kept.
-
-    Raises:
-        IaaRetrievalError: the file is damaged.
-    """
-    path = plan.rates_file
-    if not path.is_file():
-        return None
-    try:
-        return TriedRates(**read_json(path))
-    except TypeError as error:
-        raise IaaRetrievalError(f"{path} holds no learning rates that were tried: {error}; search again") from error
 
 
 def _trial(plan: ConditionPlan, search: RateSearch, rate: str) -> ConditionPlan:
     condition = plan.condition
     changed = {name: Setting(value, "ours") for name, value in {**search.settings, "lr": rate}.items()}
-    trial = replace(condition, name=f"{condition.name}-lr{rate}", settings={**condition.settings, **changed})
+    trial = replace(
+        condition,
+        name=f"{condition.name}-lr{rate}",
+        settings={**condition.settings, **changed},
+        seeds=search.seeds or condition.seeds[:1],
+    )
     return replace(plan, condition=trial)
+
+
+def _dev_score_of(trial: ConditionPlan, seed: int, stages: Stages, metric: str) -> float | None:
+    """Train and read the dev score; None where training diverged."""
+    for step in trial.chain(next(iter(trial.columns)), seed):
+        try:
+            run_step(stages, step)
+        except IaaRetrievalError as error:
+            if step.trains and tells_of_divergence(str(error)):
+                LOG.warning("%s diverged: %s", trial.label, error)
+                return None
+            raise
+        if step.trains:
+            return _dev_score(stages.directory / step.name, metric)
+    raise IaaRetrievalError(f"{trial.label} trains nothing, so that there is no dev {metric}")
 
 
 def _dev_score(checkpoint: Path, metric: str) -> float:
@@ -88,3 +89,8 @@ def _dev_score(checkpoint: Path, metric: str) -> float:
     if config is None or metric not in config.dev_scores:
         raise IaaRetrievalError(f"training left no dev {metric} in {checkpoint}; the training step needs dev queries")
     return round(config.dev_scores[metric], 4)
+
+
+def _mean(scores: dict[str, float | None]) -> float | None:
+    found = [score for score in scores.values() if score is not None]
+    return round(statistics.fmean(found), 4) if len(found) == len(scores) else None

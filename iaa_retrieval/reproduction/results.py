@@ -48,7 +48,7 @@ class Result:
 
     @property
     def first(self) -> SeedResult:
-        """The first seed's, which significance tests and curves show."""
+        """The first seed's, which curves show."""
         return next(iter(self.seeds.values()))
 
     def seed_means(self, topics: str, metric: str) -> dict[int, float] | None:

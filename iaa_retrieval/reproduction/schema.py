@@ -91,6 +91,8 @@ class RateSearchEntry(Entry):
     full: list[Plain]
     metric: str
     settings: dict[str, Plain] = {}
+    rates: dict[str, list[Plain]] = {}
+    seeds: list[int] = []
 
 
 class StageEntry(Entry):

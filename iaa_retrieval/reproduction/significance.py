@@ -1,22 +1,23 @@
 """Is a method better than full fine-tuning, and than the best other method of its budget, by more than chance?
 
-As in the paper: a two-tailed paired t-test over the queries, p <= 0.05. Since many methods are compared, p-values
+A two-tailed t-test of the difference of the means over queries and seeds together (``crossed_t_test``), p <= 0.05;
+where both have one seed, that is the paper's paired t-test over the queries. Since many methods are compared, p-values
 adjusted by Holm's procedure stand beside, over all comparisons of a table with the same kind of opponent in the same
-column. With several seeds the first one's run is tested.
+column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from iaa_retrieval.evaluation.metrics import mean
-from iaa_retrieval.evaluation.significance import TTest, paired_tests
+from iaa_retrieval.evaluation.significance import TTest, adjusted, crossed_t_test
 from iaa_retrieval.reproduction.conditions import BEST_BASELINE, FULL, Role
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
-from iaa_retrieval.reproduction.results import Results
+from iaa_retrieval.reproduction.results import Result, Results
 
 ALPHA = 0.05
+Seeds = Sequence[Mapping[str, float]]  # one per seed, query id -> value
 
 
 class Mark(NamedTuple):
@@ -69,16 +70,24 @@ def significance_marks(reproduction: Reproduction, results: Results) -> dict[Cel
     return marks
 
 
+def values_of_seeds(result: Result, topics: str, metric: str) -> Seeds:
+    """The queries' values of every seed."""
+    return [seed.per_query[topics][metric] for seed in result.seeds.values()]
+
+
 class _Column:
-    """The queries' values of every condition in one column of a table."""
+    """The queries' values of every condition in one column of a table, seed by seed."""
 
     def __init__(self, plans: list[ConditionPlan], results: Results, topics: str, metric: str) -> None:
         self.plans = plans
-        self.values = {}
+        self.values: dict[str, Seeds] = {}
+        self.means: dict[str, float] = {}
         for plan in plans:
             result = results.get(plan.key)
-            if result is not None and metric in result.first.per_query.get(topics, {}):
-                self.values[plan.name] = result.first.per_query[topics][metric]
+            average = result.mean(topics, metric) if result else None
+            if result is not None and average is not None:
+                self.values[plan.name] = values_of_seeds(result, topics, metric)
+                self.means[plan.name] = average
 
     def full(self, plan: ConditionPlan) -> str | None:
         return next((p.name for p in self.plans if p.role is Role.FULL and p.name in self.values), None)
@@ -90,7 +99,7 @@ class _Column:
         baselines = [p.name for p in self.plans if p.role is Role.BASELINE and p.condition.counts_as == budget]
         if not baselines or any(name not in self.values for name in baselines):
             return None
-        return max(baselines, key=lambda name: mean(self.values[name]))
+        return max(baselines, key=lambda name: self.means[name])
 
     def compare(self, against: str, opponent_of: Callable[[ConditionPlan], str | None]) -> list[tuple[str, Mark]]:
         compared = []
@@ -98,7 +107,7 @@ class _Column:
             opponent = opponent_of(plan)
             if plan.name in self.values and opponent is not None and opponent != plan.name:
                 compared.append((plan.name, opponent))
-        tests = paired_tests([(self.values[opponent], self.values[name]) for name, opponent in compared])
+        tests = adjusted([crossed_t_test(self.values[opponent], self.values[name]) for name, opponent in compared])
         return [
             (name, Mark(against, opponent, found.test, found.adjusted_p))
             for (name, opponent), found in zip(compared, tests, strict=True)

@@ -121,7 +121,7 @@ class Stages:
             # Names this very output: training again need not give the same weights, so what came after it is stale.
             "made": uuid.uuid4().hex,
             "seconds": seconds,
-            "environment": _environment()._asdict(),
+            "environment": current_environment()._asdict(),
         }
         self._digests.save()
         write_json(self._record_file(name), record)
@@ -166,7 +166,8 @@ def _key(depends: Mapping[str, Any], contents: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _environment() -> Environment:
+def current_environment() -> Environment:
+    """Of what is made here and now."""
     # Importing torch takes longer than finding everything valid does.
     from iaa_retrieval.models.precision import hardware_class
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback
 
-from iaa_retrieval.errors import NotFiniteError
+from iaa_retrieval.training.divergence import divergence
 from iaa_retrieval.tuning.methods import Method
 
 TRAINED_FILE = "model.safetensors"  # the name that Trainer looks for when it decides what can be resumed
@@ -85,7 +85,7 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
         """
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
-            raise _diverged(f"the loss became {loss.item()} in step {self.state.global_step + 1}")
+            raise divergence(f"the loss became {loss.item()} in step {self.state.global_step + 1}")
         return loss
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
@@ -128,7 +128,7 @@ def require_finite_weights(model: nn.Module) -> None:
     """
     for name, tensor in trained_state(model).items():
         if not torch.isfinite(tensor).all():
-            raise _diverged(f"the trained weights {name} are not finite")
+            raise divergence(f"the trained weights {name} are not finite")
 
 
 def finite_entries(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -137,10 +137,6 @@ def finite_entries(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         {key: value for key, value in entry.items() if not isinstance(value, float) or math.isfinite(value)}
         for entry in history
     ]
-
-
-def _diverged(what: str) -> NotFiniteError:
-    return NotFiniteError(f"{what}, so no checkpoint was made; use a lower --lr, or --precision fp32")
 
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:

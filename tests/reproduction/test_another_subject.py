@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from reproduction_files import condition, score, toy_values, write_reproduction
 
 from iaa_retrieval import reproduction
+from iaa_retrieval.reproduction.claims.all_claims import claims_of
+from iaa_retrieval.reproduction.claims.cases import cases_of
+from iaa_retrieval.reproduction.claims.judging import Verdict
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.pages.files import index_file, page_files
-from iaa_retrieval.reproduction.pages.findings import findings_of, summary_of
 from iaa_retrieval.reproduction.pages.index import PARTS, markers
+from iaa_retrieval.reproduction.pages.learning_efficiency import learning_efficiency_page
 from iaa_retrieval.reproduction.plan import Reproduction
 from iaa_retrieval.reproduction.results import Result, SeedResult, write_result
 
@@ -71,32 +75,39 @@ def test_pages_speak_of_the_subject_of_their_yaml(about_lora: Reproduction) -> N
     assert interactive.count("<svg") == 2
 
 
-def test_findings_are_about_the_subject(about_lora: Reproduction) -> None:
-    (found,) = findings_of(about_lora)
-    assert (
-        "the best form of LoRA is LoRA 0.6000, the best other method Adapter 0.5000 (before Prefix 0.4000)"
-        in found.text
+def test_claims_are_about_the_subject(about_lora: Reproduction) -> None:
+    page = learning_efficiency_page([about_lora])
+    assert "the best form of LoRA is LoRA 0.6000, the best other method Adapter 0.5000 (before Prefix 0.4000)" in page
+    judged = [
+        (claim.claim, [one.verdict for one in claim.judgements]) for claim in claims_of("LoRA", cases_of([about_lora]))
+    ]
+    assert judged[0] == (
+        "At equal budget the best form of LoRA is better than the best other parameter-efficient method.",
+        [Verdict.CONFIRMED],
     )
-    assert "Is LoRA better at equal budget? Yes (+0.1000, p < 0.0001)." in found.text
-    assert "Does it reach full fine-tuning (0.7000)? No (-0.1000, p < 0.0001)." in found.text
-    assert "Not above BM25 0.3000: none." in found.text
-    assert "iaa" not in found.text.lower()
-    assert summary_of([found]).startswith(
-        "In short, of 1 comparisons with the best other method at equal budget the best form of LoRA is significantly "
-        "better in 1 and worse in 0; of 1 with full fine-tuning, significantly better in 0 and worse in 1."
-    )
-    page = about_lora.directory / "README.md"
-    page.write_text("\n".join(marker for part in PARTS for marker in markers(part)))
+    assert judged[1] == ("The best form of LoRA reaches full fine-tuning.", [Verdict.CONTRADICTED])
+    assert "LoRA 0.6000, Everything 0.7000: -0.1000, p < 0.0001" in page
+    assert "Not above BM25 0.3000: none." in page
+    assert "iaa" not in without_package(page).lower()
+    readme = about_lora.directory / "README.md"
+    readme.write_text("\n".join(marker for part in PARTS for marker in markers(part)))
     (index,) = index_file([about_lora]).values()
-    assert found.text in index and "iaa" not in visible(index).lower()
+    assert "At equal budget the best form of LoRA is better" in index and "iaa" not in visible(index).lower()
 
 
 def test_each_subject_has_a_summary_of_its_own(about_lora: Reproduction) -> None:
-    (found,) = findings_of(about_lora)
-    both = summary_of([found, type(found)(found.text, "IAA", found.against_full, found.against_other)])
-    first, second = both.split("\n\n")
-    assert "the best form of LoRA is significantly better in 1 and worse in 0" in first
-    assert "the best form of IAA is significantly better in 0 and worse in 1" in second
+    path = about_lora.directory / "toy.yaml"
+    adapter = path.read_text().replace(
+        "display_name: LoRA\n    methods:\n    - lora", "display_name: Houlsby\n    methods:\n    - adapter"
+    )
+    (about_lora.directory / "other.yaml").write_text(adapter)
+    shutil.copytree(about_lora.directory / "results" / "toy", about_lora.directory / "results" / "other")
+    page = learning_efficiency_page([about_lora, load_reproduction("other", about_lora.directory)])
+    first, second = page.partition("## Houlsby: in short")[::2]
+    assert "## LoRA: in short" in first and "best form of Houlsby" not in first
+    summary = second.partition("\n## ")[0]
+    better = "At equal budget the best form of Houlsby is better than the best other parameter-efficient method."
+    assert f"| 1 | {better} | 0 | 1 | 0 | 0 |" in summary and "LoRA" not in summary
 
 
 def test_no_code_of_reproductions_is_about_a_method() -> None:
@@ -109,4 +120,4 @@ def test_without_a_subject_there_is_nothing_to_find(tmp_path: Path) -> None:
     values = toy_values(tmp_path)
     del values["roles"]
     write_reproduction(tmp_path, values)
-    assert findings_of(load_reproduction("toy", tmp_path)) == []
+    assert cases_of([load_reproduction("toy", tmp_path)]) == []

@@ -8,11 +8,12 @@ import pytest
 from reproduction_files import condition, toy_values, write_reproduction
 from scipy.stats import ttest_rel
 
+from iaa_retrieval.evaluation.significance import crossed_t_test
 from iaa_retrieval.reproduction.conditions import BEST_BASELINE, FULL
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.plan import Reproduction
 from iaa_retrieval.reproduction.results import Result, Results, SeedResult
-from iaa_retrieval.reproduction.significance import significance_marks
+from iaa_retrieval.reproduction.significance import significance_marks, values_of_seeds
 
 QUERIES = [f"q{number}" for number in range(60)]
 # name -> (method, budget, dimensions, what it adds to every query's value on average)
@@ -112,3 +113,27 @@ def test_a_method_that_cannot_spend_all_counts_with_the_budget_it_stands_for(
     values["lora-6.7"] += 1.0
     marks = significance_marks(toy, results_of(values))
     assert marks["retrieval", "iaa-l-0.5", "test", "nDCG@10"][1].opponent == "lora-6.7"
+
+
+def test_all_seeds_are_tested(toy: Reproduction, values: dict[str, np.ndarray]) -> None:
+    """A lucky first seed neither is the best baseline nor decides the test."""
+    results = results_of(values)
+    lucky = {"lora-0.5": (0.3, -0.4, -0.4), "iaa-l-0.5": (0.2, 0.0, 0.0)}
+    for name, levels in lucky.items():
+        per_seed = {
+            seed: SeedResult({"test": {"nDCG@10": dict(zip(QUERIES, values[name] + level, strict=True))}}, None, [])
+            for seed, level in enumerate(levels, start=42)
+        }
+        results["retrieval", name] = Result("today", "here", {}, False, per_seed)
+    marks = significance_marks(toy, results)["retrieval", "iaa-l-0.5", "test", "nDCG@10"]
+    by_opponent = {mark.opponent: mark for mark in marks}
+    assert by_opponent.keys() == {"full", "adapter-0.5"}
+    iaa = results["retrieval", "iaa-l-0.5"]
+    for opponent, mark in by_opponent.items():
+        sides = [values_of_seeds(result, "test", "nDCG@10") for result in (results["retrieval", opponent], iaa)]
+        assert [len(side) for side in sides] == [1, 3]
+        assert mark.test == crossed_t_test(*sides)
+        assert mark.test.mean_difference == pytest.approx(
+            values["iaa-l-0.5"].mean() + 0.2 / 3 - values[opponent].mean()
+        )
+        assert mark.test.p_value > ttest_rel(values["iaa-l-0.5"], values[opponent]).pvalue  # the seeds' chance is in it

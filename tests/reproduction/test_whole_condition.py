@@ -12,6 +12,9 @@ from click.testing import CliRunner, Result
 from reproduction_files import toy_values, write_reproduction
 
 from iaa_retrieval.reproduce import main
+from iaa_retrieval.reproduction.loading import load_reproduction
+from iaa_retrieval.reproduction.rate_search import search_rates
+from iaa_retrieval.reproduction.tried_rates import read_tried_rates
 
 
 def values(directory: Path) -> dict[str, Any]:
@@ -80,3 +83,17 @@ def test_from_nothing_and_from_the_checkpoint(tmp_path: Path, monkeypatch: pytes
     result = reproduce("--from-checkpoint", "--display-commands")
     assert result.exit_code == 0, result.output
     assert result.output.count("  OK") == 2
+
+
+def test_a_learning_rate_that_really_diverges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_COLLECTION", str(tmp_path / "collection"))
+    contents = values(tmp_path)
+    search = {"methods": ["1e30"], "full": [], "metric": "nDCG@10"}
+    contents["stages"]["retrieval"]["rate_search"] = search
+    command = contents["steps"]["<stage>/<name>"]
+    contents["steps"]["<stage>/<name>"] = command.replace("--max-steps 10", "--max-steps 4 --dev-fraction 0.4")
+    write_reproduction(tmp_path, contents)
+    (plan,) = load_reproduction("toy", tmp_path).plans
+    tried = search_rates(plan, tmp_path / "runs")
+    assert tried.scores == {"1e30": None}
+    assert read_tried_rates(plan) == tried

@@ -15,6 +15,7 @@ from transformers.training_args import ParallelMode
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.options import changed
+from iaa_retrieval.training.divergence import tells_of_divergence
 from iaa_retrieval.training.loop import _use_device
 from iaa_retrieval.training.objectives import BiEncoderObjective
 from iaa_retrieval.training.options import TrainOptions
@@ -77,8 +78,11 @@ def test_a_loss_that_is_no_number_ends_the_run_without_a_checkpoint(
 
     monkeypatch.setattr(BiEncoderObjective, "forward", diverging)
     options = toy_options(epochs=3.0)
-    with pytest.raises(IaaRetrievalError, match=f"the loss became {value} in step 3, so no checkpoint was made; use a"):
+    with pytest.raises(
+        IaaRetrievalError, match=f"the loss became {value} in step 3, so no checkpoint was made; use a"
+    ) as ended:
         train_retriever(options)
+    assert tells_of_divergence(str(ended.value))
     assert len(calls) == 3
     assert not Path(options.output).exists()
 
@@ -95,8 +99,11 @@ def test_weights_that_the_last_step_made_no_numbers_are_no_checkpoint(
 
     monkeypatch.setattr(RetrievalTrainer, "training_step", overflowing)
     options = toy_options(max_steps=1)
-    with pytest.raises(IaaRetrievalError, match=r"the trained weights .* are not finite, so no checkpoint was made"):
+    with pytest.raises(
+        IaaRetrievalError, match=r"the trained weights .* are not finite, so no checkpoint was made"
+    ) as ended:
         train_retriever(options)
+    assert tells_of_divergence(str(ended.value)) and not tells_of_divergence("the loss is high")
     assert not Path(options.output).exists()
 
 

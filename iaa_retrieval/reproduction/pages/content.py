@@ -19,11 +19,11 @@ from iaa_retrieval.reproduction.conditions import (
 )
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
-from iaa_retrieval.reproduction.rate_search import TriedRates, read_tried_rates
 from iaa_retrieval.reproduction.results import Result, Results, read_results
 from iaa_retrieval.reproduction.runner import Outcome, compare
 from iaa_retrieval.reproduction.significance import Cell as CellKey
 from iaa_retrieval.reproduction.significance import Mark, significance_marks
+from iaa_retrieval.reproduction.tried_rates import TriedRates, read_tried_rates
 
 SYMBOLS = {FULL: "*", BEST_BASELINE: "†"}
 NOT_RUN = "not yet run"
@@ -157,12 +157,25 @@ def legend(table: Table) -> list[str]:
     if any(cell.score and cell.score.better_than for cell in cells):
         lines.append("On the paper's scores the marks are the paper's: two-tailed t-test, p ≤ 0.05.")
     if any(mark.significant for cell in cells for mark in cell.tests):
-        lines.append(
-            "On measured scores they are computed from the kept results: two-tailed paired t-test over the queries, "
-            "p ≤ 0.05; in brackets where Holm's correction for the number of comparisons takes the significance away. "
-            "Of several seeds the first is tested."
-        )
+        lines.append(_test_in_words(table))
     return lines
+
+
+def _test_in_words(table: Table) -> str:
+    """How marks were computed, and whether the seeds' chance is in it."""
+    several = any(row.result and len(row.result.seeds) > 1 for row in table.rows)
+    paired = "two-tailed paired t-test over the queries"
+    how = (
+        f"two-tailed t-test over queries and seeds together, both random; where both rows have one seed, {paired}"
+        if several
+        else paired
+    )
+    return (
+        f"On measured scores they are computed from the kept results: {how}, p ≤ 0.05; in brackets where Holm's "
+        "correction for the number of comparisons takes the significance away. "
+        + ("Between two rows of one seed" if several else "Every row has one seed:")
+        + " what another seed would have changed is not in the test."
+    )
 
 
 def _columns(reproduction: Reproduction, table: StageTable) -> list[Column]:

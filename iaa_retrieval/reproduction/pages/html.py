@@ -16,6 +16,7 @@ from iaa_retrieval.reproduction.pages.prose import (
     measured_with,
     own_settings,
     provenance_notice,
+    rate_remarks,
     rate_search_text,
     rates_tried,
 )
@@ -63,7 +64,7 @@ def _method(row: Row) -> str:
 def _section(table: Table) -> View:
     heads = [("method", "text"), ("budget", "number"), ("trained weights", "number")]
     heads += [(column.metric, "number") for column in table.columns] + [("source", "text")]
-    tried = [(row.condition.display_name, rates_tried(row)) for row in table.rows]
+    tried = [(row.condition.display_name, rates_tried(row), rate_remarks(row)) for row in table.rows]
     return {
         "stage": table.table.stage,
         "title": table.table.title,
@@ -76,7 +77,7 @@ def _section(table: Table) -> View:
         "marks": legend(table),
         "settings": table.settings,
         "rate_search": rate_search_text(table),
-        "rates": [(method, rates) for method, rates in tried if rates],
+        "rates": [(method, rates, remarks) for method, rates, remarks in tried if rates],
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.checkpoints import BYTES_PER_WEIGHT, checkpoint_size
+from iaa_retrieval.reproduction.claims.all_claims import claims_of
+from iaa_retrieval.reproduction.claims.cases import cases_of
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, tables_of, tally
-from iaa_retrieval.reproduction.pages.findings import findings_of, summary_of
+from iaa_retrieval.reproduction.pages.learning_efficiency import NAME, subjects_of, summary_table
 from iaa_retrieval.reproduction.plan import Reproduction
 from iaa_retrieval.reproduction.runner import MISSES, Outcome
 
@@ -58,9 +60,12 @@ def _table(reproductions: list[Reproduction]) -> str:
 
 
 def _findings(reproductions: list[Reproduction]) -> str:
-    findings = [finding for reproduction in reproductions for finding in findings_of(reproduction)]
-    summary, details = summary_of(findings), "\n".join(f"- {finding.text}" for finding in findings)
-    return f"{summary}\n\n{details}" if summary else details
+    """On how many tables each claim holds; the rules and the numbers are a page of their own."""
+    cases = cases_of(reproductions)
+    if not cases:
+        return "Nothing is measured yet."
+    tables = [summary_table(claims_of(subject, cases)) for subject in subjects_of(cases)]
+    return "\n\n".join([*tables, f"The rules, the numbers of every table and figures: [{NAME}]({NAME})."])
 
 
 def _checkpoints(reproductions: list[Reproduction]) -> str:

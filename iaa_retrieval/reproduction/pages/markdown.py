@@ -8,6 +8,7 @@ from iaa_retrieval.reproduction.pages.prose import (
     measured_with,
     own_settings,
     provenance_notice,
+    rate_remarks,
     rate_search_text,
     rates_tried,
 )
@@ -73,11 +74,12 @@ def _settings(table: Table) -> str:
 
 
 def _rates(table: Table) -> str:
-    lines = ["| method | learning rate: dev score |", "|---|---|"]
+    lines = ["| method | learning rate: dev score | |", "|---|---|---|"]
     for row in table.rows:
         tried = [f"**{rate}: {score}**" if best else f"{rate}: {score}" for rate, score, best in rates_tried(row)]
         if tried:
-            lines.append(f"| {row.condition.display_name} (`{row.condition.name}`) | {', '.join(tried)} |")
+            name = f"{row.condition.display_name} (`{row.condition.name}`)"
+            lines.append(f"| {name} | {', '.join(tried)} | {rate_remarks(row)} |")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from iaa_retrieval.reproduction.pages.content import NOT_RUN, Row, Table, tally
 from iaa_retrieval.reproduction.plan import Reproduction
+from iaa_retrieval.reproduction.tried_rates import TriedRates
 
 
 def provenance_notice(reproduction: Reproduction) -> str:
@@ -61,17 +62,48 @@ def own_settings(row: Row) -> str:
 def rate_search_text(table: Table) -> str:
     """How the learning rates were chosen; empty where none are kept."""
     search = table.table.rate_search
-    if search is None or not any(row.tried for row in table.rows):
+    tried = [row.tried for row in table.rows if row.tried]
+    if search is None or not tried:
         return ""
     differing = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in search.settings.items())
-    return (
-        f"Every method tried as many learning rates, with {differing or 'the settings above'}; the best "
-        f"{search.metric} on the dev queries chose the rate of its row. The test queries took no part."
+    counts = {len(rates.scores) for rates in tried}
+    how_many = f"{min(counts)}" if len(counts) == 1 else f"between {min(counts)} and {max(counts)}"
+    text = (
+        f"Every method tried {how_many} learning rates, with "
+        f"{differing or 'the settings above'}; the best {search.metric} on the dev queries chose the rate of its row. "
+        "The test queries took no part."
     )
+    if any(rates.seeds for rates in tried):
+        return f"{text} A score is the mean over several seeds, with their standard deviation."
+    return f"{text} Each rate was tried with one seed, so the spread of its score is not known."
 
 
 def rates_tried(row: Row) -> list[tuple[str, str, bool]]:
     """Rate, dev score and whether it is the best, of every rate that a row tried."""
     if row.tried is None:
         return []
-    return [(rate, f"{score:.4f}", rate == row.tried.best) for rate, score in row.tried.scores.items()]
+    return [(rate, _dev_score(row.tried, rate), rate == row.tried.best) for rate in row.tried.scores]
+
+
+def rate_remarks(row: Row) -> str:
+    """How sure the choice of the rate is; empty where nothing speaks against it."""
+    tried = row.tried
+    if tried is None:
+        return ""
+    remarks = []
+    if tried.best is None:
+        remarks.append("diverged at every rate")
+    if tried.at_edge:
+        remarks.append("the best is at the edge of the range")
+    if tried.rival is not None:
+        remarks.append(f"{tried.rival} is within the spread of the best")
+    return "; ".join(remarks)
+
+
+def _dev_score(tried: TriedRates, rate: str) -> str:
+    score, deviation = tried.scores[rate], tried.deviation(rate)
+    if score is None:
+        seeds = tried.seeds.get(rate, {})
+        failed = sum(value is None for value in seeds.values())
+        return f"diverged with {failed} of {len(seeds)} seeds" if seeds else "diverged"
+    return f"{score:.4f}" + (f" (sd {deviation:.4f})" if deviation is not None else "")
