@@ -12,7 +12,7 @@ from checkpoints import DOCUMENTS, QUERIES, contents, trained, write_collection,
 from click.testing import CliRunner
 
 from iaa_retrieval.collections.runs import rank, read_run
-from iaa_retrieval.inference import reranking
+from iaa_retrieval.inference import interpolation, reranking
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.java import find_java
@@ -108,8 +108,8 @@ def test_interpolation_by_the_formula(weight: float, world: World, tmp_path: Pat
 
 
 def test_equal_scores_count_as_the_best_when_interpolated():
-    assert reranking._interpolated({"a": 2.0, "b": 2.0}, {"a": 1.0, "b": 3.0}, 0.5) == {"a": 0.5, "b": 1.0}
-    assert reranking._interpolated({"a": -2.0}, {"a": 7.0}, 0.5) == {"a": 1.0}
+    assert interpolation.interpolated({"a": 2.0, "b": 2.0}, {"a": 1.0, "b": 3.0}, 0.5) == {"a": 0.5, "b": 1.0}
+    assert interpolation.interpolated({"a": -2.0}, {"a": 7.0}, 0.5) == {"a": 1.0}
 
 
 def test_the_size_of_chunks_does_not_matter(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
