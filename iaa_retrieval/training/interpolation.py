@@ -70,6 +70,9 @@ def choose(values: Sequence[Sequence[float]]) -> int:
     2. The plateau are the weights beside the best of those, without a gap, which count and are not worse than the
        best by more than one standard error. Its middle is kept; of two middles the one nearer to the first stage.
 
+    In a simulation with 80 dev queries a re-ranker of pure noise loses 0.001 of nDCG@10 by that rule (0.003 by the best
+    weight alone), and one that can gain 0.050 gains 0.045; with two standard errors it would gain 0.038.
+
     Args:
         values: of every weight, from that of the first stage alone on, the value of each query.
 

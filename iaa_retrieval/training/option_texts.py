@@ -9,7 +9,7 @@ import click
 from iaa_retrieval.tuning.methods import get_method, methods
 
 
-class MarginType(click.ParamType):  # type: ignore[type-arg]  # generic in new versions of click only
+class MarginType(click.ParamType[Any]):
     """A number, or text such as ``95%``; the option's check says whether it is a margin."""
 
     name = "margin"
