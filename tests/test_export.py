@@ -83,7 +83,7 @@ def test_what_other_tools_do_not_know_of_a_re_ranker_is_said(
     output = tmp_path / "exported"
     code, message = call("--checkpoint", checkpoint, "--format", export_format, "--output", output)
     assert code == 0, message
-    said = [r.getMessage() for r in caplog.records if "bare score" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "other tools know nothing" in r.getMessage()]
     assert len(said) == (weight < 1)
     assert ("other tools know nothing of it" in (output / "README.md").read_text()) == (weight < 1)
     if said:
