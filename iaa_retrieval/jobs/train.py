@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.java import prepare_java
 from iaa_retrieval.keyword_options import documented_options
 from iaa_retrieval.training.options import TrainOptions
@@ -64,7 +65,12 @@ def _train(kind: str, options: dict[str, Any]) -> TrainResult:
     made = TrainOptions.of(kind=kind, **values)
     if not needs_first_stage(made):
         return train_retriever(made)
-    prepare_java()  # first, for what cannot be searched with BM25 need not be loaded
+    try:
+        prepare_java()  # first, for without it nothing need be loaded
+    except IaaRetrievalError as error:
+        raise IaaRetrievalError(
+            f"{error}; the negatives are BM25's, unless a run of the training queries is given with --negatives"
+        ) from error
     from iaa_retrieval.jobs.first_stage import make_first_stage
 
     return train_retriever(made, make_first_stage)
