@@ -326,13 +326,13 @@ def _of_variant(value: Any, variant: str) -> Any:
 def _click_type(annotation: Any) -> dict[str, Any]:
     """What an annotation says about a click option: ``int | None``, ``tuple[str, ...]``, ``bool``, ..."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
-        return _click_type(annotation)
+        parts = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return _click_type(parts[0]) if len(parts) == 1 else {}  # of several, the option itself says the type
     if typing.get_origin(annotation) is tuple:
-        parts = typing.get_args(annotation)
-        if parts[-1] is Ellipsis:
-            return {"type": parts[0], "multiple": True}
-        return {"type": parts[0], "nargs": len(parts)}
+        items = typing.get_args(annotation)
+        if items[-1] is Ellipsis:
+            return {"type": items[0], "multiple": True}
+        return {"type": items[0], "nargs": len(items)}
     if annotation is bool:
         return {"is_flag": True}
     return {"type": annotation if annotation in (int, float, str) else click.UNPROCESSED}

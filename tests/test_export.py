@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkpoints import trained
+from checkpoints import trained, with_other_settings
 from click.testing import CliRunner
 
 from iaa_retrieval.export import main
 from iaa_retrieval.exporting.formats import format_names
 from iaa_retrieval.jobs.export import ExportOptions, export
-from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.models.retriever_config import Interpolation, read_retriever_config
 
 Backbone = Callable[[str], Path]
 
@@ -69,6 +69,27 @@ def test_every_readme_speaks_of_the_directory_by_name(export_format: str, tiny_b
         readme = (output / "README.md").read_text()
         assert f"my-{kind}" in readme and str(tmp_path) not in readme
         assert str(tiny_backbone("bert").parent) not in readme
+
+
+@pytest.mark.parametrize("export_format", ["merged", "self-contained"])
+@pytest.mark.parametrize("weight", [0.25, 1.0])
+def test_what_other_tools_do_not_know_of_a_re_ranker_is_said(
+    export_format: str, weight: float, tiny_backbone: Backbone, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO", "iaa_retrieval")
+    chosen = Interpolation(weight, "dev.trec", "bm25", 40, 50, "nDCG@10", 0.5, 0.7, 0.6)
+    trained_one = trained("cross-encoder", "lora", tiny_backbone("bert")).path
+    checkpoint = with_other_settings(trained_one, tmp_path / "checkpoint", interpolation=chosen)
+    output = tmp_path / "exported"
+    code, message = call("--checkpoint", checkpoint, "--format", export_format, "--output", output)
+    assert code == 0, message
+    said = [r.getMessage() for r in caplog.records if "other tools know nothing" in r.getMessage()]
+    assert len(said) == (weight < 1)
+    assert ("other tools know nothing of it" in (output / "README.md").read_text()) == (weight < 1)
+    if said:
+        assert said[0].startswith(f"{output}: 0.25 of this score and 0.75 of the first stage's, each scaled to [0, 1]")
+    config = read_retriever_config(output)  # for our own tools, which go by it
+    assert config is not None and config.interpolation == chosen
 
 
 def test_an_output_that_holds_something_is_left_alone(tiny_backbone: Backbone, tmp_path: Path):

@@ -8,14 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import DOCUMENTS, QUERIES, contents, trained, write_collection, write_first_stage
+from checkpoints import (
+    DOCUMENTS,
+    QUERIES,
+    contents,
+    trained,
+    with_other_settings,
+    write_collection,
+    write_first_stage,
+)
 from click.testing import CliRunner
 
 from iaa_retrieval.collections.runs import rank, read_run
-from iaa_retrieval.inference import reranking
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.files import read_json, write_json
+from iaa_retrieval.inference import interpolation, reranking
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.java import find_java
+from iaa_retrieval.jobs.rerank import rerank_run
+from iaa_retrieval.models.retriever_config import Interpolation, read_retriever_config
 from iaa_retrieval.rerank import main
 
 Scores = dict[str, dict[str, float]]
@@ -107,9 +119,69 @@ def test_interpolation_by_the_formula(weight: float, world: World, tmp_path: Pat
         assert scores[query_id] == pytest.approx(dict(zip(hits, expected.tolist(), strict=True)), abs=2e-4)
 
 
+def learnt(world: World, to: Path, weight: float) -> Path:
+    """A copy of the cross-encoder whose training chose a weight."""
+    chosen = Interpolation(weight, "dev-bm25.trec", "bm25", 40, 50, "nDCG@10", 0.5, 0.7, 0.6)
+    copy = with_other_settings(world.cross, to, interpolation=chosen)
+    config = read_retriever_config(copy)
+    assert config is not None and config.interpolation == chosen
+    return copy
+
+
+def test_what_training_chose_is_the_default_and_is_said(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "iaa_retrieval")
+    encoder = learnt(world, tmp_path / "learnt", 0.25)
+    chosen = reranked(world, tmp_path / "out.trec", encoder=encoder)
+    same(chosen, reranked(world, tmp_path / "quarter.trec", "--interpolate", 0.25))
+
+    def said() -> list[str]:
+        messages = [record.getMessage() for record in caplog.records]
+        return [message for message in messages if message.startswith("interpolating")]
+
+    assert said() == [
+        "interpolating: 0.25 of the re-ranker's score and 0.75 of the first stage's, as learnt on 40 dev queries of "
+        "the run dev-bm25.trec, tagged bm25; --interpolate none, or the argument interpolate=1, gives the bare score"
+    ]
+    for bare in ("none", 1):
+        same(reranked(world, tmp_path / "bare.trec", "--interpolate", bare, encoder=encoder), world.cross_scores)
+    same(
+        reranked(world, tmp_path / "half.trec", "--interpolate", 0.5, encoder=encoder),
+        reranked(world, tmp_path / "other.trec", "--interpolate", 0.5),
+    )
+    assert len(said()) == 1  # what was asked for needs no word
+
+
+def test_the_first_stage_alone_keeps_its_order(world: World, tmp_path: Path):
+    scores = reranked(world, tmp_path / "out.trec", encoder=learnt(world, tmp_path / "learnt", 0.0))
+    assert all([doc_id for doc_id, _ in rank(hits)] == list(DOCUMENTS) for hits in scores.values())
+
+
+def test_python_goes_by_it_too(world: World, tmp_path: Path):
+    encoder = learnt(world, tmp_path / "learnt", 0.25)
+    where = (world.run, world.collection, world.collection)
+    found = {
+        asked: rerank_run(encoder, *where, interpolate=asked, precision="fp32", device="cpu")
+        for asked in (None, 0.25, 1.0)
+    }
+    same(found[None], found[0.25])
+    same(found[1.0], world.cross_scores)
+    with pytest.raises(UsageError, match=r"interpolate 1.5 lie between 0 and 1"):
+        rerank_run(encoder, *where, interpolate=1.5)
+
+
+@pytest.mark.parametrize("damage", ({"weight": 2.0}, {"strength": 1.0}))
+def test_a_damaged_interpolation_is_refused(damage: dict[str, float], world: World, tmp_path: Path):
+    encoder = learnt(world, tmp_path / "learnt", 0.25)
+    values = read_json(encoder / "retriever.json")
+    values["interpolation"] |= damage
+    write_json(encoder / "retriever.json", values)
+    code, message = call(world, tmp_path / "out.trec", encoder=encoder)
+    assert code == 1 and "its interpolation is not that of a checkpoint of this version" in message
+
+
 def test_equal_scores_count_as_the_best_when_interpolated():
-    assert reranking._interpolated({"a": 2.0, "b": 2.0}, {"a": 1.0, "b": 3.0}, 0.5) == {"a": 0.5, "b": 1.0}
-    assert reranking._interpolated({"a": -2.0}, {"a": 7.0}, 0.5) == {"a": 1.0}
+    assert interpolation.interpolated({"a": 2.0, "b": 2.0}, {"a": 1.0, "b": 3.0}, 0.5) == {"a": 0.5, "b": 1.0}
+    assert interpolation.interpolated({"a": -2.0}, {"a": 7.0}, 0.5) == {"a": 1.0}
 
 
 def test_the_size_of_chunks_does_not_matter(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -205,6 +277,7 @@ def test_the_texts_come_from_exactly_one_place(both: bool, world: World, tmp_pat
     (
         ["--hits", 0],
         ["--interpolate", 1.5],
+        ["--interpolate", "half"],
         ["--max-length", 500],
         ["--max-length", 4],
         ["--precision", "int8"],

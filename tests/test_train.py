@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 from toy_collection import write_toy_collection, write_toy_run
 
+from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import load_cross_encoder
 from iaa_retrieval.train import main
@@ -160,10 +161,16 @@ def test_malformed_peft_configurations(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_cross_encoder_needs_negatives(toy: Toy, tmp_path: Path) -> None:
+def test_a_cross_encoder_needs_negatives_or_java(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_java() -> None:
+        raise IaaRetrievalError("no Java here")
+
+    monkeypatch.setattr("iaa_retrieval.jobs.train.prepare_java", without_java)
     result = train("cross-encoder", "--collection", toy.collection, "--split", "train", "--output", tmp_path / "out")
-    assert result.exit_code == 2
-    assert "with --negatives" in result.output
+    assert result.exit_code == 1
+    assert "Error: no Java here; the negatives are BM25's, unless a run" in result.output
+    assert "is given with --negatives" in result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_that_is_not_empty(toy: Toy, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def measure_training(options: TrainOptions, texts: int) -> list[Measured]:
         UsageError, IaaRetrievalError: as ``train_retriever``, and a backbone whose layers are not known.
     """
     callback = DirectionCallback(options, texts)
-    train_retriever(options, [callback])
+    train_retriever(options, callbacks=[callback])
     return callback.measured
 
 

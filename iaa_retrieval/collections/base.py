@@ -24,6 +24,8 @@ class Collection(ABC):
         split_was_chosen: nobody named ``split``: it is the only one that the collection has.
         warns_of_missing_queries: ``qrels`` itself says which judged queries the collection lacks, so nobody else
             needs to.
+        documents_by_split: whether the queries of each split search documents of their own, so that ``documents`` of
+            another split are others; else all splits search the same.
     """
 
     name: str

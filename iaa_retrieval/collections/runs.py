@@ -59,6 +59,17 @@ def read_run(path: str | Path) -> Run:
     return run
 
 
+def read_tag(path: str | Path) -> str:
+    """The tag of a run file, as its first line has it; empty where that line has none.
+
+    Raises:
+        IaaRetrievalError: the file cannot be read.
+    """
+    first = next((line for _, line in read_lines(path)), "")
+    columns = first.split()
+    return columns[5] if len(columns) == 6 else ""
+
+
 def write_run(path: str | Path, run: Run, tag: str) -> None:
     """Write a TREC run, whole or not at all: queries sorted, documents in the order of ``rank``.
 

@@ -36,9 +36,25 @@ def readme(source: Source, export_format: ExportFormat, name: str, *, merged: bo
     return (
         f"---\npipeline_tag: {source.model.pipeline_tag}\n---\n\n"
         f"# {config.method} {config.kind}, exported as {export_format.name}\n\n| | |\n|---|---|\n{table}\n"
-        "All settings are in `retriever.json`.\n\n## How to use it\n\n"
+        f"All settings are in `retriever.json`.\n{_with_blank_line(interpolation_note(config))}\n## How to use it\n\n"
         + export_format.usage(source, name, merged=merged)
     )
+
+
+def interpolation_note(config: RetrieverConfig) -> str:
+    """That other tools than ours give a re-ranker's bare score; empty where that is all there is to give."""
+    learnt = config.interpolation
+    if learnt is None or learnt.weight == 1:
+        return ""
+    return (
+        f"{learnt.weight:.2f} of this score and {1 - learnt.weight:.2f} of the first stage's, each scaled to [0, 1] "
+        "per query, ranked the dev queries best. iaa_retrieval reads that in retriever.json and does it; other tools "
+        "know nothing of it and give the bare score."
+    )
+
+
+def _with_blank_line(text: str) -> str:
+    return f"\n{text}\n" if text else ""
 
 
 def python_block(code: str) -> str:

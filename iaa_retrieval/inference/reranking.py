@@ -9,6 +9,7 @@ import numpy as np
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.collections.types import Run
 from iaa_retrieval.inference.cuts import Cuts, document_cuts, query_cuts
+from iaa_retrieval.inference.interpolation import interpolated_run, weight_to_use
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.models.bi_encoder import BiEncoder
@@ -27,7 +28,7 @@ def rerank_run(
     texts_of: Callable[[Sequence[str]], Mapping[str, str]],
     *,
     hits: int = 100,
-    interpolate: float = 1.0,
+    interpolate: float | None = None,
     cut_advice: tuple[str, str] = ("", ""),
 ) -> Run:
     """Score each query's first ``hits`` documents anew; what lies below them is left out.
@@ -39,10 +40,12 @@ def rerank_run(
         texts_of: document ids -> texts.
         hits: depth.
         interpolate: weight a of the new score; the final one is ``a * new + (1 - a) * old``, each scaled to
-            [0, 1] per query. 1 is the new score alone, unscaled.
+            [0, 1] per query. 1 is the new score alone, unscaled. None is what the model's training chose, which a
+            line says, or else 1.
         cut_advice: how the caller's user sets another length of queries, and of documents (or pairs); one warning
             each counts those that are longer than the model reads.
     """
+    weight = weight_to_use(model.config, interpolate)
     cuts = query_cuts(model, cut_advice[0]), document_cuts(model, cut_advice[1])
     score_keys = _SCORERS[model.kind]
     top = {query_id: dict(rank(scores)[:hits]) for query_id, scores in run.items()}
@@ -59,9 +62,7 @@ def rerank_run(
             bar.update(len(keys))
     for counted in cuts:
         counted.warn()
-    if interpolate == 1.0:
-        return reranked
-    return {query_id: _interpolated(reranked[query_id], top[query_id], interpolate) for query_id in reranked}
+    return interpolated_run(reranked, top, weight)
 
 
 def with_tail(reranked: Run, first_stage: Run) -> Run:
@@ -131,15 +132,3 @@ def _similarities(
 
 
 _SCORERS: dict[str, Callable[..., np.ndarray]] = {BiEncoder.kind: _similarities, CrossEncoder.kind: _pair_scores}
-
-
-def _interpolated(new: Mapping[str, float], old: Mapping[str, float], weight: float) -> dict[str, float]:
-    scaled_new, scaled_old = _scaled(new), _scaled(old)
-    return {doc_id: weight * scaled_new[doc_id] + (1 - weight) * scaled_old[doc_id] for doc_id in new}
-
-
-def _scaled(scores: Mapping[str, float]) -> dict[str, float]:
-    if not scores:
-        return {}
-    low, high = min(scores.values()), max(scores.values())
-    return {doc_id: (score - low) / (high - low) if high > low else 1.0 for doc_id, score in scores.items()}

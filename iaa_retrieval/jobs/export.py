@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from iaa_retrieval.options import Checked, NamesOf, option
 
 if TYPE_CHECKING:
     from iaa_retrieval.exporting.source import Source
+
+LOG = logging.getLogger("iaa_retrieval")
 
 RECORD_FILE = "export.json"
 
@@ -52,7 +55,7 @@ def export(options: ExportOptions) -> Exported:
             or the export does not compute what the model computes.
     """
     from iaa_retrieval.exporting.parity import Reference
-    from iaa_retrieval.exporting.readme import readme
+    from iaa_retrieval.exporting.readme import interpolation_note, readme
     from iaa_retrieval.exporting.source import load_source
     from iaa_retrieval.files import atomic_directory, write_json
 
@@ -75,6 +78,8 @@ def export(options: ExportOptions) -> Exported:
         text = readme(source, chosen, output.resolve().name, merged=merged)
         (directory / "README.md").write_text(text, encoding="utf-8")
         write_json(directory / RECORD_FILE, _record(source, chosen.name, exported))
+    if note := interpolation_note(source.config):
+        LOG.info("%s: %s", options.output, note)
     return exported
 
 

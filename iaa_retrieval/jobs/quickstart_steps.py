@@ -42,6 +42,7 @@ from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.run import train_retriever
 
 HITS = 100
+DEV_QUERIES = 100  # of those that are held out, on which the re-ranker learns how much of BM25 to keep
 
 
 class QuickstartData:
@@ -170,6 +171,8 @@ def _training_step(
         max_steps=steps,
         lr=lr,
         document_max_length=document_max_length,
+        dev_queries=DEV_QUERIES,
+        dev_depth=options.rerank_hits,
         **_of(options, "backbone", "method", "budget", "train_queries", "train_max_length", "seed", "precision"),
     )
 

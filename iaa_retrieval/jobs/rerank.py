@@ -26,6 +26,18 @@ _ADVICE_IN_PYTHON = "the argument query_max_length sets another length", CUT_ADV
 BI_ENCODER_ONLY = ("encoder_class", "pooling", "l2_norm", "query_prefix", "document_prefix")
 
 
+class _Weight(click.FloatRange):
+    """A number, or the word that stands for no interpolation at all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "none":
+            return 1.0
+        try:
+            return super().convert(value, param, ctx)
+        except click.UsageError as error:
+            self.fail(f"{error.message.rstrip('.')}; give a weight from 0 to 1, or none", param, ctx)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RerankOptions(Checked):
     """One re-ranking; exactly one of ``collection`` and ``index`` gives the documents' texts.
@@ -42,10 +54,13 @@ class RerankOptions(Checked):
     encoder: str = option(help="Cross-encoder checkpoint; a bi-encoder re-ranks by its similarities.")
     output: str = option(help="Run to write.", type=click.Path(dir_okay=False))
     hits: int = option(100, help="Documents per query.", type=click.IntRange(min=1), check=at_least(1))
-    interpolate: float = option(
-        1.0,
-        help="Weight of the new score against the first stage's, both scaled to [0, 1] per query.",
-        type=click.FloatRange(0, 1),
+    interpolate: float | None = option(
+        None,
+        help="Weight of the new score against the first stage's, both scaled to [0, 1] per query; none is the new "
+        "score alone.",
+        default_text="what the checkpoint's training chose, else none",
+        type=_Weight(0, 1),
+        metavar="WEIGHT|none",
         check=share(one=True),
     )
     max_length: int | None = option(
@@ -125,7 +140,7 @@ def rerank_run(
     collection: Collection | Mapping[str, str] | str | Path,
     *,
     hits: int = RerankOptions.hits,
-    interpolate: float = RerankOptions.interpolate,
+    interpolate: float | None = RerankOptions.interpolate,
     max_length: int | None = RerankOptions.max_length,
     query_max_length: int | None = RerankOptions.query_max_length,
     precision: str = RerankOptions.precision,
@@ -141,14 +156,15 @@ def rerank_run(
         collection: where the documents' texts are: a collection, its name or path, or document id -> text.
         hits: documents per query that are scored; those below them are left out.
         interpolate: weight of the new score against the first stage's, from 0 to 1, both scaled to [0, 1] per query;
-            at 1 the new score alone, unscaled.
+            at 1 the new score alone, unscaled. None is what the retriever's training chose on its dev queries, or
+            else 1.
         max_length: tokens of a pair or, for a bi-encoder, of a document; None is the retriever's own.
         query_max_length: tokens of a query, likewise.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``, of a retriever that is not loaded yet.
         device: ``auto``, ``cpu``, ``cuda:0``, ..., likewise.
 
     Returns:
-        Query id -> document id -> score, higher is more relevant. A cross-encoder's scores are logits.
+        Query id -> document id -> score, higher is more relevant. A cross-encoder's bare scores are logits.
 
     Raises:
         UsageError: a value out of range, a length that the retriever cannot take, or a name that means nothing.
@@ -160,7 +176,7 @@ def rerank_run(
     from iaa_retrieval.inference import reranking
     from iaa_retrieval.inference.loading import load_for_inference
 
-    if hits < 1 or not 0 <= interpolate <= 1:
+    if hits < 1 or (interpolate is not None and not 0 <= interpolate <= 1):
         raise UsageError(f"hits {hits} must be 1 or more, and interpolate {interpolate} lie between 0 and 1")
     found, named_run = (run, "") if isinstance(run, Mapping) else (read_run(run), str(run))
     texts = queries if isinstance(queries, Mapping) else _texts_by_id(queries)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.java import prepare_java
 from iaa_retrieval.keyword_options import documented_options
 from iaa_retrieval.training.options import TrainOptions
 
@@ -38,10 +40,13 @@ def train_bi_encoder(**options: Any) -> TrainResult:
 def train_cross_encoder(**options: Any) -> TrainResult:
     """Train a re-ranker, which sees a query and a document together, and write the checkpoint.
 
-    It takes the options of ``python -m iaa_retrieval.train cross-encoder`` by the same names; ``negatives``, a run of
-    the training queries, is needed unless ``teacher`` is one::
+    It takes the options of ``python -m iaa_retrieval.train cross-encoder`` by the same names. Without ``negatives``, a
+    run of the training queries, and without a ``teacher``, BM25's runs are made and kept in a folder beside the output,
+    where they are found again::
 
-        train_cross_encoder(collection="beir/scifact/train", negatives="bm25.trec", budget="0.5%", output="runs/rerank")
+        train_cross_encoder(collection="beir/scifact/train", budget="0.5%", output="runs/rerank")
+
+    How much of the first stage's score the re-ranker keeps is chosen on the dev queries, and ``rerank_run`` does so.
 
     Returns:
         The checkpoint's directory, the counts of trained numbers, the dev scores (between 0 and 1; of held-out queries
@@ -54,7 +59,18 @@ def train_cross_encoder(**options: Any) -> TrainResult:
 
 
 def _train(kind: str, options: dict[str, Any]) -> TrainResult:
-    from iaa_retrieval.training.run import train_retriever
+    from iaa_retrieval.training.run import needs_first_stage, train_retriever
 
     values = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
-    return train_retriever(TrainOptions.of(kind=kind, **values))
+    made = TrainOptions.of(kind=kind, **values)
+    if not needs_first_stage(made):
+        return train_retriever(made)
+    try:
+        prepare_java()  # first, for without it nothing need be loaded
+    except IaaRetrievalError as error:
+        raise IaaRetrievalError(
+            f"{error}; the negatives are BM25's, unless a run of the training queries is given with --negatives"
+        ) from error
+    from iaa_retrieval.jobs.first_stage import make_first_stage
+
+    return train_retriever(made, make_first_stage)

@@ -14,12 +14,39 @@ FILE_NAME = OURS
 
 
 @dataclass(frozen=True)
+class Interpolation:
+    """How much of a re-ranker's score, and how much of the first stage's, ranked dev queries best.
+
+    Attributes:
+        weight: of the re-ranker's score, from 0 (the first stage alone) to 1 (the re-ranker alone); the first stage's
+            has the rest.
+        first_stage: name of the file of the first stage's run, which the dev queries' candidates came from.
+        tag: of that run, its last column.
+        queries: how many dev queries there were.
+        depth: the most candidates that any of them had.
+        metric: what was compared, such as ``nDCG@10``.
+        first_stage_score, score, bare_score: its mean over the dev queries at the weights 0, ``weight`` and 1.
+    """
+
+    weight: float
+    first_stage: str
+    tag: str
+    queries: int
+    depth: int
+    metric: str
+    first_stage_score: float
+    score: float
+    bare_score: float
+
+
+@dataclass(frozen=True)
 class RetrieverConfig:
     """How text becomes vectors or scores, and where the weights came from.
 
     Lengths are in tokens, special tokens included. Prefixes are joined to the text with one space, as Pyserini
     does; prompts are put before it as they are, as sentence-transformers does. ``fingerprint`` is a hash of every
     weight and setting that a vector depends on: two artefacts with the same fingerprint may be searched together.
+    ``interpolation`` is what a re-ranker's training chose on its dev queries; None is the bare score.
     """
 
     kind: str  # "bi-encoder" or "cross-encoder"
@@ -44,6 +71,7 @@ class RetrieverConfig:
     training: dict[str, Any] = field(default_factory=dict)  # data, seed, steps, loss, hyper-parameters
     versions: dict[str, str] = field(default_factory=dict)
     dev_scores: dict[str, float] = field(default_factory=dict)
+    interpolation: Interpolation | None = None  # cross-encoders only
 
     @property
     def is_untuned(self) -> bool:
@@ -62,7 +90,10 @@ class RetrieverConfig:
 
     def save(self, directory: str | Path) -> None:
         """Write ``retriever.json`` into ``directory``."""
-        write_json(Path(directory) / FILE_NAME, asdict(self))
+        values = asdict(self)
+        if self.interpolation is None:
+            del values["interpolation"]  # so that versions without it read what has none
+        write_json(Path(directory) / FILE_NAME, values)
 
 
 def read_retriever_config(directory: str | Path) -> RetrieverConfig | None:
@@ -71,14 +102,23 @@ def read_retriever_config(directory: str | Path) -> RetrieverConfig | None:
     if not path.is_file():
         return None
     values = read_json(path)
-    known = {f.name for f in fields(RetrieverConfig)}
+    known = _names(RetrieverConfig)
     if not isinstance(values, dict) or "kind" not in values or not set(values) <= known:
         unknown = sorted(set(values) - known) if isinstance(values, dict) else []
         raise IaaRetrievalError(
             f"{path} is not a retriever configuration of this version"
             + (f" (unknown: {', '.join(unknown)})" if unknown else "")
         )
+    learnt = values.get("interpolation")
+    if learnt is not None:
+        if not isinstance(learnt, dict) or set(learnt) != _names(Interpolation) or not 0 <= learnt["weight"] <= 1:
+            raise IaaRetrievalError(f"{path}: its interpolation is not that of a checkpoint of this version")
+        values["interpolation"] = Interpolation(**learnt)
     return RetrieverConfig(**values)
+
+
+def _names(cls: type[Any]) -> set[str]:
+    return {entry.name for entry in fields(cls)}
 
 
 def require_same_encoder(left: str, left_fingerprint: str, right: str, right_fingerprint: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.types import Document
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
@@ -51,7 +52,12 @@ class _Written:
 
 
 def build_index(
-    collection: str, output: Path, *, threads: int = 1, analysis: Analysis | None = None, skip_bad: bool = False
+    collection: str | Collection,
+    output: Path,
+    *,
+    threads: int = 1,
+    analysis: Analysis | None = None,
+    skip_bad: bool = False,
 ) -> IndexReport:
     """Index ``contents`` (title and text) of every document, for BM25 with feedback and for re-ranking.
 
@@ -59,7 +65,7 @@ def build_index(
     written once to a temporary directory (``TMPDIR``), and the index appears whole or not at all.
 
     Args:
-        collection: as ``load_collection`` takes it.
+        collection: an open one, or its name as ``load_collection`` takes it.
         output: a new directory.
         analysis: how the text is cut into terms; searches of the index follow it. None is English.
         skip_bad: leave out documents that Lucene cannot take, with a warning, instead of failing.
@@ -80,14 +86,16 @@ def build_index(
             require_java_can_open(path)
         source, log = Path(folder) / "documents", Path(folder) / LOG_NAME
         source.mkdir()
-        documents = progress(load_collection(collection).documents(), desc="writing documents", unit="doc")
+        opened = load_collection(collection) if isinstance(collection, str) else collection
+        name = collection if isinstance(collection, str) else collection.name
+        documents = progress(opened.documents(), desc="writing documents", unit="doc")
         written = _write_pyserini_jsonl(documents, source, threads, skip_bad)
         if written.indexable == 0:
-            raise IaaRetrievalError(f"collection {collection} holds no document with text")
+            raise IaaRetrievalError(f"collection {name} holds no document with text")
         with atomic_directory(output) as index:
             try:
                 indexed = _run_indexer(source, index, threads, analysis, log)
-                require_all_indexed(indexed, written.indexable, collection, log)
+                require_all_indexed(indexed, written.indexable, name, log)
             except IaaRetrievalError as error:
                 raise IaaRetrievalError(f"{error}{keep_log(log, output)}") from error
             write_analysis(index, analysis)

@@ -9,8 +9,9 @@ from typing import Any
 
 from iaa_retrieval.collections.lines import clean_text
 from iaa_retrieval.collections.runs import rank
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.cuts import document_cuts, query_cuts
+from iaa_retrieval.inference.interpolation import interpolated, weight_to_use
 from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.pair_scorer import score_pairs
 from iaa_retrieval.pyserini_plugin.threads import use_all_threads
@@ -28,7 +29,7 @@ class Hit:
 
 
 class IaaReranker:
-    """A cross-encoder checkpoint that re-orders hits.
+    """A cross-encoder checkpoint that re-orders hits, keeping as much of their scores as its training chose.
 
     Args:
         encoder_dir: the checkpoint.
@@ -37,9 +38,11 @@ class IaaReranker:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: ``auto``, ``cpu``, ``cuda:0``, ...
         max_length, query_max_length: tokens of a pair, and of a query in it; default: the checkpoint's own.
+        interpolate: weight of the new score against that of the hit, from 0 to 1, both scaled to [0, 1] per query; 1
+            is the new score alone, unscaled. None is what the checkpoint's training chose, or else 1.
 
     Raises:
-        UsageError: a length that the checkpoint cannot take.
+        UsageError: a length that the checkpoint cannot take, or a weight out of range.
         IaaRetrievalError: the checkpoint cannot be loaded, or is no cross-encoder.
     """
 
@@ -52,7 +55,10 @@ class IaaReranker:
         device: str = "auto",
         max_length: int | None = None,
         query_max_length: int | None = None,
+        interpolate: float | None = None,
     ) -> None:
+        if interpolate is not None and not 0 <= interpolate <= 1:
+            raise UsageError(f"interpolate {interpolate} must lie between 0 and 1")
         self.cross_encoder = load_for_inference(
             encoder_dir,
             kind="cross-encoder",
@@ -64,6 +70,7 @@ class IaaReranker:
         self._query_cuts = query_cuts(self.cross_encoder, "the argument query_max_length sets another length")
         self._pair_cuts = document_cuts(self.cross_encoder, "the argument max_length sets another length")
         self.text_of = text_of
+        self.weight = weight_to_use(self.cross_encoder.config, interpolate)
 
     def rerank(self, query: str, hits: Sequence[Any], *, text_of: TextOf | None = None) -> list[Hit]:
         """Score every hit against ``query`` and put the best first (see ``runs.rank`` for ties).
@@ -96,7 +103,11 @@ class IaaReranker:
         self._pair_cuts.warn()
         for (query_id, doc_id), score in zip(keys, scored, strict=True):
             scores[query_id][doc_id] = float(score)
-        return {query_id: [Hit(*scored) for scored in rank(of_query)] for query_id, of_query in scores.items()}
+        reranked = {}
+        for query_id, new in scores.items():
+            old = {hit.docid: float(hit.score) for hit in hits[query_id]}
+            reranked[query_id] = [Hit(*hit) for hit in rank(interpolated(new, old, self.weight))]
+        return reranked
 
 
 class RerankingSearcher:

@@ -10,6 +10,7 @@ import numpy as np
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.inference.adapter_server import AdapterServer
+from iaa_retrieval.inference.interpolation import learnt_weight, weight_to_use
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
@@ -39,6 +40,7 @@ class Encoders:
         self._paths = dict(config.checkpoints)
         for name, path in self._paths.items():
             self._server.load(name, path)
+            weight_to_use(self._server.retriever(name).config, None, advice="")  # for the line that says it
         self._vectors: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -98,6 +100,15 @@ class Encoders:
         model = self._server.retriever(self._known(name))
         if not isinstance(model, CrossEncoder):
             raise BadRequest(f"{name} is a {model.kind}, which does not re-rank; ask for it with checkpoint={name}")
+
+    def weight(self, name: str) -> float:
+        """How much of a cross-encoder's score goes into a re-ranked hit's: what its training chose, else all of it.
+
+        Raises:
+            BadRequest: no cross-encoder of that name.
+        """
+        self.require_cross_encoder(name)
+        return learnt_weight(self._server.retriever(self._known(name)).config)
 
     def query_vector(self, name: str, text: str) -> np.ndarray:
         """The vector of a query, float32 [d]; those of the latest queries are kept.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.inference.interpolation import interpolated
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.nearest import did_you_mean
 from iaa_retrieval.pyserini_plugin.bm25 import K1, B
@@ -94,7 +95,8 @@ class Engine:
                 f"configuration must name a collection, or a base_index of {search.index} that stores documents"
             )
         scores = self.encoders.score_pairs(search.rerank, [(search.query, texts[hit.docid].contents) for hit in found])
-        by_id = {hit.docid: float(score) for hit, score in zip(found, scores, strict=True)}
+        new = {hit.docid: float(score) for hit, score in zip(found, scores, strict=True)}
+        by_id = interpolated(new, {hit.docid: hit.score for hit in found}, self.encoders.weight(search.rerank))
         return [Found(*hit) for hit in rank(by_id)[: search.hits]]
 
     def try_out(self) -> None:

@@ -76,6 +76,47 @@ def bi_encoder_dev_evaluator(
     return evaluate_dev
 
 
+class RerankedDev:
+    """Scores dev queries by re-ranking the hits of a first stage; a call gives their means by metric.
+
+    Args:
+        cross_encoder: as it is at each call.
+        queries: query id -> text.
+        candidates: the first stage's hits of these queries, with its scores.
+        texts: document id -> text, of all candidates.
+        judged: what is relevant to them.
+        precision: that the scores are computed in.
+    """
+
+    def __init__(
+        self,
+        cross_encoder: CrossEncoder,
+        queries: Mapping[str, str],
+        candidates: Run,
+        texts: Mapping[str, str],
+        judged: Qrels,
+        precision: str,
+    ) -> None:
+        self.candidates = {query_id: candidates[query_id] for query_id in queries}
+        self.judged = judged
+        self._cross_encoder = cross_encoder
+        self._precision = precision
+        self._keys = [(query_id, doc_id) for query_id in queries for doc_id in self.candidates[query_id]]
+        self._pairs = [(queries[query_id], texts[doc_id]) for query_id, doc_id in self._keys]
+
+    def run(self) -> Run:
+        """The candidates with the cross-encoder's own scores."""
+        with _inference_precision(self._precision, self._cross_encoder.device):
+            scores = score_pairs(self._cross_encoder, self._pairs)
+        run: Run = {query_id: {} for query_id in self.candidates}
+        for (query_id, doc_id), score in zip(self._keys, scores, strict=True):
+            run[query_id][doc_id] = float(score)
+        return run
+
+    def __call__(self) -> dict[str, float]:
+        return _mean_scores(self.judged, self.run())
+
+
 def cross_encoder_dev_evaluator(
     cross_encoder: CrossEncoder,
     collection: Collection,
@@ -83,7 +124,7 @@ def cross_encoder_dev_evaluator(
     *,
     candidates: Run,
     precision: str,
-) -> Callable[[], dict[str, float]]:
+) -> RerankedDev:
     """Score dev queries by re-ranking ``candidates``, a first-stage run already cut to the wanted depth."""
     queries, qrels = with_their_queries(collection, qrels, DEV)
     qrels = {query_id: grades for query_id, grades in qrels.items() if query_id in candidates}
@@ -94,18 +135,8 @@ def cross_encoder_dev_evaluator(
     found = {*documents, *collection.find_documents(sorted(others))}
     judged = with_their_documents(collection, qrels, found, DEV)
     queries = {query_id: queries[query_id] for query_id in sorted(judged)}
-    keys = [(query_id, doc_id) for query_id in queries for doc_id in candidates[query_id]]
-    pairs = [(queries[query_id], documents[doc_id].contents) for query_id, doc_id in keys]
-
-    def evaluate_dev() -> dict[str, float]:
-        with _inference_precision(precision, cross_encoder.device):
-            scores = score_pairs(cross_encoder, pairs)
-        run: Run = {query_id: {} for query_id in queries}
-        for (query_id, doc_id), score in zip(keys, scores, strict=True):
-            run[query_id][doc_id] = float(score)
-        return _mean_scores(judged, run)
-
-    return evaluate_dev
+    texts = {doc_id: document.contents for doc_id, document in documents.items()}
+    return RerankedDev(cross_encoder, queries, candidates, texts, judged, precision)
 
 
 def _mean_scores(qrels: Qrels, run: Run) -> dict[str, float]:

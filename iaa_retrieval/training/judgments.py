@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -52,15 +53,31 @@ def load_judgments(data: DataOptions, dev: DevOptions, seed: int) -> Judgments:
         train, dev_qrels = hold_out(train, dev.dev_fraction, seed)
     elif dev.dev_split:
         with_dev = dev_collection(data.collection, dev.dev_split)
-        dev_texts, dev_qrels = with_their_queries(with_dev, with_dev.qrels(), DEV)
-        clash = set(train) & set(dev_qrels)
-        if clash:
-            raise UsageError(
-                f"dev split {dev.dev_split} shares {len(clash)} queries with the training split (e.g. {min(clash)})"
-            )
-        _warn_of_shared_texts({texts[query_id] for query_id in train}, dev_texts, dev.dev_split)
+        dev_qrels = judgments_of_split(with_dev, dev.dev_split, {query_id: texts[query_id] for query_id in train})
     train = {query_id: train[query_id] for query_id in sample_ids(train, data.train_queries, seed)}
     return Judgments(collection, train, dev_qrels, with_dev)
+
+
+def judgments_of_split(with_dev: Collection, split: str, train: Mapping[str, str]) -> Qrels:
+    """The judgments of a dev split, of which no query may be a training query.
+
+    Args:
+        train: the training queries, id -> text.
+
+    Raises:
+        UsageError: the two have queries in common.
+    """
+    dev_texts, dev_qrels = with_their_queries(with_dev, with_dev.qrels(), DEV)
+    clash = set(train) & set(dev_qrels)
+    if clash:
+        raise UsageError(f"dev split {split} shares {len(clash)} queries with the training split (e.g. {min(clash)})")
+    _warn_of_shared_texts(set(train.values()), dev_texts, split)
+    return dev_qrels
+
+
+def scored_dev_queries(judgments: Judgments, dev: DevOptions, seed: int) -> Qrels:
+    """The dev queries that are scored, at most ``--dev-queries`` of them."""
+    return {query_id: judgments.dev[query_id] for query_id in sample_ids(judgments.dev, dev.dev_queries, seed)}
 
 
 def _warn_of_shared_texts(train: set[str], dev: dict[str, str], split: str) -> None:

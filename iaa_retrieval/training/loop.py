@@ -16,12 +16,11 @@ from transformers.training_args import ParallelMode
 
 from iaa_retrieval.collections.negatives import is_query_itself
 from iaa_retrieval.collections.runs import rank, read_run
-from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.training.data import ExampleDataset, TrainingData
-from iaa_retrieval.training.judgments import Judgments
+from iaa_retrieval.training.judgments import Judgments, scored_dev_queries
 from iaa_retrieval.training.kinds import DevEvaluator, TrainingKind
 from iaa_retrieval.training.option_groups import DEV_METRICS, DevOptions
 from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
@@ -46,7 +45,7 @@ def make_dev_evaluator(
     """
     if not judgments.dev:
         return None
-    kept = {query_id: judgments.dev[query_id] for query_id in sample_ids(judgments.dev, dev.dev_queries, seed)}
+    kept = scored_dev_queries(judgments, dev, seed)
     hits = _cut(read_run(dev.dev_run) if dev.dev_run else run, kept, dev.dev_depth)
     return kind.dev_evaluator(model, judgments.dev_collection, kept, hits, dev, seed, precision)
 

@@ -6,7 +6,7 @@ import json
 
 from iaa_retrieval.models.backbone import public_name
 from iaa_retrieval.models.kinds import retriever_class
-from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.models.retriever_config import Interpolation, RetrieverConfig
 from iaa_retrieval.training.kinds import TRAINING_KINDS
 from iaa_retrieval.tuning.methods import find_method
 
@@ -98,6 +98,18 @@ def model_card(config: RetrieverConfig) -> str:
         "| | |\n|---|---|\n"
         f"| method | {config.method} |\n| dimensions | {dimensions} |\n| trained parameters | {counts} |\n{adapters}"
         f"| backbone | {config.backbone} (weights {config.backbone_fingerprint[:12]}) |\n"
-        f"{leads}{training}{scores}\n"
+        f"{leads}{training}{scores}{_interpolation_row(config.interpolation)}\n"
         f"{_DEV_NOTE.format(dev_data=texts.dev_data) if config.dev_scores else ''}## How to use it\n\n" + use
+    )
+
+
+def _interpolation_row(learnt: Interpolation | None) -> str:
+    """What a re-ranker keeps of the first stage, and why."""
+    if learnt is None:
+        return ""
+    return (
+        f"| share of the first stage's score | {1 - learnt.weight:.2f}, which `rerank` keeps unless `--interpolate` "
+        f"says otherwise; chosen on {learnt.queries} dev queries, re-ranking the first {learnt.depth} of "
+        f"{learnt.first_stage} (tagged {learnt.tag}): {learnt.metric} {learnt.score:.4f}, of the first stage alone "
+        f"{learnt.first_stage_score:.4f}, of the new score alone {learnt.bare_score:.4f} |\n"
     )

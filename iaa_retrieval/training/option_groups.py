@@ -13,11 +13,13 @@ from typing import Any
 
 import click
 
+from iaa_retrieval.collections.negatives import is_margin
 from iaa_retrieval.options import Check, Checked, NamesOf, Option, above, at_least, flag_of, one_of, option, share
 from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, loss_names
 from iaa_retrieval.training.option_files import read_peft_config
-from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, methods, peft_method
+from iaa_retrieval.training.option_texts import MarginType, default_dropout, default_rates
+from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, peft_method
 
 BI_ENCODER = (KINDS[0],)
 
@@ -25,34 +27,13 @@ DEFAULT_METHOD = "iaa-l"
 DEFAULT_BUDGET = "0.5%"
 DEV_METRICS = ("nDCG@10", "MRR@10")  # both are measured, one chooses the checkpoint
 
+# What chooses a cross-encoder, and how much of the first stage it keeps, where nobody names dev queries.
+DEFAULT_DEV_SPLIT = "dev"
+DEFAULT_DEV_FRACTION = 0.1
+FEWEST_DEV_QUERIES = 10  # fewer tell nothing, and their training queries are worth more
+
 _RUN = {"type": click.Path(dir_okay=False), "metavar": "RUN"}
 _OWN_PROMPT = {"bi-encoder": "the backbone's own prompt, if it has one; '' means none"}
-
-
-def _short(rate: float) -> str:
-    """``3e-5`` for 0.00003."""
-    digits, exponent = f"{rate:e}".split("e")
-    return f"{float(digits):g}e{int(exponent)}"
-
-
-def _default_rates(kind: str) -> str:
-    """The rate of most methods, then that of each other one."""
-    usual = get_method(DEFAULT_METHOD).learning_rates[kind]
-    others = [method for method in methods() if method.learning_rates[kind] != usual]
-    return ", ".join(
-        [_short(usual), *(f"for {_inside(method.title)} {_short(method.learning_rates[kind])}" for method in others)]
-    )
-
-
-def _inside(title: str) -> str:
-    """A title within a sentence: ``Full fine-tuning`` begins small, ``LoRA`` stays."""
-    return title[0].lower() + title[1:] if title[1:].islower() else title
-
-
-def _default_dropout() -> str:
-    """What stands for no ``--dropout``: none inside the backbone, but for methods that keep the backbone's own."""
-    keeping = [_inside(method.title) for method in methods() if method.backbone_dropout is None]
-    return f"its own for {', '.join(keeping)}, else none, which is faster"
 
 
 def dimension_options() -> dict[str, Option]:
@@ -78,10 +59,12 @@ class DataOptions(Checked):
         None,
         help={
             "bi-encoder": "TREC run of the training queries to take hard negatives from.",
-            "cross-encoder": "TREC run of the training queries to take hard negatives from."
-            "  [required without --teacher]",
+            "cross-encoder": "First-stage TREC run of the training queries to take hard negatives from.",
         },
-        default_text={"bi-encoder": "in-batch negatives only"},
+        default_text={
+            "bi-encoder": "in-batch negatives only",
+            "cross-encoder": "the teacher's, else BM25's, which is made and kept beside the output",
+        },
         **_RUN,
     )
     negatives_per_query: int | None = option(
@@ -96,11 +79,14 @@ class DataOptions(Checked):
         help="First and last rank that negatives are taken from.",
         check=Check(lambda ranks: 1 <= ranks[0] <= ranks[1], "two ranks from 1 on, the lower one first"),
     )
-    negative_margin: float | None = option(
+    negative_margin: float | str | None = option(
         None,
-        help="Leave out negatives that score above the query's positive minus this.",
+        help="Leave out negatives that score above the query's positive minus this or, of one such as 95%, above that "
+        "share of the positive's score.",
         default_text="keep them",
-        check=at_least(0),
+        type=MarginType(),
+        metavar="NUMBER|SHARE",
+        check=Check(is_margin, "a difference of 0 or more, or a share up to 100% such as 95%"),
     )
     teacher: str | None = option(
         None,
@@ -156,7 +142,7 @@ class TuningOptions(Checked):
     dropout: float | None = option(
         None,
         help="Dropout inside the backbone.",
-        default_text=_default_dropout(),
+        default_text=default_dropout(),
         check=share(),
     )
     separate_encoders: bool = option(
@@ -243,7 +229,7 @@ class OptimisationOptions(Checked):
     lr: float | None = option(
         None,
         help="Peak learning rate.",
-        default_text={kind: _default_rates(kind) for kind in KINDS},
+        default_text={kind: default_rates(kind, DEFAULT_METHOD) for kind in KINDS},
         check=above(0),
     )
     batch_size: int | None = option(
@@ -258,10 +244,17 @@ class DevOptions(Checked):
     """Which queries choose the checkpoint, and when training stops for them."""
 
     dev_split: str | None = option(None, help="Split whose queries choose the best checkpoint.")
-    dev_fraction: float = option(
-        0.0,
-        help="Hold out this share of the training queries instead, by seed.",
-        default_text="",
+    dev_fraction: float | None = option(
+        None,
+        help={
+            "bi-encoder": "Hold out this share of the training queries instead, by seed.",
+            "cross-encoder": "Hold out this share of the training queries instead, by seed; 0 means no dev queries.",
+        },
+        default_text={
+            "bi-encoder": "",
+            "cross-encoder": f"the split called {DEFAULT_DEV_SPLIT}, if there is one whose queries the run has, else "
+            f"{DEFAULT_DEV_FRACTION}",
+        },
         check=share(),
     )
     dev_run: str | None = option(

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from transformers import TrainerCallback, set_seed
 
-from iaa_retrieval.collections.runs import read_run
+from iaa_retrieval.collections.runs import read_run, read_tag
+from iaa_retrieval.collections.types import Run
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import require_empty
 from iaa_retrieval.models.precision import choose_device, choose_precision
+from iaa_retrieval.models.retriever_config import Interpolation
 from iaa_retrieval.options import changed
 from iaa_retrieval.training.across_processes import launched_processes
-from iaa_retrieval.training.judgments import load_judgments, make_examples, mine_training_data
-from iaa_retrieval.training.kinds import TRAINING_KINDS
+from iaa_retrieval.training.default_dev import with_default_dev
+from iaa_retrieval.training.dev import RerankedDev
+from iaa_retrieval.training.interpolation import learn_interpolation
+from iaa_retrieval.training.judgments import Judgments, load_judgments, make_examples, mine_training_data
+from iaa_retrieval.training.kinds import TRAINING_KINDS, DevEvaluator
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
@@ -44,7 +50,25 @@ class TrainResult:
     seconds: float
 
 
-def train_retriever(options: TrainOptions, callbacks: Sequence[TrainerCallback] = ()) -> TrainResult:
+class FirstStage(NamedTuple):
+    """Files of the runs to train a re-ranker on: of the training queries and, where not in it too, the dev queries."""
+
+    train: str
+    dev: str | None = None
+
+
+MakeFirstStage = Callable[[TrainOptions, Judgments], FirstStage]
+"""Makes them where none were named, or finds those that it made before."""
+
+
+def needs_first_stage(options: TrainOptions) -> bool:
+    """Whether a kind is trained that needs a run, and none is named."""
+    return TRAINING_KINDS[options.kind].compares_within_query and not options.data.negatives_run
+
+
+def train_retriever(
+    options: TrainOptions, first_stage: MakeFirstStage | None = None, callbacks: Sequence[TrainerCallback] = ()
+) -> TrainResult:
     """Tune a bi-encoder or cross-encoder and write its checkpoint, whole or not at all.
 
     Work in progress lies in ``.OUTPUT.training`` beside the output; with ``resume`` it is continued, to the same
@@ -52,6 +76,7 @@ def train_retriever(options: TrainOptions, callbacks: Sequence[TrainerCallback] 
 
     Args:
         options: all that the run depends on.
+        first_stage: makes the runs that a re-ranker learns from, where none are named; without it that is an error.
         callbacks: further listeners, which transformers' trainer tells of every step; they are no part of the run.
 
     Raises:
@@ -69,10 +94,7 @@ def train_retriever(options: TrainOptions, callbacks: Sequence[TrainerCallback] 
     set_seed(options.seed)
     # First: what is wrong with the backbone or the method is known before a collection is opened.
     model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision)
-    judgments = load_judgments(options.data, options.dev, options.seed)
-    if judgments.collection.split is not None:
-        options = changed(options, split=judgments.collection.split)  # recorded also where nobody had to name it
-    run = read_run(options.data.negatives_run) if options.data.negatives_run else {}
+    options, judgments, run = _read_judgments(options, first_stage)
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)
 
@@ -95,6 +117,7 @@ def train_retriever(options: TrainOptions, callbacks: Sequence[TrainerCallback] 
             training=training_record(options, hyper, data, trainer.state.global_step, precision),
             versions=library_versions(),
             dev_scores=best_dev_scores(trainer),
+            interpolation=_learnt_interpolation(evaluate_dev, options),
         )
         trainer.accelerator.wait_for_everyone()
         with trainer.args.main_process_first(local=False):
@@ -103,6 +126,21 @@ def train_retriever(options: TrainOptions, callbacks: Sequence[TrainerCallback] 
                 write_checkpoint(output, model, config, options, hyper, history, work / "runs")
                 shutil.rmtree(work, ignore_errors=True)
     return TrainResult(output, counts, config.dev_scores, seconds)
+
+
+def _read_judgments(options: TrainOptions, first_stage: MakeFirstStage | None) -> tuple[TrainOptions, Judgments, Run]:
+    """What is learnt from, the run that gives its negatives, and the options with what was found or made for them."""
+    judgments = load_judgments(options.data, options.dev, options.seed)
+    if judgments.collection.split is not None:
+        options = changed(options, split=judgments.collection.split)  # recorded also where nobody had to name it
+    run = read_run(options.data.negatives_run) if options.data.negatives_run else {}
+    kind = TRAINING_KINDS[options.kind]
+    judgments = with_default_dev(kind, judgments, options.data, options.dev, run, options.seed)
+    if first_stage is not None and needs_first_stage(options):
+        made = first_stage(options, judgments)
+        options = changed(options, negatives=made.train, dev_run=options.dev.dev_run or made.dev)
+        run = read_run(made.train)
+    return options, judgments, run
 
 
 def _require_what_a_run_needs(options: TrainOptions, work: Path, processes: int) -> tuple[str, str]:
@@ -115,10 +153,30 @@ def _require_what_a_run_needs(options: TrainOptions, work: Path, processes: int)
     if processes == 1:  # of several, another may have begun the work already
         require_free(work, resume=options.resume, overwrite=options.overwrite)
     options.tuning.chosen_method.check_configuration()  # refuses what cannot be meant before anything is loaded
+    if processes > 1 and needs_first_stage(options):
+        raise UsageError(
+            f"{processes} processes cannot make a first stage together; give a run of the training queries with "
+            "--negatives (a training in one process makes one and keeps it)"
+        )
     if processes > 1 and options.device.startswith("cuda:"):
         raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
     device = choose_device(options.device)
     return device, choose_precision(options.precision, device)
+
+
+def _learnt_interpolation(evaluate_dev: DevEvaluator | None, options: TrainOptions) -> Interpolation | None:
+    """What the dev candidates say of the weights that are kept; None where nothing is re-ranked."""
+    source = options.dev.dev_run or options.data.negatives_run
+    if not isinstance(evaluate_dev, RerankedDev) or source is None:
+        return None
+    return learn_interpolation(
+        evaluate_dev.judged,
+        evaluate_dev.run(),
+        evaluate_dev.candidates,
+        metric=options.dev.dev_metric,
+        first_stage=Path(source).name,
+        tag=read_tag(source),
+    )
 
 
 def _train(trainer: RetrievalTrainer, checkpoint: str | None) -> float:

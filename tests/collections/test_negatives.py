@@ -30,6 +30,34 @@ def test_margin_is_counted_from_the_best_positive() -> None:
     assert mine_negatives({"q2": {"a": 5.0}}, {"q2": {"x": 1}}, margin=1.0)[0] == {"q2": ["a"]}
 
 
+def test_a_relative_margin_is_a_share_of_the_best_positive() -> None:
+    negatives, report = mine_negatives(RUN, QRELS, margin="90%")  # of 8: 7.2, which a and b exceed
+    assert negatives["q1"] == ["zero", "c"]
+    assert (report.dropped_margin, report.without_margin) == (2, 0)
+    assert mine_negatives(RUN, QRELS, margin="75 %")[0]["q1"] == ["zero", "c"]  # 6 is no more than 6
+    assert mine_negatives(RUN, QRELS, margin="74.9%")[0]["q1"] == ["c"]
+    assert mine_negatives(RUN, QRELS, margin="100%")[0]["q1"] == ["b", "zero", "c"]
+    assert mine_negatives(RUN, QRELS, margin="1.0") == mine_negatives(RUN, QRELS, margin=1.0)
+    assert "has no share" not in str(report)
+
+
+def test_a_share_of_a_score_that_is_not_above_zero_means_nothing() -> None:
+    run = {"q1": {"a": 3.0, "pos": 0.0, "b": -1.0}, "q2": {"a": 2.0, "pos": -2.0}, "q3": {"a": 9.0, "pos": 9.0}}
+    qrels = {query_id: {"pos": 1} for query_id in run}
+    negatives, report = mine_negatives(run, qrels, margin="95%")
+    assert negatives == {"q1": ["a", "b"], "q2": ["a"], "q3": []}
+    assert (report.dropped_margin, report.without_margin) == (1, 2)
+    assert "2 queries keep theirs whatever they score, for their positive scores 0 or less" in str(report)
+    # A difference of scores means the same whatever their sign.
+    assert mine_negatives(run, qrels, margin=0.5)[0] == {"q1": ["b"], "q2": [], "q3": []}
+
+
+@pytest.mark.parametrize("margin", ["0%", "101%", "-1", -0.5, "nan", "much", "5%%", "", float("inf")])
+def test_impossible_margins(margin: object) -> None:
+    with pytest.raises(UsageError, match="neither a difference of scores, 0 or more, nor a share"):
+        mine_negatives(RUN, QRELS, margin=margin)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("arguments", [{"first_rank": 0}, {"first_rank": 9, "last_rank": 5}, {"per_query": 0}])
 def test_impossible_arguments(arguments) -> None:
     with pytest.raises(UsageError):

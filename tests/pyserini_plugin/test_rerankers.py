@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.java import find_java
+from iaa_retrieval.models.retriever_config import Interpolation
 from iaa_retrieval.pyserini_plugin import rerankers
 from iaa_retrieval.pyserini_plugin.rerankers import Hit, IaaReranker, RerankingSearcher, text_of_hit
 
@@ -44,6 +45,28 @@ def test_best_first_and_ties_by_greater_id(reranker: IaaReranker) -> None:
     hits = [FirstStageHit(doc_id) for doc_id in "abcd"]
     assert reranker.rerank("red apple", hits) == [Hit("b", 2.0), Hit("d", 1.0), Hit("c", 1.0), Hit("a", 0.0)]
     assert reranker.rerank("red apple", []) == []
+
+
+def test_as_much_of_the_hits_scores_is_kept_as_training_chose(
+    monkeypatch: pytest.MonkeyPatch, tiny_backbone: Callable[[str], Path]
+) -> None:
+    from iaa_retrieval.models.new_retriever import new_cross_encoder
+
+    model = new_cross_encoder(str(tiny_backbone("bert")))
+    chosen = Interpolation(0.25, "dev.trec", "bm25", 40, 50, "nDCG@10", 0.5, 0.7, 0.6)
+    model.config = replace(model.config, interpolation=chosen)
+    monkeypatch.setattr(rerankers, "load_for_inference", lambda path, **options: model)
+    monkeypatch.setattr(rerankers, "score_pairs", shared_words)
+    hits = [FirstStageHit("a", 12.0), FirstStageHit("b", 10.0), FirstStageHit("d", 2.0)]
+    # Shared words 0, 2 and 1 scaled are 0, 1 and 1/2; the first stage's are 1, 4/5 and 0.
+    expected = {"a": 0.75, "b": 0.25 + 0.75 * 0.8, "d": 0.125}
+    found = IaaReranker("somewhere", text_of=TEXTS.__getitem__).rerank("red apple", hits)
+    assert [hit.docid for hit in found] == ["b", "a", "d"]
+    assert {hit.docid: hit.score for hit in found} == pytest.approx(expected)
+    bare = IaaReranker("somewhere", text_of=TEXTS.__getitem__, interpolate=1).rerank("red apple", hits)
+    assert bare == [Hit("b", 2.0), Hit("d", 1.0), Hit("a", 0.0)]
+    with pytest.raises(UsageError, match="interpolate -1 must lie between 0 and 1"):
+        IaaReranker("somewhere", interpolate=-1)
 
 
 def test_text_of_a_call_wins(reranker: IaaReranker) -> None:

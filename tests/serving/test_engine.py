@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import DOCUMENTS, QUERIES, contents
+from checkpoints import DOCUMENTS, QUERIES, contents, with_other_settings
 from click.testing import CliRunner
 from served import World
 
 from iaa_retrieval.collections.runs import rank, read_run
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.jobs.search import search as run_search
+from iaa_retrieval.models.retriever_config import Interpolation
 from iaa_retrieval.rerank import main as rerank
 from iaa_retrieval.serving.config_file import parse_config, with_paths
 from iaa_retrieval.serving.engine import Engine, Search
@@ -69,6 +70,29 @@ def test_reranking_is_that_of_the_verb(world: World, engine: Engine, tmp_path: P
     for query_id, text in QUERIES.items():
         assert_same(engine.search(Search(text, "bm25", ALL, rerank="reranker")), of_run(run, query_id))
     assert len(engine.search(Search(QUERIES["q1"], "tuned", 2, rerank="reranker"))) == 2
+
+
+def test_reranking_keeps_as_much_of_the_first_stage_as_training_chose(
+    world: World, engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "iaa_retrieval")
+    chosen = Interpolation(0.25, "dev.trec", "bm25", 40, 50, "nDCG@10", 0.5, 0.7, 0.6)
+    learnt = with_other_settings(world.reranker, tmp_path / "learnt", interpolation=chosen)
+    values = world.values()
+    values["checkpoints"] |= {"reranker": str(learnt)}
+    keeping = Engine(with_paths(parse_config(values), world.folder), device="cpu")
+    assert "interpolating: 0.25 of the re-ranker's score" in caplog.text
+
+    def scaled(found: list[Found]) -> dict[str, float]:
+        scores = [hit.score for hit in found]
+        return {hit.docid: (hit.score - min(scores)) / (max(scores) - min(scores)) for hit in found}
+
+    for text in QUERIES.values():
+        old = scaled(engine.search(Search(text, "bm25", ALL)))
+        new = scaled(engine.search(Search(text, "bm25", ALL, rerank="reranker")))
+        expected = {doc_id: 0.25 * new[doc_id] + 0.75 * old[doc_id] for doc_id in old}
+        found = keeping.search(Search(text, "bm25", ALL, rerank="reranker"))
+        assert {hit.docid: hit.score for hit in found} == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_is_below_the_reranked_depth_cannot_win(world: World) -> None:

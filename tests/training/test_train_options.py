@@ -48,6 +48,8 @@ def test_defaults_depend_on_kind_and_method() -> None:
         ({"warmup": 1.0}, "--warmup"),
         ({"negative_ranks": (5, 4)}, "--negative-ranks"),
         ({"negative_margin": -1.0}, "--negative-margin"),
+        ({"negative_margin": "120%"}, "--negative-margin"),
+        ({"negative_margin": "most"}, "--negative-margin"),
         ({"grad_cache": 0}, "--grad-cache"),
         ({"dev_metric": "P@5"}, "--dev-metric"),
         ({"loss": "triplet"}, "--loss"),
