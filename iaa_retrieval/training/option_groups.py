@@ -13,13 +13,14 @@ from typing import Any
 
 import click
 
+from iaa_retrieval.models.heads.registry import HEADS, head_names
 from iaa_retrieval.options import Check, Checked, NamesOf, Option, above, at_least, flag_of, one_of, option, share
 from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, loss_names
 from iaa_retrieval.training.option_files import read_peft_config
 from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, methods, peft_method
 
-BI_ENCODER = (KINDS[0],)
+BI_ENCODER, CROSS_ENCODER = (KINDS[0],), (KINDS[1],)
 
 DEFAULT_METHOD = "iaa-l"
 DEFAULT_BUDGET = "0.5%"
@@ -53,6 +54,11 @@ def _default_dropout() -> str:
     """What stands for no ``--dropout``: none inside the backbone, but for methods that keep the backbone's own."""
     keeping = [_inside(method.title) for method in methods() if method.backbone_dropout is None]
     return f"its own for {', '.join(keeping)}, else none, which is faster"
+
+
+def _heads() -> str:
+    """Each head of a cross-encoder with its phrase."""
+    return ", ".join(f"{name} ({HEADS.get(name).help})" for name in head_names())
 
 
 def dimension_options() -> dict[str, Option]:
@@ -319,6 +325,13 @@ class TextOptions(Checked):
         default_text="the backbone's own, else mean",
         check=one_of("mean", "cls", "last"),
         variants=BI_ENCODER,
+    )
+    head: str | None = option(
+        None,
+        help=f"Token vectors of a pair to its score: {_heads()}.",
+        default_text="that of a cross-encoder given as the backbone, else pooler",
+        type=NamesOf(head_names),
+        variants=CROSS_ENCODER,
     )
     normalize: bool | None = option(
         None, help="Unit-length vectors.", default_text="the backbone's own, else yes", variants=BI_ENCODER
