@@ -78,7 +78,8 @@ def with_head(encoder: Any, head: Head, separator: int, weights: Path | None = N
     network = HeadedEncoder(encoder, head.build(encoder_width(encoder), separator))
     if weights is not None:
         _read_head(getattr(network, HEAD), head.name, weights)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def separator_of(tokenizer: Any, name: str, head: Head) -> int:

@@ -49,7 +49,7 @@ def new_bi_encoder(
         device=device,
         as_backbone=True,
     )
-    model.config = replace(model.config, **_inherited_settings(checkpoint, BiEncoder))
+    model.config = replace(model.config, **inherited_settings(checkpoint, BiEncoder))
     return model
 
 
@@ -86,7 +86,7 @@ def new_cross_encoder(backbone: str, head: str | None = None) -> CrossEncoder:
         head=chosen.name,
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
-    config = replace(config, **_inherited_settings(checkpoint, CrossEncoder))
+    config = replace(config, **inherited_settings(checkpoint, CrossEncoder))
     return CrossEncoder(classifier, tokenizer, config, backbone)
 
 
@@ -105,8 +105,13 @@ def _pair_network(backbone: str, head: Head, *, has_head: bool) -> tuple[Any, An
     return with_head(encoder, head, separator, Path(backbone) / FULL_FILE if has_head else None), tokenizer
 
 
-def _inherited_settings(checkpoint: RetrieverConfig | None, kind: type[Retriever]) -> dict[str, Any]:
-    """What a model that is tuned further keeps of the settings: how texts are put in and where they are cut."""
+def inherited_settings(checkpoint: RetrieverConfig | None, kind: type[Retriever]) -> dict[str, Any]:
+    """What a model that is tuned further keeps of the settings: how texts are put in and where they are cut.
+
+    Args:
+        checkpoint: what it is tuned from; None is a plain encoder.
+        kind: what the model is; another kind's settings are not kept.
+    """
     if not kind.is_kind_of(checkpoint):
         return {}
     names = [field.name for field in fields(RetrieverConfig) if field.name.startswith(("query_", "document_"))]

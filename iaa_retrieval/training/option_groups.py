@@ -13,12 +13,13 @@ from typing import Any
 
 import click
 
-from iaa_retrieval.models.heads.registry import HEADS, head_names
+from iaa_retrieval.models.heads.registry import head_names
 from iaa_retrieval.options import Check, Checked, NamesOf, Option, above, at_least, flag_of, one_of, option, share
 from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, loss_names
 from iaa_retrieval.training.option_files import read_peft_config
-from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, methods, peft_method
+from iaa_retrieval.training.option_texts import default_dropout, default_rates, described_heads
+from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, peft_method
 
 BI_ENCODER, CROSS_ENCODER = (KINDS[0],), (KINDS[1],)
 
@@ -28,37 +29,6 @@ DEV_METRICS = ("nDCG@10", "MRR@10")  # both are measured, one chooses the checkp
 
 _RUN = {"type": click.Path(dir_okay=False), "metavar": "RUN"}
 _OWN_PROMPT = {"bi-encoder": "the backbone's own prompt, if it has one; '' means none"}
-
-
-def _short(rate: float) -> str:
-    """``3e-5`` for 0.00003."""
-    digits, exponent = f"{rate:e}".split("e")
-    return f"{float(digits):g}e{int(exponent)}"
-
-
-def _default_rates(kind: str) -> str:
-    """The rate of most methods, then that of each other one."""
-    usual = get_method(DEFAULT_METHOD).learning_rates[kind]
-    others = [method for method in methods() if method.learning_rates[kind] != usual]
-    return ", ".join(
-        [_short(usual), *(f"for {_inside(method.title)} {_short(method.learning_rates[kind])}" for method in others)]
-    )
-
-
-def _inside(title: str) -> str:
-    """A title within a sentence: ``Full fine-tuning`` begins small, ``LoRA`` stays."""
-    return title[0].lower() + title[1:] if title[1:].islower() else title
-
-
-def _default_dropout() -> str:
-    """What stands for no ``--dropout``: none inside the backbone, but for methods that keep the backbone's own."""
-    keeping = [_inside(method.title) for method in methods() if method.backbone_dropout is None]
-    return f"its own for {', '.join(keeping)}, else none, which is faster"
-
-
-def _heads() -> str:
-    """Each head of a cross-encoder with its phrase."""
-    return ", ".join(f"{name} ({HEADS.get(name).help})" for name in head_names())
 
 
 def dimension_options() -> dict[str, Option]:
@@ -142,7 +112,10 @@ class TuningOptions(Checked):
         type=NamesOf(method_names),
     )
     budget: str | None = option(
-        None, help="Share of the backbone's parameters to train.", default_text=DEFAULT_BUDGET, metavar="SHARE"
+        None,
+        help="Share of the backbone's parameters to train.",
+        default_text=f"{DEFAULT_BUDGET}, or the dimensions of --start-from",
+        metavar="SHARE",
     )
     dimensions: Mapping[str, int] = option({}, each=dimension_options)
     scaling: float | None = option(
@@ -150,6 +123,13 @@ class TuningOptions(Checked):
     )
     activation: str | None = option(
         None, help="Non-linearity of bottlenecks, e.g. gelu.", default_text="relu", metavar="NAME"
+    )
+    start_from: str | None = option(
+        None,
+        help="Start from the trained weights of this checkpoint: of the same backbone, method and dimensions, of "
+        "either kind.",
+        type=click.Path(file_okay=False),
+        metavar="CHECKPOINT",
     )
     peft_config: Mapping[str, Any] | None = option(
         None,
@@ -160,7 +140,7 @@ class TuningOptions(Checked):
     dropout: float | None = option(
         None,
         help="Dropout inside the backbone.",
-        default_text=_default_dropout(),
+        default_text=default_dropout(),
         check=share(),
     )
     separate_encoders: bool = option(
@@ -247,7 +227,7 @@ class OptimisationOptions(Checked):
     lr: float | None = option(
         None,
         help="Peak learning rate.",
-        default_text={kind: _default_rates(kind) for kind in KINDS},
+        default_text={kind: default_rates(kind, DEFAULT_METHOD) for kind in KINDS},
         check=above(0),
     )
     batch_size: int | None = option(
@@ -328,8 +308,8 @@ class TextOptions(Checked):
     )
     head: str | None = option(
         None,
-        help=f"Token vectors of a pair to its score: {_heads()}.",
-        default_text="that of a cross-encoder given as the backbone, else pooler",
+        help=f"Token vectors of a pair to its score: {described_heads()}.",
+        default_text="that of a cross-encoder that is tuned further, else pooler",
         type=NamesOf(head_names),
         variants=CROSS_ENCODER,
     )
