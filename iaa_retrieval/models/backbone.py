@@ -123,12 +123,16 @@ def load_network(auto_class: Any, name: str, *, expects_more: bool = False, **op
 def _without_report() -> Iterator[None]:
     """Keep transformers from listing the weights that it has no place for; those it lacks are our own error."""
     logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+
+    # No change of its level: at a higher one, transformers warns of something else.
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return record.module != "loading_report"
+
+    logger.addFilter(is_wanted)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(is_wanted)
 
 
 def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:

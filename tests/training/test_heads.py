@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import TEXTS, write_collection, write_first_stage
+from checkpoints import DOCUMENTS, QUERIES, TEXTS, contents, write_collection, write_first_stage
 from click.testing import CliRunner
 from moved_checkpoints import write_moved
 from safetensors.torch import load_file
+from scipy.stats import kendalltau
 from torch import nn
 
+from iaa_retrieval.collections.runs import write_run
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.adapter_server import AdapterServer
 from iaa_retrieval.inference.pair_scorer import score_pairs
+from iaa_retrieval.inference.text_encoder import encode_passages, encode_queries
 from iaa_retrieval.jobs.export import ExportOptions, export
 from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
@@ -193,9 +197,12 @@ def test_a_frozen_backbone_in_bf16_and_caching_train_too(precision: str, train: 
     assert np.isfinite(score_pairs(loaded, PAIRS)).all()
 
 
-def test_a_whole_network_hands_on_its_head(train: Train) -> None:
+def test_a_whole_network_hands_on_its_head(train: Train, caplog: pytest.LogCaptureFixture) -> None:
     path, _ = train("full", "mean")
-    scores = score_pairs(load_cross_encoder(str(path), precision="fp32", device="cpu"), PAIRS)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        scores = score_pairs(load_cross_encoder(str(path), precision="fp32", device="cpu"), PAIRS)
+    assert caplog.text == ""  # transformers reads the encoder alone, and need not tell of the head that it leaves
     for head in (None, "mean"):
         again = new_cross_encoder(str(path), head)
         assert again.config.head == "mean"
@@ -258,6 +265,44 @@ def test_sentence_transformers_has_no_place_for_it(train: Train, tmp_path: Path)
     with pytest.raises(UsageError, match="has the head segments, and sentence-transformers' CrossEncoder only takes"):
         export(ExportOptions(str(path), "sentence-transformers", str(tmp_path / "exported")))
     assert not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize(("head", "distillation"), [("pooler", "ranknet"), ("mean", "kl"), ("segments", "listmle")])
+def test_every_head_learns_from_a_bi_encoder(
+    head: str, distillation: str, train: Train, tiny_backbone: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """With nothing but the teacher's scores as the loss, the student comes to the order of the teacher."""
+    teacher = write_moved("bi-encoder", "iaa-l", tiny_backbone("bert"), tmp_path / "teacher")
+    documents = {doc_id: contents(doc_id) for doc_id in DOCUMENTS}
+    vectors = dict(zip(documents, encode_passages(teacher, list(documents.values())), strict=True))
+    queries = dict(zip(QUERIES, encode_queries(teacher, list(QUERIES.values())), strict=True))
+    scores = {q: {d: float(queries[q] @ vectors[d]) for d in documents} for q in queries}
+    write_run(tmp_path / "teacher.trec", scores, "teacher")
+    path, _ = train(
+        "full",
+        head,
+        teacher=str(tmp_path / "teacher.trec"),
+        distillation=distillation,
+        distillation_weight=1.0,
+        teacher_temperature=0.05,
+        negatives_per_query=7,
+        lr=5e-3,
+        max_steps=50,
+        batch_size=3,
+        dropout=0.0,
+    )
+    student = load_cross_encoder(str(path), precision="fp32", device="cpu")
+    untrained = new_cross_encoder(str(tiny_backbone("bert")), head).eval()
+    assert student.config.training["distillation"] == distillation
+
+    def agreement(model: Any) -> float:
+        correlations = []
+        for query, text in QUERIES.items():
+            found = score_pairs(model, [(text, document) for document in documents.values()])
+            correlations.append(kendalltau(found, list(scores[query].values())).statistic)
+        return float(np.mean(correlations))
+
+    assert agreement(student) > agreement(untrained) + 0.3
 
 
 class Highest(nn.Module):
