@@ -10,6 +10,7 @@ import pytest
 from iaa_retrieval.collections import sources
 from iaa_retrieval.exporting.formats import FORMATS
 from iaa_retrieval.inference.backends import BACKENDS
+from iaa_retrieval.models.heads.registry import HEADS
 from iaa_retrieval.training.losses.registry import LOSSES
 from iaa_retrieval.tuning.methods import registry
 
@@ -17,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = (REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "docs" / "architecture.md")
 ROOTS = (REPOSITORY, REPOSITORY / "iaa_retrieval", REPOSITORY / "docs")
 GROUPS = {owner.group for owner in (registry.PACKAGES, sources.PACKAGES)} | {
-    owner.packages.group for owner in (FORMATS, LOSSES, BACKENDS)
+    owner.packages.group for owner in (FORMATS, LOSSES, BACKENDS, HEADS)
 }
 
 
@@ -50,7 +51,7 @@ def test_the_groups_of_entry_points_are_those_that_are_read(page: Path) -> None:
 def test_each_addition_is_backed_by_a_test() -> None:
     text = PAGES[0].read_text(encoding="utf-8").partition("## Adding things")[2].partition("\n## ")[0]
     sections = text.split("\n### ")[1:]
-    assert len(sections) == 7
+    assert len(sections) == 8
     for section in sections:
         tests = re.findall(r"`(tests/[\w/]+\.py)`", section)
         assert tests and all((REPOSITORY / test).is_file() for test in tests), section.split("\n")[0]

@@ -97,6 +97,11 @@ def plain_usage(source: Source, name: str) -> str:
     """Markdown: how a directory without an adapter is loaded."""
     from iaa_retrieval.exporting.stock_pyserini import stock_commands
 
+    if not source.is_stock_network:
+        return (
+            f"Only iaa_retrieval computes its scores: transformers has no head `{source.config.head}`.\n\n"
+            f"{our_commands(source, name)}"
+        )
     auto = auto_class(source)
     load = python_block(
         f"from transformers import {auto}, AutoTokenizer\n\n"

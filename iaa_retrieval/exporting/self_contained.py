@@ -50,7 +50,7 @@ class SelfContainedFormat(CheckpointFormat):
     def usage(self, source: Source, name: str, *, merged: bool) -> str:
         from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY, PASSAGE_DIRECTORY, QUERY_DIRECTORY
 
-        if merged:
+        if merged or not source.is_stock_network:
             return plain_usage(source, name)
         auto, separate = auto_class(source), source.config.separate_encoders
         options = "".join(f", {option}={value!r}" for option, value in source.model.network_options.items())
@@ -89,7 +89,7 @@ def write_self_contained(source: Source, directory: Path) -> bool:
     for role in roles:
         _copy_adapter(checkpoint / role, directory / role, above="./" if role == "." else "../")
     backbone = _write_backbone(source, directory / BACKBONE_DIRECTORY)
-    if roles == (".",) and not loads_with_peft_only(source):
+    if roles == (".",) and source.is_stock_network and not loads_with_peft_only(source):
         _write_redirection(source, backbone, directory)
     replace(source.config, backbone=EMBEDDED_BACKBONE).save(directory)
     return False

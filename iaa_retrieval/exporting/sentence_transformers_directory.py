@@ -38,11 +38,17 @@ class SentenceTransformersFormat(CheckpointFormat):
         """Write the weights and sentence-transformers' files beside them.
 
         Raises:
-            UsageError: the method neither merges nor can be loaded by transformers; a cross-encoder whose passages
-                have a prefix, for which sentence-transformers has no place.
+            UsageError: the method neither merges nor can be loaded by transformers; a cross-encoder with a head that
+                transformers does not have, or whose passages have a prefix, for which sentence-transformers has no
+                place.
         """
         from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
 
+        if not source.is_stock_network:
+            raise UsageError(
+                f"{source.name} has the head {source.config.head}, and sentence-transformers' CrossEncoder only takes "
+                "transformers' classifiers; use --format self-contained or onnx"
+            )
         if source.model.reads_pairs and source.config.document_lead:
             raise UsageError(
                 f"{source.name} puts {source.config.document_lead.strip()!r} before passages, and "

@@ -39,6 +39,11 @@ class Source:
         self.model.set_networks(network)
 
     @property
+    def is_stock_network(self) -> bool:
+        """Whether transformers itself reads the network with all that is in it, see ``Retriever``."""
+        return self.model.is_stock_network(self.config)
+
+    @property
     def input_names(self) -> tuple[str, ...]:
         """What the network is fed, as our inference feeds it: bi-encoders never get segment ids."""
         return self.model.input_names

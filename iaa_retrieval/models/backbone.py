@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +72,18 @@ def public_name(backbone: str) -> str:
     return MINILM_HUB_ID if backbone == MINILM else backbone
 
 
-def load_network(auto_class: Any, name: str, **options: Any) -> Any:
+def load_network(auto_class: Any, name: str, *, expects_more: bool = False, **options: Any) -> Any:
     """A model in fp32, with every weight of its encoder read from ``name``.
 
     ``AutoModel`` gives what turns a text into one vector per token: of T5 and its like, the encoder. A task head
     that is not there, or is for other labels, is a fresh one.
+
+    Args:
+        auto_class: ``AutoModel`` or ``AutoModelForSequenceClassification``.
+        name: a directory, hub id or ``all-MiniLM-L6-v2``.
+        expects_more: whether the files hold weights that the network has no place for, of which transformers need not
+            tell.
+        options: for ``from_pretrained``.
 
     Raises:
         IaaRetrievalError: unreachable, broken, without some of the weights (they would be random), quantised, or not
@@ -98,7 +108,8 @@ def load_network(auto_class: Any, name: str, **options: Any) -> Any:
         require_float_weights(name, config)
         auto_class = choose_network_class(auto_class, config, name)
     options = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True, **options}
-    network, report = load_pretrained(auto_class, name, **options)
+    with _without_report() if expects_more else nullcontext():
+        network, report = load_pretrained(auto_class, name, **options)
     own_code = names_own_code(config)
     _require_every_weight(network, report, name, own_code=own_code)
     if own_code:
@@ -108,11 +119,27 @@ def load_network(auto_class: Any, name: str, **options: Any) -> Any:
     return network
 
 
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers from listing the weights that it has no place for; those it lacks are our own error."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    # No change of its level: at a higher one, transformers warns of something else.
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return record.module != "loading_report"
+
+    logger.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_wanted)
+
+
 def load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
     """``auto_class.from_pretrained`` without any code of the model's own; what goes wrong is one clear line."""
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
-    logging.disable_progress_bar()
+    disable_progress_bar()
     location = resolve_backbone(name)
     hub = hub_options(location)
     # What PEFT notes as the adapter's base must be found from any directory.

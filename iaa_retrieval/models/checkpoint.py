@@ -80,8 +80,18 @@ def load_tuned_tokenizer(path: str, config: RetrieverConfig) -> Any:
     return tokenizer
 
 
+Finish = Callable[[Any, Path | None], Any]
+"""What is done to a loaded network; told the file of its weights where that is whole, None where an adapter follows."""
+
+
 def load_networks(
-    auto_class: Any, path: str, config: RetrieverConfig, backbone: SharedBackbone | None = None, **options: Any
+    auto_class: Any,
+    path: str,
+    config: RetrieverConfig,
+    backbone: SharedBackbone | None = None,
+    *,
+    finish: Finish | None = None,
+    **options: Any,
 ) -> tuple[Any, ...]:
     """Load a checkpoint's network, or its query encoder and its passage encoder, in fp32 or on a backbone in memory.
 
@@ -90,6 +100,7 @@ def load_networks(
         path: the checkpoint.
         config: its settings.
         backbone: what to put the adapters on.
+        finish: what is done to the network before an adapter is put on it.
         options: for ``from_pretrained``.
 
     Raises:
@@ -108,8 +119,10 @@ def load_networks(
             raise IaaRetrievalError(
                 f"checkpoint {path} is a whole tuned network, not an adapter on {backbone.name}; load it on its own"
             )
-        return (load_network(auto_class, path, **options),)
+        whole = load_network(auto_class, path, expects_more=finish is not None, **options)
+        return (whole if finish is None else finish(whole, Path(path) / FULL_FILE),)
     network = _bare_network(auto_class, path, config, backbone, **options)
+    network = network if finish is None else finish(network, None)
     return (_put_adapter(network, Path(path), shared=backbone is not None),)
 
 

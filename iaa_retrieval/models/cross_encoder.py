@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.models.checkpoint import load_networks
+from iaa_retrieval.models.heads.registry import get_head
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.models.shared_backbone import SharedBackbone
@@ -18,7 +21,7 @@ SHORTEST_PAIR = 16
 
 
 class CrossEncoder(Retriever):
-    """Scores query-passage pairs with a sequence classifier that has one output.
+    """Scores query-passage pairs with a sequence classifier that has one output, or an encoder with a head of ours.
 
     Args, errors and what else it has: see ``Retriever``.
 
@@ -44,8 +47,30 @@ class CrossEncoder(Retriever):
 
     @staticmethod
     def fingerprint_settings(config: RetrieverConfig) -> tuple[str, ...]:
-        """None: a score depends on no setting but prefixes and lengths."""
-        return ()
+        """The head, where it is not transformers' own; else a score depends on prefixes and lengths alone."""
+        return () if CrossEncoder.is_stock_network(config) else (config.head,)
+
+    @staticmethod
+    def is_stock_network(config: RetrieverConfig) -> bool:
+        """Whether the head is that of transformers' sequence classifiers.
+
+        Raises:
+            UsageError: there is no such head.
+        """
+        return get_head(config.head).build is None
+
+    @classmethod
+    def _load_networks(cls, path: str, config: RetrieverConfig, backbone: SharedBackbone | None) -> tuple[Any, ...]:
+        if cls.is_stock_network(config):
+            return super()._load_networks(path, config, backbone)
+        from transformers import AutoModel
+
+        from iaa_retrieval.models.headed_encoder import NO_SEPARATOR, with_head
+
+        def finish(encoder: Any, weights: Path | None) -> Any:
+            return with_head(encoder, get_head(config.head), NO_SEPARATOR, weights)
+
+        return load_networks(AutoModel, path, config, backbone, finish=finish)
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:

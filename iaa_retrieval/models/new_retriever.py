@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.models.architecture import require_pair_scores, require_rows
 from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
 from iaa_retrieval.models.backbone_checkpoint import read_backbone_checkpoint
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
+from iaa_retrieval.models.checkpoint import FULL_FILE, tokenizer_fingerprint
 from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.heads.head import Head
+from iaa_retrieval.models.heads.registry import DEFAULT_HEAD, get_head
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.models.sizes import position_limit
@@ -46,22 +49,29 @@ def new_bi_encoder(
         device=device,
         as_backbone=True,
     )
-    model.config = replace(model.config, **_inherited_settings(checkpoint, BiEncoder))
+    model.config = replace(model.config, **inherited_settings(checkpoint, BiEncoder))
     return model
 
 
-def new_cross_encoder(backbone: str) -> CrossEncoder:
+def new_cross_encoder(backbone: str, head: str | None = None) -> CrossEncoder:
     """A backbone with a one-output head, in fp32, for training.
 
-    The head is the backbone's own where it has one, such as a cross-encoder checkpoint's, else a fresh one. Such a
-    checkpoint hands on its prefixes and lengths; of a bi-encoder checkpoint only the encoder's weights are used.
+    The head is the backbone's own where it has one of that name, such as a cross-encoder checkpoint's, else a fresh
+    one. Such a checkpoint hands on its prefixes and lengths; of a bi-encoder checkpoint only the encoder's weights are
+    used.
+
+    Args:
+        backbone: a directory, hub id or ``all-MiniLM-L6-v2``.
+        head: a name in ``models.heads``; None is that of a cross-encoder checkpoint, else ``pooler``.
 
     Raises:
+        UsageError: there is no such head, or it cannot work with this backbone.
         IaaRetrievalError: it cannot be loaded, or is an adapter, or does not score pairs.
     """
     checkpoint = read_backbone_checkpoint(backbone)
-    classifier = load_network(CrossEncoder.auto_class(), backbone, **CrossEncoder.network_options)
-    tokenizer = load_text_tokenizer(backbone)
+    own = checkpoint.head if checkpoint is not None and CrossEncoder.is_kind_of(checkpoint) else None
+    chosen = get_head(head or own or DEFAULT_HEAD)
+    classifier, tokenizer = _pair_network(backbone, chosen, has_head=chosen.name == own)
     if classifier.config.pad_token_id is None:  # by which a decoder's classifier finds the last token of a pair
         classifier.config.pad_token_id = tokenizer.pad_token_id
     require_rows(classifier, tokenizer, backbone)
@@ -73,14 +83,35 @@ def new_cross_encoder(backbone: str) -> CrossEncoder:
         backbone_fingerprint=fingerprint_weights(classifier.base_model),
         query_max_length=min(64, limit),
         document_max_length=min(256, limit),
+        head=chosen.name,
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
-    config = replace(config, **_inherited_settings(checkpoint, CrossEncoder))
+    config = replace(config, **inherited_settings(checkpoint, CrossEncoder))
     return CrossEncoder(classifier, tokenizer, config, backbone)
 
 
-def _inherited_settings(checkpoint: RetrieverConfig | None, kind: type[Retriever]) -> dict[str, Any]:
-    """What a model that is tuned further keeps of the settings: how texts are put in and where they are cut."""
+def _pair_network(backbone: str, head: Head, *, has_head: bool) -> tuple[Any, Any]:
+    """The backbone with the head on it, its own where ``has_head`` says so or transformers finds one; its tokenizer."""
+    if head.build is None:
+        network = load_network(CrossEncoder.auto_class(), backbone, **CrossEncoder.network_options)
+        return network, load_text_tokenizer(backbone)
+    from transformers import AutoModel
+
+    from iaa_retrieval.models.headed_encoder import separator_of, with_head
+
+    encoder = load_network(AutoModel, backbone, expects_more=has_head)
+    tokenizer = load_text_tokenizer(backbone)
+    separator = separator_of(tokenizer, backbone, head)
+    return with_head(encoder, head, separator, Path(backbone) / FULL_FILE if has_head else None), tokenizer
+
+
+def inherited_settings(checkpoint: RetrieverConfig | None, kind: type[Retriever]) -> dict[str, Any]:
+    """What a model that is tuned further keeps of the settings: how texts are put in and where they are cut.
+
+    Args:
+        checkpoint: what it is tuned from; None is a plain encoder.
+        kind: what the model is; another kind's settings are not kept.
+    """
     if not kind.is_kind_of(checkpoint):
         return {}
     names = [field.name for field in fields(RetrieverConfig) if field.name.startswith(("query_", "document_"))]

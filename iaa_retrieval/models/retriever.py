@@ -69,6 +69,11 @@ class Retriever(nn.Module, ABC):
     def fingerprint_settings(config: RetrieverConfig) -> tuple[str, ...]:
         """The settings that an output depends on, beside weights, tokenizer and lengths."""
 
+    @staticmethod
+    def is_stock_network(config: RetrieverConfig) -> bool:
+        """Whether such a network is one of transformers' own, which ``auto_class`` loads with all that is in it."""
+        return True
+
     @property
     @abstractmethod
     def networks(self) -> tuple[nn.Module, ...]:
@@ -204,8 +209,12 @@ class Retriever(nn.Module, ABC):
             IaaRetrievalError: weights, tokenizer or backbone are not those that ``config`` describes.
         """
         require_weights(path, config, cls.fingerprint_of)
-        network, *others = load_networks(cls.auto_class(), path, config, backbone, **cls.network_options)
+        network, *others = cls._load_networks(path, config, backbone)
         return cls(network, load_tuned_tokenizer(path, config), config, path, *others)
+
+    @classmethod
+    def _load_networks(cls, path: str, config: RetrieverConfig, backbone: SharedBackbone | None) -> tuple[Any, ...]:
+        return load_networks(cls.auto_class(), path, config, backbone, **cls.network_options)
 
     def prepare(self, precision: str, device: str) -> Self:
         """Move to ``device`` in ``precision``, for inference, and return the retriever itself.

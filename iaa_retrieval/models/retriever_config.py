@@ -59,6 +59,7 @@ class RetrieverConfig:
     pooling: str = "mean"  # "mean", "cls" or "last"; bi-encoders only
     normalize: bool = True
     similarity: str = "dot"
+    head: str = "pooler"  # from token vectors to a score, see ``models.heads``; cross-encoders only
     encoder_class: str = ""  # the class of stock Pyserini that made an index; empty: an encoder of this package
     query_prefix: str = ""
     document_prefix: str = ""

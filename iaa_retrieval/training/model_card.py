@@ -38,6 +38,10 @@ model = {st_class}("EXPORTED")
 ```
 """
 
+_OWN_HEAD = """
+Nothing else computes its scores: transformers has no head `{head}`.
+"""
+
 _PEFT_MODEL_ONLY = """
 Nothing else loads it as it is: `AutoModel.from_pretrained("CHECKPOINT")`, `load_adapter` and sentence-transformers
 refuse {method} adapters, or read them wrongly without saying so.
@@ -70,8 +74,10 @@ def model_card(config: RetrieverConfig) -> str:
     retriever, texts = retriever_class(config.kind), TRAINING_KINDS[config.kind].card
     method = find_method(config.method)
     backbone = json.dumps(public_name(config.backbone), ensure_ascii=False)
-    use = texts.use
-    if config.separate_encoders:
+    use, stock = texts.use, retriever.is_stock_network(config)
+    if not stock:
+        use += _OWN_HEAD.format(head=config.head)
+    elif config.separate_encoders:
         use += "\n" + _SEPARATE_PEFT_USE.format(backbone=backbone)
     elif method.is_adapter:
         use += "\n" + _PEFT_USE.format(
@@ -79,9 +85,9 @@ def model_card(config: RetrieverConfig) -> str:
             auto_class=retriever.auto_class().__name__,
             extra="".join(f", {name}={value}" for name, value in retriever.network_options.items()),
         )
-    if not config.separate_encoders:
+    if stock and not config.separate_encoders:
         use += _SENTENCE_TRANSFORMERS_USE.format(st_class=texts.st_class)
-    if method.loads_with_peft_model_only():
+    if stock and method.loads_with_peft_model_only():
         use += _PEFT_MODEL_ONLY.format(method=config.method)
     adapters = (
         "| adapters | one for queries (`query/`), one for passages (`passage/`) |\n" if config.separate_encoders else ""
@@ -91,6 +97,7 @@ def model_card(config: RetrieverConfig) -> str:
         if config.query_lead or config.document_lead
         else ""
     )
+    head = "" if stock else f"| head | {config.head} |\n"
     front = "library_name: peft\n" if method.is_adapter else ""
     return (
         f"---\n{front}pipeline_tag: {retriever.pipeline_tag}\n---\n\n"
@@ -98,7 +105,7 @@ def model_card(config: RetrieverConfig) -> str:
         "| | |\n|---|---|\n"
         f"| method | {config.method} |\n| dimensions | {dimensions} |\n| trained parameters | {counts} |\n{adapters}"
         f"| backbone | {config.backbone} (weights {config.backbone_fingerprint[:12]}) |\n"
-        f"{leads}{training}{scores}{_interpolation_row(config.interpolation)}\n"
+        f"{head}{leads}{training}{scores}{_interpolation_row(config.interpolation)}\n"
         f"{_DEV_NOTE.format(dev_data=texts.dev_data) if config.dev_scores else ''}## How to use it\n\n" + use
     )
 

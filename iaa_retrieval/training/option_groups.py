@@ -14,14 +14,15 @@ from typing import Any
 import click
 
 from iaa_retrieval.collections.negatives import is_margin
+from iaa_retrieval.models.heads.registry import head_names
 from iaa_retrieval.options import Check, Checked, NamesOf, Option, above, at_least, flag_of, one_of, option, share
 from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, loss_names
 from iaa_retrieval.training.option_files import read_peft_config
-from iaa_retrieval.training.option_texts import MarginType, default_dropout, default_rates
+from iaa_retrieval.training.option_texts import MarginType, default_dropout, default_rates, described_heads
 from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, peft_method
 
-BI_ENCODER = (KINDS[0],)
+BI_ENCODER, CROSS_ENCODER = (KINDS[0],), (KINDS[1],)
 
 DEFAULT_METHOD = "iaa-l"
 DEFAULT_BUDGET = "0.5%"
@@ -124,7 +125,10 @@ class TuningOptions(Checked):
         type=NamesOf(method_names),
     )
     budget: str | None = option(
-        None, help="Share of the backbone's parameters to train.", default_text=DEFAULT_BUDGET, metavar="SHARE"
+        None,
+        help="Share of the backbone's parameters to train.",
+        default_text=f"{DEFAULT_BUDGET}, or the dimensions of --start-from",
+        metavar="SHARE",
     )
     dimensions: Mapping[str, int] = option({}, each=dimension_options)
     scaling: float | None = option(
@@ -132,6 +136,13 @@ class TuningOptions(Checked):
     )
     activation: str | None = option(
         None, help="Non-linearity of bottlenecks, e.g. gelu.", default_text="relu", metavar="NAME"
+    )
+    start_from: str | None = option(
+        None,
+        help="Start from the trained weights of this checkpoint: of the same backbone, method and dimensions, of "
+        "either kind.",
+        type=click.Path(file_okay=False),
+        metavar="CHECKPOINT",
     )
     peft_config: Mapping[str, Any] | None = option(
         None,
@@ -314,6 +325,13 @@ class TextOptions(Checked):
         default_text="the backbone's own, else mean",
         check=one_of("mean", "cls", "last"),
         variants=BI_ENCODER,
+    )
+    head: str | None = option(
+        None,
+        help=f"Token vectors of a pair to its score: {described_heads()}.",
+        default_text="that of a cross-encoder that is tuned further, else pooler",
+        type=NamesOf(head_names),
+        variants=CROSS_ENCODER,
     )
     normalize: bool | None = option(
         None, help="Unit-length vectors.", default_text="the backbone's own, else yes", variants=BI_ENCODER

@@ -14,7 +14,7 @@ import yaml
 from iaa_retrieval.files import atomic_directory, write_json
 from iaa_retrieval.models.checkpoint import save_networks, save_tokenizer, weights_fingerprint
 from iaa_retrieval.models.retriever import Retriever
-from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.options import flat, names_of
 from iaa_retrieval.training.data import TrainingData
 from iaa_retrieval.training.model_card import model_card
@@ -44,11 +44,20 @@ def training_record(
         "temperature": options.objective.temperature if "temperature" in names_of(TrainOptions, options.kind) else None,
         "steps": steps,
         "seed": options.seed,
+        **_start(options.tuning.start_from),
         "scaling": options.tuning.scaling,
         "activation": options.tuning.activation,
         "precision": precision,
         "torch_threads": torch.get_num_threads(),
     }
+
+
+def _start(checkpoint: str | None) -> dict[str, str]:
+    """What a run started from; nothing for one that started from the backbone alone."""
+    config = None if checkpoint is None else read_retriever_config(checkpoint)
+    if checkpoint is None or config is None:
+        return {}
+    return {"start_from": Path(checkpoint).name, "start_from_fingerprint": config.fingerprint}
 
 
 def write_checkpoint(

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.models.new_retriever import inherited_settings
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
 from iaa_retrieval.training.kinds import TrainingKind
 from iaa_retrieval.training.network_settings import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
 from iaa_retrieval.training.option_groups import DEFAULT_BUDGET, TextOptions, TuningOptions
+from iaa_retrieval.training.starting_point import StartingPoint, read_starting_point
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
 from iaa_retrieval.tuning.methods import Method
@@ -36,10 +38,14 @@ def new_tuned_model(
     """Load the backbone on ``device`` and put the method on it; what is not trained is kept in ``precision``.
 
     Raises:
-        UsageError: dimensions, budget or lengths that the method or backbone does not take.
+        UsageError: dimensions, budget or lengths that the method or backbone does not take; a checkpoint to start from
+            that does not fit.
     """
-    model = new_untuned_model(kind, tuning.backbone, text)
-    dimensions = _dimensions(tuning, model)
+    start = None if tuning.start_from is None else read_starting_point(tuning.start_from)
+    model = new_untuned_model(kind, tuning.backbone, text, start)
+    if start is not None:
+        start.require_same(model, tuning)
+    dimensions = _dimensions(tuning, model, start)
     network = model.network
     use_fast_attention(network, device)
     method = tuning.chosen_method
@@ -61,6 +67,8 @@ def new_tuned_model(
     with shared:
         model.set_networks(*[tune(bare) for bare in networks])
     model.config = replace(model.config, separate_encoders=tuning.separate_encoders)
+    if start is not None:
+        start.put_into(model)
     counts = _count_trainable(model, method)
     LOG.info(
         "%s %s on %s%s trains %s weights (%.2f%% of the backbone's %s parameters), %s biases and %s in heads",
@@ -92,13 +100,21 @@ def _count_trainable(model: Retriever, method: Method) -> dict[str, int]:
     return {kind: sum(part[kind] for part in parts) for kind in parts[0]}
 
 
-def new_untuned_model(kind: TrainingKind, backbone: str, text: TextOptions) -> Retriever:
+def new_untuned_model(
+    kind: TrainingKind, backbone: str, text: TextOptions, start: StartingPoint | None = None
+) -> Retriever:
     """The backbone as a model of the kind on the CPU, with the lengths and prefixes that ``text`` asks for.
+
+    Where ``text`` says nothing, those of ``start`` count, if it is of this kind.
 
     Raises:
         UsageError: a length that the backbone does not take.
     """
+    if start is not None:
+        text = start.text_options(kind.name, text)
     model = kind.new_model(backbone, text)
+    if start is not None:
+        model.config = replace(model.config, **inherited_settings(start.config, type(model)))
     limit = model.position_limit
     lengths: dict[str, Any] = {
         name: getattr(model.config, name) if getattr(text, name) is None else getattr(text, name)
@@ -120,7 +136,18 @@ def new_untuned_model(kind: TrainingKind, backbone: str, text: TextOptions) -> R
     return model
 
 
-def _dimensions(tuning: TuningOptions, model: Retriever) -> dict[str, int]:
+def _dimensions(tuning: TuningOptions, model: Retriever, start: StartingPoint | None) -> dict[str, int]:
+    """Those of the start where nothing is said about them; nothing else fits on it."""
+    if start is None:
+        return _own_dimensions(tuning, model)
+    if tuning.budget is None and not tuning.dimensions:
+        return dict(start.config.dimensions)
+    dimensions = _own_dimensions(tuning, model)
+    start.require_dimensions(dimensions)
+    return dimensions
+
+
+def _own_dimensions(tuning: TuningOptions, model: Retriever) -> dict[str, int]:
     """Explicit dimensions where given, the budget's otherwise; none for PEFT's own methods."""
     if tuning.peft_config is not None:
         return {}

@@ -56,7 +56,7 @@ def apply_method(
         settings,
         modules_to_save=tuple(head_modules(model) if modules_to_save is None else modules_to_save),
         task_type=task_type,
-        unused_pooler=task_type == EMBEDDING_TASK and _has_unused_pooler(model),
+        unused_pooler=_has_unused_pooler(model, task_type),
     )
     tuned: nn.Module = entry.apply(model, dims, settings)
     return tuned
@@ -83,7 +83,8 @@ def head_modules(model: Any) -> list[str]:
     """Names of the modules that make up a model's task head: what must be trained and saved with an adapter.
 
     These are the children with parameters outside the encoder, and the encoder's pooler, whose weights a
-    checkpoint of an encoder may lack. Empty for a bare encoder.
+    checkpoint of an encoder may lack, unless the model says that the head does not use it (``leaves_pooler_unused``).
+    Empty for a bare encoder.
     """
     encoder = model.base_model
     if encoder is model:
@@ -93,7 +94,7 @@ def head_modules(model: Any) -> list[str]:
         for name, child in model.named_children()
         if child is not encoder and next(child.parameters(), None) is not None
     ]
-    if getattr(encoder, "pooler", None) is not None:
+    if getattr(encoder, "pooler", None) is not None and not getattr(model, "leaves_pooler_unused", False):
         heads.append("pooler")
     return heads
 
@@ -137,5 +138,9 @@ def _checked(
     return dims, settings
 
 
-def _has_unused_pooler(model: Any) -> bool:
-    return model.base_model is model and getattr(model, "pooler", None) is not None
+def _has_unused_pooler(model: Any, task_type: str | None) -> bool:
+    if getattr(model.base_model, "pooler", None) is None:
+        return False
+    if model.base_model is model:
+        return task_type == EMBEDDING_TASK
+    return bool(getattr(model, "leaves_pooler_unused", False))

@@ -20,8 +20,8 @@ from iaa_retrieval.training.losses.registry import LOSSES, get_loss, loss_names,
 
 OUR_OWN = {
     "bi-encoder": ("contrastive",),
-    "cross-encoder": ("localized-contrastive", "pairwise", "pointwise"),
-    "distillation": ("kl", "margin-mse"),
+    "cross-encoder": ("localized-contrastive", "pairwise", "pointwise", "lambda"),
+    "distillation": ("kl", "margin-mse", "ranknet", "listmle"),
 }
 
 

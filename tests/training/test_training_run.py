@@ -105,6 +105,7 @@ def test_seeds(kind: str, toy_options: Options) -> None:
         ({"dev_split": "dev", "eval_steps": 2}, lambda patch: kill_after_steps(patch, 6)),
         ({"method": "full", "lr": 1e-2}, lambda patch: kill_at_epoch(patch, 1)),
         ({"kind": "cross-encoder", "dev_split": "dev"}, lambda patch: kill_at_epoch(patch, 2)),
+        ({"kind": "cross-encoder", "dev_split": "dev", "head": "segments"}, lambda patch: kill_at_epoch(patch, 2)),
     ],
 )
 def test_a_resumed_run_ends_with_the_same_bits(

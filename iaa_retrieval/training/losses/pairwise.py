@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def pairwise_loss(scores: torch.Tensor) -> torch.Tensor:
-    """Logistic loss of the positive above each negative, averaged over pairs.
+    """Logistic loss of the positive above each negative, averaged over pairs: RankNet's on judgments.
 
     Args:
         scores: [batch, 1 + negatives]; the positive's score first.

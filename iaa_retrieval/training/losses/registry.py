@@ -18,11 +18,14 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.registry import Registry
 from iaa_retrieval.training.losses.contrastive import CONTRASTIVE
 from iaa_retrieval.training.losses.kl import KL
+from iaa_retrieval.training.losses.lambda_loss import LAMBDA
+from iaa_retrieval.training.losses.listmle import LISTMLE
 from iaa_retrieval.training.losses.localized_contrastive import LOCALIZED_CONTRASTIVE
 from iaa_retrieval.training.losses.loss import DISTILLATION, Loss
 from iaa_retrieval.training.losses.margin_mse import MARGIN_MSE
 from iaa_retrieval.training.losses.pairwise import PAIRWISE
 from iaa_retrieval.training.losses.pointwise import POINTWISE
+from iaa_retrieval.training.losses.ranknet import RANKNET
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_LOSSES = {loss.use: loss.name for loss in (CONTRASTIVE, LOCALIZED_CONTRASTIVE, KL)}
 
 LOSSES: Registry[Loss] = Registry("loss", "iaa_retrieval.losses")
-for _loss in (CONTRASTIVE, LOCALIZED_CONTRASTIVE, PAIRWISE, POINTWISE, KL, MARGIN_MSE):
+for _loss in (CONTRASTIVE, LOCALIZED_CONTRASTIVE, PAIRWISE, POINTWISE, LAMBDA, KL, MARGIN_MSE, RANKNET, LISTMLE):
     LOSSES.register(_loss)
 
 

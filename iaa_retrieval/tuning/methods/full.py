@@ -35,7 +35,7 @@ class Full(Method):
         """The model itself, with everything trainable that takes part in its result."""
         model.requires_grad_(True)
         if settings.unused_pooler:
-            model.pooler.requires_grad_(False)
+            model.base_model.pooler.requires_grad_(False)
         return model
 
 
