@@ -49,10 +49,10 @@ def search_rates(plan: ConditionPlan, directory: Path) -> TriedRates:
     environments = []
     for rate in plan.rates:
         stages = Stages(directory)
-        for step in _trial(plan, search, rate).chain(topics):
+        for step in trial(plan, search, rate).chain(topics):
             run_step(stages, step)
             if step.trains:
-                scores[rate] = _dev_score(directory / step.name, search.metric)
+                scores[rate] = dev_score(directory / step.name, search.metric)
                 environments.append(stages.environments[step.name])
                 break
     made_in = environment_of(environments)
@@ -76,14 +76,20 @@ def read_tried_rates(plan: ConditionPlan) -> TriedRates | None:
         raise IaaRetrievalError(f"{path} holds no learning rates that were tried: {error}; search again") from error
 
 
-def _trial(plan: ConditionPlan, search: RateSearch, rate: str) -> ConditionPlan:
+def trial(plan: ConditionPlan, search: RateSearch, rate: str) -> ConditionPlan:
+    """The condition as one rate is tried: with the settings of the search."""
     condition = plan.condition
     changed = {name: Setting(value, "ours") for name, value in {**search.settings, "lr": rate}.items()}
-    trial = replace(condition, name=f"{condition.name}-lr{rate}", settings={**condition.settings, **changed})
-    return replace(plan, condition=trial)
+    tried = replace(condition, name=f"{condition.name}-lr{rate}", settings={**condition.settings, **changed})
+    return replace(plan, condition=tried)
 
 
-def _dev_score(checkpoint: Path, metric: str) -> float:
+def dev_score(checkpoint: Path, metric: str) -> float:
+    """What training kept in a checkpoint as its score on the dev queries, to the four decimals that are kept.
+
+    Raises:
+        IaaRetrievalError: it kept none.
+    """
     config = read_retriever_config(checkpoint)
     if config is None or metric not in config.dev_scores:
         raise IaaRetrievalError(f"training left no dev {metric} in {checkpoint}; the training step needs dev queries")
