@@ -81,8 +81,10 @@ def _run(work: Work) -> None:
     for step in unit.steps:
         begun = time.monotonic()
         run_step(step, directory, work.device, work.training_precision, depth_of(work, step))
+        seconds = round(time.monotonic() - begun, 1)
+        print(f"# {step.name}: {seconds} s", flush=True)
         if step.trains:
-            trained, training_seconds = directory / step.name, round(time.monotonic() - begun, 1)
+            trained, training_seconds = directory / step.name, seconds
     per_query = _score(work) if unit.kind == ROW else {}
     with atomic_directory(work.places.finished / work.key) as kept:
         if trained is not None and unit.kind == ROW and (trained / ADAPTER).is_file():

@@ -19,7 +19,12 @@ from iaa_retrieval.remote.units import Unit
 
 LOG = logging.getLogger("iaa_retrieval")
 # Imported once, before units branch off; none of them touches the GPU, which a process that branches off could not use.
-PRELOADED = ("torch", "transformers", "peft", "iaa_retrieval.training.run", "iaa_retrieval.inference.reranking")
+PRELOADED = (
+    *("torch", "transformers.trainer", "transformers.models.bert.modeling_bert", "peft", "accelerate", "pytrec_eval"),
+    *("iaa_retrieval.remote.execution", "iaa_retrieval.remote.exact_search", "iaa_retrieval.training.run"),
+    *("iaa_retrieval.inference.reranking", "iaa_retrieval.inference.corpus_encoder", "iaa_retrieval.train"),
+    *("iaa_retrieval.rerank", "iaa_retrieval.jobs.train", "iaa_retrieval.inference.loading"),
+)
 
 
 @dataclass

@@ -7,6 +7,7 @@ bundle changes nothing about them.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import shlex
 import shutil
