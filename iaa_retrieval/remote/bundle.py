@@ -17,7 +17,7 @@ from iaa_retrieval.collections.loading import is_collection, split_spec
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import files_below, sha256_of, write_json
 from iaa_retrieval.models.backbone import MINILM, resolve_backbone
-from iaa_retrieval.remote.collections import collection_digests, write_collections
+from iaa_retrieval.remote.collections import UNSPLIT, collection_digests, write_collections
 from iaa_retrieval.remote.matrix import Matrix
 from iaa_retrieval.remote.packages import PYTHON, packages_archive
 from iaa_retrieval.remote.places import BUNDLE_LIMIT, MANIFEST, MEBIBYTE, RUN_PROGRAM, Places
@@ -33,6 +33,7 @@ from iaa_retrieval.reproduction.steps import CommandStep
 LOG = logging.getLogger("iaa_retrieval")
 PACKAGE = Path(__file__).resolve().parents[1]
 COLLECTION_OPTIONS = ("--collection", "--corpus", "--topics")
+SPLIT_OPTIONS = ("--split", "--dev-split")
 BACKBONE_OPTIONS = ("--backbone", "--encoder")
 # Before anything was made, when keys are not of interest yet.
 NOTHING_YET = Digests({}, {}, {}, "")
@@ -124,12 +125,16 @@ def _require_known_names(units: Iterable[Unit], reproductions: Iterable[Reproduc
                     )
 
 
-def _collections_of(units: Iterable[Unit], reproductions: Iterable[Reproduction]) -> list[str]:
-    words = {word for unit in units for step in unit.steps for word in _values_of(step, *COLLECTION_OPTIONS)}
-    for reproduction in reproductions:
-        for topics in reproduction.topic_sets.values():
-            words.update((topics.queries, topics.qrels))
-    return sorted({split_spec(word)[0] for word in words})
+def _collections_of(units: Iterable[Unit], reproductions: Iterable[Reproduction]) -> list[tuple[str, str]]:
+    """The collections that commands and topic sets name, each with the split that is meant."""
+    named = [topics for reproduction in reproductions for topics in reproduction.topic_sets.values()]
+    wanted = {split_spec(word) for topics in named for word in (topics.queries, topics.qrels)}
+    for unit in units:
+        for step in unit.steps:
+            for name, split in map(split_spec, _values_of(step, *COLLECTION_OPTIONS)):
+                others = _values_of(step, *SPLIT_OPTIONS)
+                wanted |= {(name, other) for other in (split, *others)}
+    return sorted((name, split or UNSPLIT) for name, split in wanted)
 
 
 def _values_of(step: CommandStep, *options: str) -> list[str]:

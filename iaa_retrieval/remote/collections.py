@@ -36,13 +36,14 @@ class BundledSplit:
     judgments: str | None
     split: str | None
     split_was_chosen: bool
+    documents_by_split: bool
 
 
-def write_collections(names: Iterable[str], target: Path) -> None:
+def write_collections(wanted: Iterable[tuple[str, str]], target: Path) -> None:
     """Write collections below ``target``, those with the same documents into one directory.
 
     Args:
-        names: as ``load_collection`` takes them, without ``:SPLIT``; every split of each is written.
+        wanted: names as ``load_collection`` takes them, without ``:SPLIT``, each with a split, or ``UNSPLIT``.
 
     Raises:
         UsageError: an unknown collection.
@@ -50,10 +51,9 @@ def write_collections(names: Iterable[str], target: Path) -> None:
     """
     writer = _Writer(target)
     table: dict[str, dict[str, object]] = {}
-    for name in names:
-        whole = load_collection(name)
-        parts = {UNSPLIT: whole, **{split: load_collection(name, split) for split in whole.splits()}}
-        table[name] = {split: asdict(writer.add(name, split, part)) for split, part in parts.items()}
+    for name, split in wanted:
+        part = load_collection(name, split or None)
+        table.setdefault(name, {})[split] = asdict(writer.add(name, split, part))
     writer.close()
     write_json(target / TABLE, table)
 
@@ -98,7 +98,8 @@ class _Writer:
             path.parent.mkdir(exist_ok=True)
             lines = (f"{query}\t{doc}\t{grade}\n" for query, grades in qrels.items() for doc, grade in grades.items())
             path.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), encoding="utf-8")
-        return BundledSplit(directory, judgments, collection.split, collection.split_was_chosen)
+        by_split = getattr(collection, "documents_by_split", False)
+        return BundledSplit(directory, judgments, collection.split, collection.split_was_chosen, by_split)
 
     def close(self) -> None:
         for directory, queries in self._queries.items():
@@ -147,6 +148,7 @@ class BundledCollection(Collection):
         self.name = name
         self.split = part.split
         self.split_was_chosen = part.split_was_chosen
+        self.documents_by_split = part.documents_by_split
         self._splits = splits
         self._judged = part.judgments is not None
         self._directory = BeirDirectory(place, part.judgments)
@@ -166,11 +168,11 @@ class BundledCollection(Collection):
     def qrels(self) -> Qrels:
         """See ``Collection``."""
         if not self._judged:
-            raise UsageError(f"{self.name} has no judgments; choose a split: {', '.join(self._splits)}")
+            raise UsageError(f"{self.name} has no judgments; choose a split: {', '.join(self._splits) or 'none'}")
         return self._directory.qrels()
 
     def splits(self) -> list[str]:
-        """See ``Collection``."""
+        """See ``Collection``; those that the bundle brings."""
         return self._splits
 
 
@@ -202,7 +204,8 @@ class BundleSource(Source):
         splits = sorted(set(parts) - {UNSPLIT})
         part = parts.get(split or UNSPLIT)
         if part is None:
-            raise UsageError(f"{spec} has no split {split!r}; available: {', '.join(splits) or 'none'}")
+            asked = f"has no split {split!r}" if split else "comes with its splits alone"
+            raise UsageError(f"{spec} {asked} in this bundle; it has: {', '.join(splits) or 'none'}")
         name = f"{spec}:{split}" if split else spec
         return BundledCollection(name, self._directory / part.directory, part, splits)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_file
+from iaa_retrieval.tuning.architectures import ARCHITECTURES
 
 PYTHON = "3.12"
 PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_24", "manylinux_2_28", "manylinux1", "manylinux_2_5")
@@ -27,6 +28,9 @@ PACKAGES = (
     *("pytrec_eval-terrier", "PyYAML", "regex", "safetensors", "tokenizers", "tqdm", "transformers", "truststore"),
     *("typing-inspection", "typing_extensions"),
 )
+
+# Of all the kinds of models in transformers only these come along; the others take a quarter of the archive.
+MODELS = ("auto", *sorted(name.replace("-", "_") for name in ARCHITECTURES))
 
 
 def pinned(constraints: Path) -> list[str]:
@@ -53,7 +57,7 @@ def packages_archive(constraints: Path, cache: Path) -> Path:
         IaaRetrievalError: a wheel cannot be had.
     """
     wanted = pinned(constraints)
-    name = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\n".join([*wanted, *MODELS]).encode()).hexdigest()[:16]
     archive = cache / f"packages-{name}.tar.xz"
     if not archive.is_file():
         with tempfile.TemporaryDirectory(prefix="packages-") as folder:
@@ -63,8 +67,15 @@ def packages_archive(constraints: Path, cache: Path) -> Path:
                 with zipfile.ZipFile(wheel) as content:
                     content.extractall(site)
             with atomic_file(archive, "wb") as stream, tarfile.open(fileobj=stream, mode="w:xz") as packed:
-                packed.add(site, "packages")
+                packed.add(site, "packages", filter=_without_other_models)
     return archive
+
+
+def _without_other_models(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    head, models, rest = member.name.partition("/transformers/models/")
+    family = rest.split("/")[0]
+    other = models and "." not in family and family not in MODELS
+    return None if other and head == "packages" else member
 
 
 def _download(wanted: list[str], target: Path) -> None:

@@ -24,6 +24,8 @@ from iaa_retrieval.remote.collections import (
 class ByPackage(Collection):
     """Documents of their own for each split; without one, all of them and no judgments."""
 
+    documents_by_split = True
+
     def __init__(self, split: str | None) -> None:
         self.name = f"by-package:{split}" if split else "by-package"
         self.split = split
@@ -71,11 +73,18 @@ def same(one: Collection, other: Collection) -> None:
     assert one.queries() == other.queries()
     assert list(one.qrels().items()) == list(other.qrels().items())  # in the same order
     assert (one.split, one.splits()) == (other.split, other.splits())
+    assert getattr(one, "documents_by_split", False) == getattr(other, "documents_by_split", False)
+
+
+def wanted(toy: str) -> list[tuple[str, str]]:
+    return [*((toy, split) for split in ("train", "dev", "test")), ("by-package", "")] + [
+        ("by-package", split) for split in ("test", "train")
+    ]
 
 
 def test_each_split_is_what_it_was(tmp_path: Path) -> None:
     toy = str(write_toy_collection(tmp_path / "toy"))
-    write_collections([toy, "by-package"], tmp_path / "bundled")
+    write_collections(wanted(toy), tmp_path / "bundled")
     source = BundleSource(tmp_path / "bundled")
     for name, split in ((toy, "train"), (toy, "dev"), ("by-package", "train"), ("by-package", "test")):
         assert source.claims(name)
@@ -84,33 +93,35 @@ def test_each_split_is_what_it_was(tmp_path: Path) -> None:
     assert list(whole.documents()) == list(ByPackage(None).documents()) and whole.name == "by-package"
     with pytest.raises(UsageError, match="by-package has no judgments; choose a split: test, train"):
         whole.qrels()
-    with pytest.raises(UsageError, match=r"by-package has no split 'dev'; available: test, train"):
+    with pytest.raises(UsageError, match=r"by-package has no split 'dev' in this bundle; it has: test, train"):
         source.open("by-package", "dev")
 
 
 def test_documents_are_written_once(tmp_path: Path) -> None:
     toy = str(write_toy_collection(tmp_path / "toy"))
-    write_collections([toy, "by-package"], tmp_path / "bundled")
+    write_collections(wanted(toy), tmp_path / "bundled")
     # One of the toy collection, and of the other: all, those of test and those of train.
     assert len(list((tmp_path / "bundled").glob("*/corpus.jsonl"))) == 4
 
 
 def test_they_are_found_before_all_others(tmp_path: Path) -> None:
-    write_collections(["by-package"], tmp_path / "bundled")
+    write_collections([("by-package", "train")], tmp_path / "bundled")
     for _ in range(2):
         use_bundled_collections(tmp_path / "bundled")
     assert sources.sources()[0].name == "bundle"
     found = load_collection("by-package:train")
+    with pytest.raises(UsageError, match="by-package comes with its splits alone in this bundle; it has: train"):
+        load_collection("by-package")
     assert found.name == "by-package:train" and len(list(found.documents())) == 2
 
 
 def test_digests_follow_the_content(tmp_path: Path) -> None:
     toy = str(write_toy_collection(tmp_path / "toy"))
-    write_collections([toy, "by-package"], tmp_path / "one")
-    write_collections([toy, "by-package"], tmp_path / "two")
+    write_collections(wanted(toy), tmp_path / "one")
+    write_collections(wanted(toy), tmp_path / "two")
     before = collection_digests(tmp_path / "one")
     assert before == collection_digests(tmp_path / "two") and before[toy] != before["by-package"]
     (tmp_path / "toy" / "qrels" / "dev.tsv").write_text("q24\td24\t3\n")
-    write_collections([toy, "by-package"], tmp_path / "three")
+    write_collections(wanted(toy), tmp_path / "three")
     after = collection_digests(tmp_path / "three")
     assert after["by-package"] == before["by-package"] and after[toy] != before[toy]
