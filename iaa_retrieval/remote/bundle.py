@@ -73,6 +73,8 @@ def make_bundle(options: BundleOptions, earlier: Mapping[str, Mapping[str, Any]]
         UsageError: nothing is left to do.
         IaaRetrievalError: a command that cannot be run there, a step that fails here, or a bundle that is too large.
     """
+    if options.output.exists() and any(options.output.iterdir()) and not (options.output / MANIFEST).is_file():
+        raise UsageError(f"{options.output} holds something else than a bundle; choose another folder")
     reproductions = options.selection.reproductions()
     planned = Matrix(options.selection, reproductions, NOTHING_YET, {})
     units = _possible_units(planned)
@@ -204,13 +206,11 @@ def _write_source(names: Iterable[str], places: Places) -> None:
 
 def _assemble(options: BundleOptions, places: Places, manifest: dict[str, Any], units: int) -> dict[str, int]:
     output = options.output
-    if output.exists() and any(output.iterdir()) and not (output / MANIFEST).is_file():
-        raise UsageError(f"{output} holds something else than a bundle; choose another folder")
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     content = [places.bundle / name for name in ("source", "collections", "runs") if (places.bundle / name).exists()]
-    _pack(output / "content.tar.xz", content, "xz")
-    _pack(output / "backbones.tar", [places.backbones], "")  # does not compress any further
+    _pack(output / "content.tar.xz", content, compressed=True)
+    _pack(output / "backbones.tar", [places.backbones], compressed=False)  # does not compress any further
     if options.constraints:
         shutil.copyfile(packages_archive(options.constraints, options.cache), output / "packages.tar.xz")
     shutil.copyfile(Path(__file__).with_name(RUN_PROGRAM), output / RUN_PROGRAM)
@@ -227,7 +227,8 @@ def _assemble(options: BundleOptions, places: Places, manifest: dict[str, Any], 
     return sizes
 
 
-def _pack(path: Path, folders: Iterable[Path], compression: str) -> None:
-    with tarfile.open(path, f"w:{compression}") as packed:  # type: ignore[call-overload]
+def _pack(path: Path, folders: Iterable[Path], *, compressed: bool) -> None:
+    # The largest window: documents and sources repeat each other over long distances.
+    with tarfile.open(path, "w:xz", preset=9) if compressed else tarfile.open(path, "w") as packed:
         for folder in folders:
             packed.add(folder, folder.name)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import atomic_file
-from iaa_retrieval.tuning.architectures import ARCHITECTURES
 
 PYTHON = "3.12"
 PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_24", "manylinux_2_28", "manylinux1", "manylinux_2_5")
@@ -28,9 +27,6 @@ PACKAGES = (
     *("pytrec_eval-terrier", "PyYAML", "regex", "safetensors", "tokenizers", "tqdm", "transformers", "truststore"),
     *("typing-inspection", "typing_extensions"),
 )
-
-# Of all the kinds of models in transformers only these come along; the others take a quarter of the archive.
-MODELS = ("auto", *sorted(name.replace("-", "_") for name in ARCHITECTURES))
 
 
 def pinned(constraints: Path) -> list[str]:
@@ -57,7 +53,7 @@ def packages_archive(constraints: Path, cache: Path) -> Path:
         IaaRetrievalError: a wheel cannot be had.
     """
     wanted = pinned(constraints)
-    name = hashlib.sha256("\n".join([*wanted, *MODELS]).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:16]
     archive = cache / f"packages-{name}.tar.xz"
     if not archive.is_file():
         with tempfile.TemporaryDirectory(prefix="packages-") as folder:
@@ -66,16 +62,9 @@ def packages_archive(constraints: Path, cache: Path) -> Path:
             for wheel in sorted(wheels.glob("*.whl")):
                 with zipfile.ZipFile(wheel) as content:
                     content.extractall(site)
-            with atomic_file(archive, "wb") as stream, tarfile.open(fileobj=stream, mode="w:xz") as packed:
-                packed.add(site, "packages", filter=_without_other_models)
+            with atomic_file(archive, "wb") as stream, tarfile.open(fileobj=stream, mode="w:xz", preset=9) as packed:
+                packed.add(site, "packages")
     return archive
-
-
-def _without_other_models(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    head, models, rest = member.name.partition("/transformers/models/")
-    family = rest.split("/")[0]
-    other = models and "." not in family and family not in MODELS
-    return None if other and head == "packages" else member
 
 
 def _download(wanted: list[str], target: Path) -> None:

@@ -23,7 +23,7 @@ import yaml
 from click.testing import CliRunner
 from toy_collection import write_toy_collection, write_toy_run
 
-from iaa_retrieval.errors import UsageError
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.remote.bundle import BundleOptions, make_bundle
 from iaa_retrieval.remote.collecting import CollectOptions, collect, read_store
 from iaa_retrieval.remote.packages import PACKAGES
@@ -205,6 +205,33 @@ def ordinary_scores(directory: Path, stage: str, condition: str, seed: int) -> t
     assert trained
     per_query = score_run(plan.reproduction.topic_sets["test"], output, plan.columns["test"])
     return read_history(Path(trained)), per_query
+
+
+def test_a_bundle_over_the_limit_is_refused_with_the_sizes(toy: Toy, tmp_path: Path) -> None:
+    with pytest.raises(IaaRetrievalError, match=r"MiB, over 0\.0: backbones\.tar 0\.\d, content\.tar\.xz 0\.\d, man"):
+        make_bundle(toy.options(output=tmp_path / "bundle", limit=1000), {})
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_folder_with_something_else_is_left_alone(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="holds something else than a bundle"):
+        make_bundle(toy.options(output=tmp_path), {})
+    assert (tmp_path / "thesis.tex").is_file()
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"), [("$HOME/q.tsv", "by an environment variable"), ("first.trec", r"reads first\.trec, which")]
+)
+def test_what_a_bundle_cannot_bring(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, reason: str
+) -> None:
+    contents = json.loads(json.dumps(values()))
+    contents["steps"]["retrieval/<name>.trec"] += f" --another {word}"
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(contents, sort_keys=False))
+    monkeypatch.setattr("iaa_retrieval.reproduction.loading.reproductions_directory", lambda: tmp_path)
+    with pytest.raises(IaaRetrievalError, match=reason):
+        make_bundle(toy.options(output=tmp_path / "bundle"), {})
 
 
 def test_there_and_back(toy: Toy, tmp_path: Path) -> None:
