@@ -52,7 +52,7 @@ def halve(source: Path, target: Path) -> None:
             half = tensor.to(torch.float16).contiguous()
             if not torch.isfinite(half).all():
                 raise IaaRetrievalError(f"{source / WEIGHTS}: {name} has weights that fp16 cannot hold")
-            planes = half.numpy().view(np.uint8).reshape(-1, 2)
+            planes = half.reshape(-1).numpy().view(np.uint8).reshape(-1, 2)
             shapes[name] = list(tensor.shape)
             mantissas.append(planes[:, 0].tobytes())
             exponents.append(planes[:, 1].tobytes())
