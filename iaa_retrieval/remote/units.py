@@ -105,7 +105,8 @@ def _names_in(step: CommandStep) -> Iterator[str]:
 def trials_of(plan: ConditionPlan) -> list[Unit]:
     """A unit for each learning rate that a condition tries; none where what it tried is kept already."""
     search = plan.table.rate_search
-    if search is None or read_tried_rates(plan) is not None:
+    tried_already = read_tried_rates(plan)
+    if search is None or (tried_already is not None and set(tried_already.scores) >= set(plan.rates)):
         return []
     topics = next(iter(plan.columns))
     units = []
