@@ -11,7 +11,8 @@ PYSERINI_TESTS := tests/pyserini_plugin $(wildcard tests/serving) tests/test_jav
     tests/exporting/test_merged.py tests/test_verbs_on_embedded.py tests/test_reference_scores.py \
     $(wildcard tests/test_pyserini_*.py)
 
-.PHONY: help demo test test-pyserini regression lint bench install python-fits reproduce reproduce-train constraints clean
+.PHONY: help demo test test-pyserini regression lint bench install python-fits reproduce reproduce-train gpu gpu-collect \
+    constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +57,14 @@ reproduce: $(STAMP)  ## re-run every measured condition from the committed check
 
 reproduce-train: $(STAMP)  ## the same from nothing, training included
 	$(BIN)/python -m iaa_retrieval.reproduce --collection all --measured
+
+# NAMES and FLAGS as `python -m iaa_retrieval.remote bundle` takes them; docs/gpu.md says how it goes on.
+NAMES ?= beir-scifact
+gpu: $(STAMP)  ## pack reproductions for a machine with a GPU that reaches nothing outside (build/gpu, at most 60 MiB)
+	$(BIN)/python -m iaa_retrieval.remote bundle $(NAMES) --output build/gpu $(FLAGS)
+
+gpu-collect: $(STAMP)  ## take in what came back from it: make gpu-collect FROM=DIR
+	$(BIN)/python -m iaa_retrieval.remote collect $(FROM) $(FLAGS)
 
 constraints: $(STAMP)  ## write the versions that are installed now to the file of this Python in constraints/
 	@file=constraints/python$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt; \

@@ -20,6 +20,7 @@ _WITHOUT_INFLUENCE = (
     "jobs/reproduce.py",
     "jobs/reproduce_options.py",
     "quickstart.py",
+    "remote",
     "reproduce.py",
     "reproduction",
 )

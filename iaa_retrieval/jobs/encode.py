@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from iaa_retrieval.collections.base import Collection
     from iaa_retrieval.inference.corpus_encoder import EncodeReport
     from iaa_retrieval.inference.corpus_reader import Corpus
+    from iaa_retrieval.inference.vector_outputs import VectorOutput
     from iaa_retrieval.models.bi_encoder import BiEncoder
 
 
@@ -113,11 +114,12 @@ class EncodedCorpus(NamedTuple):
     vectors: np.ndarray
 
 
-def encode_documents(options: EncodeOptions) -> int:
+def encode_documents(options: EncodeOptions, *, form: VectorOutput | None = None) -> int:
     """Encode a corpus into a directory.
 
     Args:
         options: what to encode, with what, and where to.
+        form: of the vectors, instead of the one that ``options`` names.
 
     Returns:
         The number of documents.
@@ -132,7 +134,7 @@ def encode_documents(options: EncodeOptions) -> int:
 
     source, target, model = options.source, options.target, options.model
     require_empty(target.embeddings, overwrite=target.overwrite)
-    form = vector_output(target)
+    form = form or vector_output(target)
     encoder = _load(model)  # first: what is wrong with it is known before a large corpus is opened
     corpus = Corpus(
         source.corpus,

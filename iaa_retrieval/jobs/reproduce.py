@@ -19,7 +19,7 @@ from iaa_retrieval.reproduction.pages.claim_figures import Figure
 from iaa_retrieval.reproduction.pages.files import index_file, learning_efficiency_files, page_files
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.rate_search import search_rates
-from iaa_retrieval.reproduction.results import write_result
+from iaa_retrieval.reproduction.results import Result, write_result
 from iaa_retrieval.reproduction.runner import MISSES, Comparison, compare, run_condition
 from iaa_retrieval.reproduction.text_tables import comparison_table, condition_list
 
@@ -158,15 +158,23 @@ def _run(plan: ConditionPlan, options: ReproduceOptions) -> list[Comparison]:
         plan, directory, from_checkpoint=options.from_checkpoint, display_commands=options.display_commands
     )
     if options.record:
-        write_result(plan.result_file, result)
-        click.echo(f"wrote {plan.result_file}")
-        if not plan.condition.scores:
-            enter_scores(plan, result)
-            name = plan.reproduction.name
-            click.echo(f"entered the scores into {name}.yaml; write the pages with --generate-report")
+        record_result(plan, result)
     if options.store_checkpoint:
         _store_checkpoint(plan, directory)
     return compare(plan, result)
+
+
+def record_result(plan: ConditionPlan, result: Result) -> None:
+    """Keep what a row measured and, of a new row, enter the scores into the YAML.
+
+    Raises:
+        IaaRetrievalError: see ``enter_scores``.
+    """
+    write_result(plan.result_file, result)
+    click.echo(f"wrote {plan.result_file}")
+    if not plan.condition.scores:
+        enter_scores(plan, result)
+        click.echo(f"entered the scores into {plan.reproduction.name}.yaml; write the pages with --generate-report")
 
 
 def _store_checkpoint(plan: ConditionPlan, directory: Path) -> None:

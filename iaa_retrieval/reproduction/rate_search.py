@@ -8,7 +8,6 @@ best. A search that was interrupted goes on: what was trained below the director
 from __future__ import annotations
 
 import logging
-import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from iaa_retrieval.reproduction.conditions import RateSearch, Setting
 from iaa_retrieval.reproduction.plan import ConditionPlan
 from iaa_retrieval.reproduction.runner import environment_of, run_step
 from iaa_retrieval.reproduction.stages import Environment, Stages, current_environment
-from iaa_retrieval.reproduction.tried_rates import TriedRates, write_tried_rates
+from iaa_retrieval.reproduction.tried_rates import TriedRates, tried_rates, write_tried_rates
 from iaa_retrieval.training.divergence import tells_of_divergence
 
 LOG = logging.getLogger("iaa_retrieval")
@@ -36,61 +35,56 @@ def search_rates(plan: ConditionPlan, directory: Path) -> TriedRates:
     search = plan.table.rate_search
     if search is None or not plan.rates:
         raise UsageError(f"{plan.reproduction.name} tries no learning rates for {plan.name} ({plan.stage})")
-    tried = TriedRates("", "", search.metric, {})
+    found: dict[str, dict[str, float | None]] = {}
     environments: list[Environment] = []
     for rate in plan.rates:
-        trial = _trial(plan, search, rate)
-        scores: dict[str, float | None] = {}
-        for seed in trial.condition.seeds:
+        tried_plan = trial(plan, search, rate)
+        found[rate] = {}
+        for seed in tried_plan.condition.seeds:
             stages = Stages(directory)
-            score = scores[str(seed)] = _dev_score_of(trial, seed, stages, search.metric)
+            score = found[rate][str(seed)] = _dev_score_of(tried_plan, seed, stages, search.metric)
             environments += [current_environment()] if score is None else stages.environments.values()
         made_in = environment_of(environments)
-        tried = replace(
-            tried,
-            date=made_in.date,
-            hardware=made_in.hardware,
-            scores={**tried.scores, rate: _mean(scores)},
-            seeds={**tried.seeds, rate: scores} if len(scores) > 1 else {},
-        )
+        tried = tried_rates(search.metric, made_in.date, made_in.hardware, found)
         write_tried_rates(plan, tried)
     return tried
 
 
-def _trial(plan: ConditionPlan, search: RateSearch, rate: str) -> ConditionPlan:
+def trial(plan: ConditionPlan, search: RateSearch, rate: str) -> ConditionPlan:
+    """The condition as one rate is tried: with the settings and the seeds of the search."""
     condition = plan.condition
     changed = {name: Setting(value, "ours") for name, value in {**search.settings, "lr": rate}.items()}
-    trial = replace(
+    tried = replace(
         condition,
         name=f"{condition.name}-lr{rate}",
         settings={**condition.settings, **changed},
         seeds=search.seeds or condition.seeds[:1],
     )
-    return replace(plan, condition=trial)
+    return replace(plan, condition=tried)
 
 
-def _dev_score_of(trial: ConditionPlan, seed: int, stages: Stages, metric: str) -> float | None:
+def _dev_score_of(tried: ConditionPlan, seed: int, stages: Stages, metric: str) -> float | None:
     """Train and read the dev score; None where training diverged."""
-    for step in trial.chain(next(iter(trial.columns)), seed):
+    for step in tried.chain(next(iter(tried.columns)), seed):
         try:
             run_step(stages, step)
         except IaaRetrievalError as error:
             if step.trains and tells_of_divergence(str(error)):
-                LOG.warning("%s diverged: %s", trial.label, error)
+                LOG.warning("%s diverged: %s", tried.label, error)
                 return None
             raise
         if step.trains:
-            return _dev_score(stages.directory / step.name, metric)
-    raise IaaRetrievalError(f"{trial.label} trains nothing, so that there is no dev {metric}")
+            return dev_score(stages.directory / step.name, metric)
+    raise IaaRetrievalError(f"{tried.label} trains nothing, so that there is no dev {metric}")
 
 
-def _dev_score(checkpoint: Path, metric: str) -> float:
+def dev_score(checkpoint: Path, metric: str) -> float:
+    """What training kept in a checkpoint as its score on the dev queries, to the four decimals that are kept.
+
+    Raises:
+        IaaRetrievalError: it kept none.
+    """
     config = read_retriever_config(checkpoint)
     if config is None or metric not in config.dev_scores:
         raise IaaRetrievalError(f"training left no dev {metric} in {checkpoint}; the training step needs dev queries")
     return round(config.dev_scores[metric], 4)
-
-
-def _mean(scores: dict[str, float | None]) -> float | None:
-    found = [score for score in scores.values() if score is not None]
-    return round(statistics.fmean(found), 4) if len(found) == len(scores) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 
 from iaa_retrieval.errors import IaaRetrievalError
@@ -63,6 +64,27 @@ class TriedRates:
     def _ranked(self) -> list[str]:
         scored = {rate: score for rate, score in self.scores.items() if score is not None}
         return sorted(scored, key=lambda rate: -scored[rate])
+
+
+def tried_rates(metric: str, date: str, hardware: str, found: Mapping[str, Mapping[str, float | None]]) -> TriedRates:
+    """What the trainings gave.
+
+    Args:
+        found: rate -> seed -> dev score; None where training diverged.
+    """
+    several = any(len(seeds) > 1 for seeds in found.values())
+    return TriedRates(
+        date,
+        hardware,
+        metric,
+        {rate: _mean(seeds.values()) for rate, seeds in found.items()},
+        {rate: dict(seeds) for rate, seeds in found.items()} if several else {},
+    )
+
+
+def _mean(scores: Collection[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return round(statistics.fmean(known), 4) if len(known) == len(scores) else None
 
 
 def write_tried_rates(plan: ConditionPlan, tried: TriedRates) -> None:
