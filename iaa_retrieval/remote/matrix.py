@@ -68,7 +68,7 @@ class Matrix:
         return [*trials, *(unit for _, unit in sorted(rows, key=lambda row: row[0]))]
 
     def rows(self, plan: ConditionPlan) -> list[Unit]:
-        """The units of a row, with the best of the rates that it tried; none before that is known, or where all diverged."""
+        """The units of a row, with the best rate that it tried; none before that is known, or where all diverged."""
         trials = self._trials[id(plan)]
         records = [record for unit in trials if (record := self.record_of(unit)) is not None]
         if len(records) < len(trials):
