@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 from reproduction_files import toy_values, write_reproduction
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import IaaRetrievalError, NotFiniteError
+from iaa_retrieval.files import read_json
+from iaa_retrieval.remote import execution
 from iaa_retrieval.remote.matrix import Matrix, Outcome
 from iaa_retrieval.remote.new_rates import enter_rate
+from iaa_retrieval.remote.places import UNIT_RECORD
 from iaa_retrieval.remote.selection import Selection
-from iaa_retrieval.remote.units import Digests, Unit, rows_of, runs_there, trials_of
+from iaa_retrieval.remote.units import ROW, Digests, Unit, rows_of, runs_there, trials_of
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.plan import Reproduction
 from iaa_retrieval.reproduction.steps import CommandStep
@@ -29,13 +33,17 @@ STEPS = "    settings:\n      steps: {value: 9, provenance: ours}\n"
 DIGESTS = Digests({"beir/toy": "d", "beir/toy/train": "d"}, {"tiny": "b"}, {"toy/first.trec": "g"}, "bf16")
 
 
-def values(directory: Path, train: str = TRAIN) -> dict[str, Any]:
+def values(directory: Path, train: str = TRAIN, **search: Any) -> dict[str, Any]:
+    """``search`` is added to the search of learning rates."""
     found = toy_values(directory)
     setting = {"provenance": "ours"}
     found["stages"]["retrieval"] |= {
         "run": "tuned/<name>.trec",
         "settings": {"lr": {"value": "5e-3", **setting}, "steps": {"value": 100, **setting}},
-        "rate_search": {"methods": ["1e-3", "3e-3"], "full": ["2e-5"], "metric": "nDCG@10", "settings": {"steps": 7}},
+        "rate_search": {
+            **{"methods": ["1e-3", "3e-3"], "full": ["2e-5"], "metric": "nDCG@10", "settings": {"steps": 7}},
+            **search,
+        },
     }
     found["steps"] |= {
         "lucene-index": "python -m iaa_retrieval.index --collection beir/toy --output {output}",
@@ -120,6 +128,41 @@ def test_rows_wait_for_their_rates_and_take_the_best(toy: Callable[..., Reproduc
     assert names(work.ready()) == [f"retrieval/{row}" for row in in_order]
     assert "--lr 1e-3" in work.ready()[1].commands[0]
     assert work.unfinished() == 3
+
+
+def test_a_rate_is_judged_by_all_its_seeds_and_a_diverged_one_is_none(toy: Callable[..., Reproduction]) -> None:
+    reproduction = toy(seeds=[1, 2])
+    (plan,) = reproduction.select("lora-0.5")
+    trials = trials_of(plan)
+    assert [(unit.rate, unit.seed) for unit in trials] == [("1e-3", 1), ("1e-3", 2), ("3e-3", 1), ("3e-3", 2)]
+    for scores, best in (((0.5, 0.7, 0.9, 0.1), "1e-3"), ((0.5, None, 0.2, 0.1), "3e-3"), ((None,) * 4, None)):
+        work = matrix(reproduction)
+        mine = work.possible(next(plan for plan in work.plans if plan.name == "lora-0.5"))[:4]
+        for unit, score in zip(mine, scores, strict=True):
+            finish(work, unit, score)
+        rows = [unit for unit in work.units() if unit.kind == ROW and unit.condition == "lora-0.5"]
+        assert [row.rate for row in rows] == ([] if best is None else [best])
+
+
+def test_a_trial_that_diverges_has_no_score_and_a_row_fails(
+    toy: Callable[..., Reproduction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plan,) = toy().select("lora-0.5")
+
+    def diverge(*arguments: Any) -> None:  # as a verb of the command line ends
+        try:
+            raise NotFiniteError("the loss became nan in step 3")
+        except NotFiniteError:
+            sys.exit(1)
+
+    monkeypatch.setattr(execution, "run_step", diverge)
+    trial, row = trials_of(plan)[0], rows_of(plan)[0]
+    with pytest.raises(SystemExit):
+        execution._run(execution.Work(row, "row", tmp_path, "cpu", "fp32"))
+    execution._run(execution.Work(trial, "trial", tmp_path, "cpu", "fp32"))
+    record = read_json(tmp_path / "finished" / "trial" / UNIT_RECORD)
+    assert (record["rate"], record["dev_score"], record["history"]) == ("1e-3", None, [])
+    assert not (tmp_path / "finished" / "row").exists()
 
 
 def test_only_rates_and_only_rows(toy: Callable[..., Reproduction]) -> None:
