@@ -40,5 +40,6 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
         """Say the dev scores."""
         if state.is_world_process_zero:
-            scores = ", ".join(f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items())
-            LOG.info("step %d of %d: dev %s", state.global_step, state.max_steps, scores)
+            scores = {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
+            said = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            LOG.info("step %d of %d: dev %s", state.global_step, state.max_steps, said)

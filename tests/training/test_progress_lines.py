@@ -19,7 +19,7 @@ def test_steps_and_dev_scores_are_said(monkeypatch: pytest.MonkeyPatch, caplog: 
         lines.on_step_end(None, state, None)
         state.global_step, state.log_history = 70, [{"loss": 0.5}, {"loss": 0.25}, {"eval_nDCG@10": 0.5}]
         lines.on_step_end(None, state, None)
-        lines.on_evaluate(None, state, None, {"eval_nDCG@10": 0.71234, "eval_MRR@10": 0.5})
+        lines.on_evaluate(None, state, None, {"eval_nDCG@10": 0.71234, "eval_MRR@10": 0.5, "epoch": 1.5})
         lines.on_step_end(None, state, None)
     assert caplog.messages == [
         "training: 20 of 100 steps (20 %), 2.0 s per step, 2 min 40 s left, loss 0.2500",
