@@ -29,8 +29,8 @@ from iaa_retrieval.remote.collecting import CollectOptions, collect, read_store
 from iaa_retrieval.remote.packages import PACKAGES
 from iaa_retrieval.remote.selection import Selection
 from iaa_retrieval.reproduction.loading import load_reproduction
-from iaa_retrieval.reproduction.rate_search import read_tried_rates
 from iaa_retrieval.reproduction.results import read_result
+from iaa_retrieval.reproduction.tried_rates import read_tried_rates
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BACKBONE = "all-MiniLM-L6-v2"  # a directory of this name stands for the model
