@@ -59,7 +59,7 @@ reproduce-train: $(STAMP)  ## the same from nothing, training included
 	$(BIN)/python -m iaa_retrieval.reproduce --collection all --measured
 
 # NAMES and FLAGS as `python -m iaa_retrieval.remote bundle` takes them; docs/gpu.md says how it goes on.
-NAMES ?= beir-scifact
+NAMES ?= python-packages
 gpu: $(STAMP)  ## pack reproductions for a machine with a GPU that reaches nothing outside (build/gpu, at most 60 MiB)
 	$(BIN)/python -m iaa_retrieval.remote bundle $(NAMES) --output build/gpu $(FLAGS)
 

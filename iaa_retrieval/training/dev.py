@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
+from torch import nn
 
 from iaa_retrieval.collections.base import Collection
 from iaa_retrieval.collections.negatives import is_query_itself
@@ -103,9 +105,16 @@ class RerankedDev:
         self._precision = precision
         self._keys = [(query_id, doc_id) for query_id in queries for doc_id in self.candidates[query_id]]
         self._pairs = [(queries[query_id], texts[doc_id]) for query_id, doc_id in self._keys]
+        self._last: tuple[str, Run] | None = None
 
     def run(self) -> Run:
-        """The candidates with the cross-encoder's own scores."""
+        """The candidates with the cross-encoder's own scores; those of the last call, if the weights are the same."""
+        weights = _digest_of_trained(self._cross_encoder)
+        if self._last is None or self._last[0] != weights:
+            self._last = weights, self._scored()
+        return self._last[1]
+
+    def _scored(self) -> Run:
         with _inference_precision(self._precision, self._cross_encoder.device):
             scores = score_pairs(self._cross_encoder, self._pairs)
         run: Run = {query_id: {} for query_id in self.candidates}
@@ -137,6 +146,15 @@ def cross_encoder_dev_evaluator(
     queries = {query_id: queries[query_id] for query_id in sorted(judged)}
     texts = {doc_id: document.contents for doc_id, document in documents.items()}
     return RerankedDev(cross_encoder, queries, candidates, texts, judged, precision)
+
+
+def _digest_of_trained(model: nn.Module) -> str:
+    """Hash of the weights that training changes; hex."""
+    digest = hashlib.sha256()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            digest.update(parameter.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _mean_scores(qrels: Qrels, run: Run) -> dict[str, float]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.types import Qrels, Run
@@ -111,3 +113,29 @@ def test_judgments_of_missing_documents_and_queries_do_not_count(
     assert by_cross_encoder == by_bi_encoder
     said = "2 of 4 judged documents are not in it (e.g. gone of query a); left out of the dev queries"
     assert [said in r.getMessage() for r in caplog.records if r.name == "iaa_retrieval"] == [True, True]
+
+
+def test_the_same_weights_are_scored_once(
+    arguana: Path, tiny_backbone: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the last look at the dev queries scored is what the interpolation is learnt on, unless weights changed."""
+    calls: list[int] = []
+
+    def score(model: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        calls.append(len(pairs))
+        return [float(len(calls))] * len(pairs)
+
+    monkeypatch.setattr(dev, "score_pairs", score)
+    model = new_cross_encoder(str(tiny_backbone("bert")))
+    evaluate_dev = cross_encoder_dev_evaluator(
+        model,
+        load_collection(str(arguana), "dev"),
+        {"a": {"c": 1}},
+        candidates={"a": {"b": 1.0, "c": 0.0}},
+        precision="fp32",
+    )
+    evaluate_dev()
+    assert evaluate_dev.run() == {"a": {"b": 1.0, "c": 1.0}} and calls == [2]
+    with torch.no_grad():
+        next(parameter for parameter in model.parameters() if parameter.requires_grad).add_(1)
+    assert evaluate_dev.run() == {"a": {"b": 2.0, "c": 2.0}} and calls == [2, 2]
