@@ -55,7 +55,7 @@ def test_a_measured_training_ends_where_the_same_training_ends(
             **data,
         )
         callbacks = [DirectionCallback(options, 4)] if name == "measured" else []
-        train_retriever(options, callbacks)
+        train_retriever(options, callbacks=callbacks)
         weights.append(weights_fingerprint(options.output))
     assert weights[0] == weights[1]
     (callback,) = callbacks
@@ -116,6 +116,7 @@ def test_a_backbone_whose_layers_are_not_known_is_refused(
 ) -> None:
     from iaa_retrieval.tuning import architectures
 
-    monkeypatch.delitem(architectures.ARCHITECTURES, "bert")
+    others = {name: roles for name, roles in architectures.ARCHITECTURES.items() if name != "bert"}
+    monkeypatch.setattr(architectures, "ARCHITECTURES", others)  # put back, its names keep their order
     found = call(arguments(data, tiny_backbone("bert"), tmp_path / "out", "--method=full"))
     assert found.exit_code == 2 and "backbone type 'bert' is not supported" in found.output

@@ -120,7 +120,7 @@ def test_a_result_says_what_its_stages_were_made_in(tmp_path: Path, monkeypatch:
     toy = load(tmp_path)
     then = Environment("2020-01-02", "a machine", {"torch": "1"})
     with monkeypatch.context() as patch:
-        patch.setattr("iaa_retrieval.reproduction.stages._environment", lambda: then)
+        patch.setattr("iaa_retrieval.reproduction.stages.current_environment", lambda: then)
         run_condition(toy.plans[0], tmp_path / "runs")
     result = run_condition(toy.plans[0], tmp_path / "runs")
     assert (result.date, result.hardware, result.versions) == then

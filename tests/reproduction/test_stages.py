@@ -142,7 +142,7 @@ def test_files_that_did_not_change_are_not_read_again(
 def test_an_output_says_what_it_was_made_in(tmp_path: Path, make: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     then = Environment("2020-01-02", "a machine", {"torch": "1"})
     with monkeypatch.context() as patch:
-        patch.setattr("iaa_retrieval.reproduction.stages._environment", lambda: then)
+        patch.setattr("iaa_retrieval.reproduction.stages.current_environment", lambda: then)
         run_both(tmp_path, make)
     stages = run_both(tmp_path, make, second=2)
     assert stages.environments["a"] == then

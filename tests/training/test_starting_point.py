@@ -60,6 +60,11 @@ def started(kind: str, checkpoint: Path, backbone: Path, method: str, **values: 
 
 
 @torch.no_grad()
+def equal(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """But for the last bits: weights that lie elsewhere in memory may be summed in another order."""
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
 def last_states(model: Any) -> torch.Tensor:
     states: torch.Tensor = model.backbone(**INPUTS)[0]
     return states
@@ -80,7 +85,7 @@ def test_a_bi_encoder_begins_where_it_ended(method: str, moved: Moved, tiny_back
     with torch.no_grad():
         vectors, expected = model(**INPUTS), checkpoint_vectors(checkpoint)
         bare = load_bi_encoder(str(backbone), pooling="mean", normalize=True, precision="fp32")(**INPUTS)
-    assert torch.equal(vectors, expected)
+    equal(vectors, expected)
     assert (vectors - bare).abs().max() > 1e-3
     assert model.config.query_max_length == 32 and model.config.document_max_length == 64  # the checkpoint's own
 
@@ -101,7 +106,7 @@ def test_a_cross_encoder_begins_with_the_states_of_a_bi_encoder(
     with caplog.at_level(logging.INFO):
         for head in ("mean", None):
             model = started("cross-encoder", checkpoint, backbone, method, head=head)
-            assert torch.equal(last_states(model), expected)
+            equal(last_states(model), expected)
             assert f"under a fresh head ({head or 'pooler'})" in caplog.text
     assert any(p.requires_grad for p in model.parameters())
     assert model.config.document_max_length > 64  # of a pair: no length of a bi-encoder's
@@ -115,11 +120,11 @@ def test_a_cross_encoder_begins_where_it_ended_with_its_head(
     checkpoint = moved("cross-encoder", method, backbone)
     model = started("cross-encoder", checkpoint, backbone, method)
     with torch.no_grad():
-        assert torch.equal(model(**INPUTS), loaded(checkpoint)(**INPUTS))
+        equal(model(**INPUTS), loaded(checkpoint)(**INPUTS))
     under_another_head = started("cross-encoder", checkpoint, backbone, method, head="segments")
-    assert torch.equal(last_states(under_another_head), last_states(loaded(checkpoint)))
+    equal(last_states(under_another_head), last_states(loaded(checkpoint)))
     back = started("bi-encoder", checkpoint, backbone, method)
-    assert torch.equal(last_states(back), last_states(loaded(checkpoint)))
+    equal(last_states(back), last_states(loaded(checkpoint)))
 
 
 def test_a_head_of_ours_and_settings_of_ones_own_are_kept(toy_options: Options, toy: Any, tmp_path: Path) -> None:
