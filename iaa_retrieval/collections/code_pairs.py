@@ -6,10 +6,8 @@ docstring; it is that query's one relevant document.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from iaa_retrieval.collections.code_definitions import Definition
@@ -65,16 +63,6 @@ def normalized(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def write_corpus(path: Path, documents: Iterable[Document]) -> None:
-    """Write documents as BEIR's ``corpus.jsonl``, with the same bytes every time."""
-    _write_json_lines(path, ({"_id": doc_id, "title": title, "text": text} for doc_id, title, text in documents))
-
-
-def write_queries(path: Path, queries: Iterable[Query]) -> None:
-    """Write queries as BEIR's ``queries.jsonl``, with the same bytes every time."""
-    _write_json_lines(path, ({"_id": query_id, "text": text} for query_id, text in queries))
-
-
 def _is_trivial(definition: Definition) -> bool:
     return (
         len(re.findall(r"[A-Za-z]{2,}", definition.summary)) < MIN_QUERY_WORDS
@@ -88,9 +76,3 @@ def _cut(code: str) -> str:
         return code
     end = code.rfind("\n", 0, MAX_CHARACTERS)
     return code[: end if end > 0 else MAX_CHARACTERS]
-
-
-def _write_json_lines(path: Path, records: Iterable[dict[str, str]]) -> None:
-    with open(path, "w", encoding="utf-8") as stream:
-        for record in records:
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iaa_retrieval.collections.base import Collection, Source
-from iaa_retrieval.collections.code_pairs import CodePairs, write_corpus, write_queries
+from iaa_retrieval.collections.beir_files import write_corpus, write_queries
+from iaa_retrieval.collections.code_pairs import CodePairs
 from iaa_retrieval.collections.qrels_files import write_qrels
 from iaa_retrieval.collections.standard_library import documented_definitions
 from iaa_retrieval.collections.types import Document, Qrels, Query

@@ -21,8 +21,9 @@ from pathlib import Path
 from iaa_retrieval.cache import cache_directory
 from iaa_retrieval.collections.base import Collection, Source
 from iaa_retrieval.collections.beir_directory import BeirDirectory
+from iaa_retrieval.collections.beir_files import write_corpus, write_queries
 from iaa_retrieval.collections.code_definitions import Definition, definitions_in, module_name
-from iaa_retrieval.collections.code_pairs import CodePair, CodePairs, write_corpus, write_queries
+from iaa_retrieval.collections.code_pairs import CodePair, CodePairs
 from iaa_retrieval.collections.near_duplicates import NearDuplicates
 from iaa_retrieval.collections.package_wheels import PACKAGES, Package, fetch_wheels
 from iaa_retrieval.collections.qrels_files import write_qrels

@@ -8,10 +8,12 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import starmap
 from pathlib import Path
 
 from iaa_retrieval.collections.base import Collection, Source
 from iaa_retrieval.collections.beir_directory import BeirDirectory
+from iaa_retrieval.collections.beir_files import write_corpus, write_queries
 from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.sources import register_source, sources
 from iaa_retrieval.collections.types import Document, Qrels, Query
@@ -96,29 +98,26 @@ class _Writer:
         if qrels:
             path = self._target / directory / "qrels" / f"{judgments}.tsv"
             path.parent.mkdir(exist_ok=True)
+            # In the collection's own order, which ``write_qrels`` does not keep.
             lines = (f"{query}\t{doc}\t{grade}\n" for query, grades in qrels.items() for doc, grade in grades.items())
             path.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), encoding="utf-8")
-        by_split = getattr(collection, "documents_by_split", False)
-        return BundledSplit(directory, judgments, collection.split, collection.split_was_chosen, by_split)
+        return BundledSplit(
+            directory, judgments, collection.split, collection.split_was_chosen, collection.documents_by_split
+        )
 
     def close(self) -> None:
         for directory, queries in self._queries.items():
-            records = ({"_id": query_id, "text": text} for query_id, text in queries.items())
-            _write_lines(self._target / directory / "queries.jsonl", records)
+            write_queries(self._target / directory / "queries.jsonl", starmap(Query, queries.items()))
 
     def _directory_of(self, collection: Collection) -> str:
         """Where its documents are; written only where those of no other are the same."""
         new = self._target / f"{len(self._directories):02d}"
         new.mkdir(parents=True)
-        _write_lines(new / "corpus.jsonl", map(_record_of, collection.documents()))
+        write_corpus(new / "corpus.jsonl", collection.documents())
         known = self._directories.setdefault(sha256_of(new / "corpus.jsonl"), new.name)
         if known != new.name:
             shutil.rmtree(new)
         return known
-
-
-def _record_of(document: Document) -> dict[str, str]:
-    return {"_id": document.doc_id, "title": document.title, "text": document.text}
 
 
 def _queries_of(collection: Collection) -> list[Query]:
@@ -133,12 +132,6 @@ def _qrels_of(collection: Collection) -> Qrels:
         return collection.qrels()
     except UsageError:  # no split was chosen, or it has none
         return {}
-
-
-def _write_lines(path: Path, records: Iterable[dict[str, str]]) -> None:
-    with open(path, "w", encoding="utf-8") as stream:
-        for record in records:
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 class BundledCollection(Collection):
