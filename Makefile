@@ -30,7 +30,7 @@ test: $(STAMP)  ## set everything up and run the checks and tests
 test-pyserini: $(STAMP)  ## only the tests of what depends on the releases of Python and Pyserini
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYSERINI_TESTS)
 
-regression: $(STAMP)  ## score rows without training and committed checkpoints again (about three quarters of an hour)
+regression: $(STAMP)  ## score rows without training and committed checkpoints again (about half an hour)
 	$(BIN)/python -m pytest -m regression
 
 lint: $(STAMP)  ## only the static checks

@@ -203,6 +203,8 @@ def test_the_index_is_checked_with_all_collections(toy: Path) -> None:
         (("--collection", "all", "--all", "--directory", "here"), "name it with --collection"),
         (("--all", "--from-checkpoint", "--store-checkpoint"), "keep what a run from nothing gives"),
         (("--all", "--from-checkpoint", "--record"), "keep what a run from nothing gives"),
+        (("--all", "--record", "--add-seeds", "43"), "--add-seeds measures one row further"),
+        (("--condition", "plain", "--record", "--add-seeds", "43,x"), "--add-seeds takes different whole numbers"),
         (("--all", "--search-rates", "--record"), "--search-rates only tries learning rates"),
         (("--condition", "other"), "has no condition other"),
         (("--condition", "plain", "--stage", "reranking"), "has no condition plain reranking"),

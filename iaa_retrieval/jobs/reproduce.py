@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,12 +15,12 @@ from iaa_retrieval.reproduction.checkpoints import store_checkpoint
 from iaa_retrieval.reproduction.commands import commands_of
 from iaa_retrieval.reproduction.conditions import Role
 from iaa_retrieval.reproduction.loading import load_reproduction, reproduction_names
-from iaa_retrieval.reproduction.new_scores import enter_scores
+from iaa_retrieval.reproduction.new_scores import enter_scores, enter_seeds
 from iaa_retrieval.reproduction.pages.claim_figures import Figure
 from iaa_retrieval.reproduction.pages.files import index_file, learning_efficiency_files, page_files
 from iaa_retrieval.reproduction.plan import ConditionPlan, Reproduction
 from iaa_retrieval.reproduction.rate_search import search_rates
-from iaa_retrieval.reproduction.results import Result, write_result
+from iaa_retrieval.reproduction.results import Result, read_result, with_further_seeds, write_result
 from iaa_retrieval.reproduction.runner import MISSES, Comparison, compare, run_condition
 from iaa_retrieval.reproduction.text_tables import comparison_table, condition_list
 
@@ -105,7 +106,7 @@ def _run_all(plans: Sequence[ConditionPlan], options: ReproduceOptions, comparis
             click.echo(f"{plan.label}: left out, no checkpoint of it is committed", err=True)
             continue
         try:
-            found = _run(plan, options)
+            found = _add_seeds(plan, options) if options.further_seeds else _run(plan, options)
         except IaaRetrievalError as error:
             _report(plan, error)
             well = False
@@ -162,6 +163,24 @@ def _run(plan: ConditionPlan, options: ReproduceOptions) -> list[Comparison]:
     if options.store_checkpoint:
         _store_checkpoint(plan, directory)
     return compare(plan, result)
+
+
+def _add_seeds(plan: ConditionPlan, options: ReproduceOptions) -> list[Comparison]:
+    """Train a measured row with further seeds, and keep what comes out beside what is kept of its others."""
+    further = options.further_seeds
+    if not plan.result_file.is_file():
+        raise IaaRetrievalError(f"{plan.result_file} is not there; measure the row without --add-seeds first")
+    earlier = read_result(plan.result_file)
+    if present := sorted(earlier.seeds.keys() & set(further)):
+        raise IaaRetrievalError(f"{plan.result_file} holds seed {present[0]} already; leave it out of --add-seeds")
+    condition = replace(plan.condition, seeds=(*earlier.seeds, *further), scores={})
+    extended = replace(plan, condition=condition)
+    later = run_condition(extended, _directory(plan, options), seeds=further, display_commands=options.display_commands)
+    result = with_further_seeds(earlier, later)
+    write_result(plan.result_file, result)
+    enter_seeds(plan, result)
+    click.echo(f"wrote {plan.result_file}, and the scores of all its seeds into {plan.reproduction.name}.yaml")
+    return compare(extended, result)
 
 
 def record_result(plan: ConditionPlan, result: Result) -> None:

@@ -34,6 +34,11 @@ class ReproduceOptions(Checked):
     display_commands: bool = option(False, help="Show each command as it runs.")
     list_conditions: bool = option(False, help="List the conditions and their expected scores.")
     record: bool = option(False, help="Keep what is measured: results/ and, for a new row, the YAML.")
+    add_seeds: str | None = option(
+        None,
+        help="With --record: train a measured row with these seeds too (43,44), and keep them beside its others.",
+        metavar="SEEDS",
+    )
     store_checkpoint: bool = option(False, help="Keep the trained adapter in reproductions/checkpoints/.")
     generate_report: bool = option(False, help="Write the Markdown and HTML page (with all: and the index).")
     check_docs: bool = option(False, help="Fail when a page differs from what would be generated.")
@@ -49,6 +54,18 @@ class ReproduceOptions(Checked):
     def everything(self) -> bool:
         """Whether every collection is meant."""
         return self.collection == ALL_COLLECTIONS
+
+    @property
+    def further_seeds(self) -> tuple[int, ...]:
+        """The seeds to add to a row.
+
+        Raises:
+            UsageError: they are no whole numbers, or one is named twice.
+        """
+        words = self.add_seeds.split(",") if self.add_seeds is not None else []
+        if not all(word.strip().isdecimal() for word in words) or len(set(map(int, words))) < len(words):
+            raise UsageError(f"--add-seeds takes different whole numbers, as in 43,44, not {self.add_seeds!r}")
+        return tuple(map(int, words))
 
     def check_what_to_run(self) -> None:
         """Refuse options that contradict each other.
@@ -68,4 +85,9 @@ class ReproduceOptions(Checked):
             raise UsageError(
                 "--search-rates only tries learning rates and keeps their dev scores; leave out --dry-run, "
                 "--from-checkpoint, --record and --store-checkpoint"
+            )
+        if self.further_seeds and (not self.record or self.condition is None or self.store_checkpoint):
+            raise UsageError(
+                "--add-seeds measures one row further: it needs --condition and --record, and does without "
+                "--store-checkpoint (the first seed's is kept)"
             )

@@ -1,4 +1,7 @@
-"""Entering what was measured for the first time into ``reproductions/NAME.yaml``, as what is expected from then on."""
+"""Entering what was measured into ``reproductions/NAME.yaml``, as what is expected from then on.
+
+That is a row's first measurement, or that of further seeds.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from iaa_retrieval.reproduction.results import Result
 # How far a re-run may be off, until somebody who has seen one says better: training from nothing on another CPU, and
 # what trains nothing (Lucene and fp32 vectors give the same everywhere).
 TRAINED_TOLERANCE, UNTRAINED_TOLERANCE = 0.01, 0.0001
+_INDENT = "  "  # of a condition's keys below the dash that begins its entry
 
 
 def enter_scores(plan: ConditionPlan, result: Result) -> None:
@@ -24,13 +28,29 @@ def enter_scores(plan: ConditionPlan, result: Result) -> None:
         IaaRetrievalError: the condition has scores already (what is expected is not changed by running it) or
             says without any with what it was measured, or its entry is not found.
     """
-    condition, reproduction = plan.condition, plan.reproduction
+    condition = plan.condition
     if condition.scores:
         raise IaaRetrievalError(f"{condition.name} ({condition.stage}) has expected scores already")
     if condition.measured:
         raise IaaRetrievalError(
             f"{condition.name} ({condition.stage}) says already with what it was measured, without scores; remove that"
         )
+    _add_to_entry(plan, _block(plan, result, _INDENT), without=())
+
+
+def enter_seeds(plan: ConditionPlan, result: Result) -> None:
+    """Put the scores of all seeds of ``result`` in place of the condition's seeds, ``measured`` and ``scores``.
+
+    Raises:
+        IaaRetrievalError: its entry is not found.
+    """
+    seeds = f"{_INDENT}seeds: [{', '.join(map(str, result.seeds))}]\n"
+    _add_to_entry(plan, seeds + _block(plan, result, _INDENT), without=("seeds", "measured", "scores"))
+
+
+def _add_to_entry(plan: ConditionPlan, lines: str, without: tuple[str, ...]) -> None:
+    """Put ``lines`` at the end of a condition's entry, from which the keys ``without`` go with what is below them."""
+    condition, reproduction = plan.condition, plan.reproduction
     path = reproduction.directory / f"{reproduction.name}.yaml"
     head, mark, rows = path.read_text(encoding="utf-8").partition("\nconditions:\n")
     next_key = re.search(r"^\w", rows, flags=re.MULTILINE)
@@ -39,7 +59,11 @@ def enter_scores(plan: ConditionPlan, result: Result) -> None:
     entries = re.split(rf"^(?={indent}- )", rows, flags=re.MULTILINE)
     for index, entry in enumerate(entries):
         if _is_of(entry, condition):
-            entries[index] = entry.rstrip("\n") + "\n" + _block(plan, result, indent + "  ")
+            kept = entry
+            for key in without:
+                kept = re.sub(rf"^{indent}  {key}:.*\n(?:{indent}   .*\n)*", "", kept, flags=re.MULTILINE)
+            added = "".join(f"{indent}{line}\n" for line in lines.splitlines())
+            entries[index] = kept.rstrip("\n") + "\n" + added
             with atomic_file(path) as stream:
                 stream.write(head + mark + "".join(entries) + tail)
             return

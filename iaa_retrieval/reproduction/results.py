@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,27 @@ class Result:
         """Mean over queries and seeds; None where it was not measured."""
         means = self.seed_means(topics, metric)
         return sum(means.values()) / len(means) if means else None
+
+
+def with_further_seeds(earlier: Result, later: Result) -> Result:
+    """Both results' seeds, the earlier ones first, as measured on the later date.
+
+    Raises:
+        IaaRetrievalError: they were measured with other versions, so that seeds are not all that differs.
+    """
+    differing = sorted(
+        name
+        for name in earlier.versions.keys() | later.versions.keys()
+        if earlier.versions.get(name) != later.versions.get(name)
+    )
+    if differing:
+        name = differing[0]
+        of_each = [f"{', '.join(map(str, each.seeds))} with {each.versions.get(name)}" for each in (earlier, later)]
+        raise IaaRetrievalError(
+            f"{name} differs between the seeds' measurements: {' and '.join(of_each)}; measure all of them with one"
+        )
+    machines = dict.fromkeys([*earlier.hardware.split("; "), *later.hardware.split("; ")])
+    return replace(later, hardware="; ".join(machines), seeds={**earlier.seeds, **later.seeds})
 
 
 Results = dict[tuple[str, str], Result]  # (stage, condition) -> result

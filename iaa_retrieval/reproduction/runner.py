@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -52,21 +52,23 @@ def run_condition(
     plan: ConditionPlan,
     directory: Path,
     *,
+    seeds: Sequence[int] = (),
     from_checkpoint: bool = False,
     display_commands: bool = False,
 ) -> Result:
     """Run every step of a condition that is not valid already below ``directory``, and score its runs.
 
     Args:
+        seeds: only these of the condition's; none means all.
         from_checkpoint: use the committed checkpoint instead of training; the first seed only.
 
     Raises:
         IaaRetrievalError: a command failed (its output is in a log file that the message names); no checkpoint is
             committed.
     """
-    seeds = {}
+    results = {}
     environments: dict[str, Environment] = {}
-    for seed in plan.condition.seeds[:1] if from_checkpoint else plan.condition.seeds:
+    for seed in plan.condition.seeds[:1] if from_checkpoint else seeds or plan.condition.seeds:
         stages = Stages(directory)
         per_query: PerQuery = {}
         trained = None
@@ -80,13 +82,13 @@ def run_condition(
                 trained = step.name if step.trains else trained
             run = directory / plan.run_name(topics, seed)
             per_query[topics] = score_run(plan.reproduction.topic_sets[topics], run, metrics)
-        seeds[seed] = SeedResult(
+        results[seed] = SeedResult(
             per_query,
             seconds=stages.seconds[trained] if trained else None,
             history=_history(directory / trained) if trained else [],
         )
         environments |= stages.environments
-    return Result(*environment_of(environments.values()), from_checkpoint, seeds)
+    return Result(*environment_of(environments.values()), from_checkpoint, results)
 
 
 def environment_of(environments: Iterable[Environment]) -> Environment:

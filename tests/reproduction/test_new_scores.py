@@ -9,7 +9,7 @@ from reproduction_files import condition, toy_values, write_reproduction
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.reproduction.loading import load_reproduction
-from iaa_retrieval.reproduction.new_scores import enter_scores
+from iaa_retrieval.reproduction.new_scores import enter_scores, enter_seeds
 from iaa_retrieval.reproduction.results import Result, SeedResult
 
 ROWS = """
@@ -92,3 +92,15 @@ def test_an_entry_that_is_not_there(path: Path) -> None:
     path.write_text(path.read_text().replace("name: bm25", "name: bm26"))
     with pytest.raises(IaaRetrievalError, match=r"toy.yaml has no entry of bm25 \(retrieval\)"):
         enter_scores(toy.plans[0], result(0.4))
+
+
+def test_scores_of_further_seeds_replace_those_of_the_first(path: Path) -> None:
+    text = path.read_text()
+    path.write_text(text.replace("    seeds: [42, 43]\n", ""))
+    enter_scores(load_reproduction("toy", path.parent).plans[1], result(0.5))
+    enter_seeds(load_reproduction("toy", path.parent).plans[1], result(0.5, 0.6, 0.7))
+    tuned = load_reproduction("toy", path.parent).conditions[1]
+    found = tuned.score("test", "nDCG@10")
+    assert found and (found.value, found.seeds) == (0.6, {42: 0.5, 43: 0.6, 44: 0.7})
+    assert tuned.seeds == (42, 43, 44)
+    assert set(text.splitlines()) - set(path.read_text().splitlines()) == {"    seeds: [42, 43]"}

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from iaa_retrieval.reproduction.results import (
     read_history,
     read_result,
     read_results,
+    with_further_seeds,
     write_result,
 )
 
@@ -43,6 +45,15 @@ def test_means() -> None:
     assert result.mean("test", "nDCG@10") == pytest.approx(0.65773244)
     assert result.mean("test", "R@5") is None  # not of every seed
     assert result.mean("other", "nDCG@10") is None
+
+
+def test_further_seeds_are_of_the_same_versions() -> None:
+    later = Result("2026-11-22", "1 GPU", {"torch": "2.13.0"}, False, {44: toy_result().seeds[43]})
+    both = with_further_seeds(toy_result(), later)
+    assert list(both.seeds) == [42, 43, 44]
+    assert (both.date, both.hardware) == ("2026-11-22", "2 CPU cores; 1 GPU")
+    with pytest.raises(IaaRetrievalError, match=r"torch differs .*: 42, 43 with 2\.13\.0 and 44 with 2\.15\.0"):
+        with_further_seeds(toy_result(), replace(later, versions={"torch": "2.15.0"}))
 
 
 @pytest.mark.parametrize("content", ["{}", '{"seeds": {}}', '{"seeds": {"42": {"x": 1}}}', "[]"])

@@ -14,6 +14,7 @@ from reproduction_files import toy_values, write_reproduction
 from iaa_retrieval.reproduce import main
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.rate_search import search_rates
+from iaa_retrieval.reproduction.results import read_result
 from iaa_retrieval.reproduction.tried_rates import read_tried_rates
 
 
@@ -83,6 +84,13 @@ def test_from_nothing_and_from_the_checkpoint(tmp_path: Path, monkeypatch: pytes
     result = reproduce("--from-checkpoint", "--display-commands")
     assert result.exit_code == 0, result.output
     assert result.output.count("  OK") == 2
+    result = reproduce("--record", "--add-seeds", "43")
+    assert result.exit_code == 0, result.output
+    assert list(read_result(tmp_path / "results" / "toy" / "retrieval" / "iaa-l-0.5.json").seeds) == [42, 43]
+    (plan,) = load_reproduction("toy", tmp_path).plans
+    assert plan.condition.seeds == (42, 43)
+    result = reproduce("--record", "--add-seeds", "44,43")
+    assert result.exit_code == 1 and "holds seed 43 already" in result.output
 
 
 def test_a_learning_rate_that_really_diverges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
