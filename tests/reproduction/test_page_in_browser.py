@@ -118,3 +118,10 @@ def test_every_page_loads_in_light_and_dark(name: str, browser: Chromium, tmp_pa
     # Nothing is wider than the page but what scrolls by itself.
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     assert browser.problems == []
+
+
+def test_charts_of_a_section_have_one_size(browser: Chromium) -> None:
+    browser.display(dark=False, width=1600)
+    browser.open(reproductions_directory() / "beir-scifact.html")
+    widths = browser.run("[...document.querySelectorAll('section figure')].map((f) => Math.round(f.offsetWidth))")
+    assert len(widths) == 8 and len(set(widths)) == 1
