@@ -1,0 +1,189 @@
+"""Re-rankers of others, used as they are: classifiers with one output, and language models that answer yes or no.
+
+Which a directory is, its files say: the architecture in ``config.json`` of a classifier, sentence-transformers'
+metadata of a language model. A language model without these may as well be an embedder's backbone or a plain generator;
+it is a re-ranker where the user names a head, or where its name is that of a family of re-rankers.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
+from iaa_retrieval.files import read_json
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, read_network_config, resolve_backbone
+from iaa_retrieval.models.backbone_files import CONFIG_FILE
+from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
+from iaa_retrieval.models.heads.registry import DEFAULT_HEAD, VOCABULARY_HEAD, get_head
+from iaa_retrieval.models.pair_network import pair_network
+from iaa_retrieval.models.pair_settings import classifier_outputs
+from iaa_retrieval.models.pair_template import (
+    DOCUMENT,
+    INSTRUCTION,
+    MONOT5,
+    QUERY,
+    QWEN3_RERANKER,
+    PairSettings,
+)
+from iaa_retrieval.models.retriever_config import RetrieverConfig
+from iaa_retrieval.models.sizes import position_limit
+from iaa_retrieval.models.text_settings import load_text_tokenizer, metadata_file
+
+LOG = logging.getLogger("iaa_retrieval")
+
+KIND = "cross-encoder"
+LONGEST_DEFAULT_PAIR = 512  # of a model that says it can read more; a pair's cost grows with its length
+# What a name holds of a family whose models answer yes or no, the architecture of its files, and its template.
+_FAMILIES = (("qwen3-reranker", "Qwen3ForCausalLM", QWEN3_RERANKER), ("monot5", "T5ForConditionalGeneration", MONOT5))
+
+
+@dataclass(frozen=True)
+class PlainReranker:
+    """What is known of another's re-ranker before its weights are read.
+
+    Attributes:
+        pair: its head, and what else it says, or the user.
+        query_prompt: what goes before a query, to the letter.
+        max_length: tokens of a pair; None leaves it to the tokenizer.
+    """
+
+    pair: PairSettings
+    query_prompt: str = ""
+    max_length: int | None = None
+
+
+def read_plain_reranker(name: str, asked: PairSettings) -> PlainReranker | None:
+    """How a model that is no checkpoint of ours re-ranks; None where neither it nor the user says that it does.
+
+    Args:
+        name: a directory, hub id or ``all-MiniLM-L6-v2``.
+        asked: what the user says; it counts before what the model says.
+
+    Raises:
+        UsageError: a head that nothing in the model is.
+        IaaRetrievalError: it cannot be read, or it scores in a way that is not known here.
+    """
+    if metadata_file(name, CONFIG_FILE) is None:  # an adapter, or nothing: loading it as a bi-encoder says so
+        return None
+    config = read_network_config(name)
+    architectures = [str(one) for one in getattr(config, "architectures", None) or ()]
+    outputs = classifier_outputs(config)
+    said = _metadata(name)
+    if asked.head not in (None, DEFAULT_HEAD, VOCABULARY_HEAD):
+        raise UsageError(
+            f"--head {asked.head} is ours, and {name} has none of ours: untuned, {DEFAULT_HEAD} is a classifier's own "
+            f"and {VOCABULARY_HEAD} a language model's answer"
+        )
+    if outputs == 1 and asked.head != VOCABULARY_HEAD:
+        return replace(said, pair=asked.or_else(PairSettings(DEFAULT_HEAD)))
+    if asked.head == DEFAULT_HEAD or (outputs is not None and asked != PairSettings()):
+        found = f"a classifier with {outputs} outputs" if outputs else " and ".join(architectures) or "no classifier"
+        raise UsageError(f"{name} is {found}; --head {DEFAULT_HEAD} is the head of a classifier with one output")
+    if asked.head == VOCABULARY_HEAD or said.pair.head == VOCABULARY_HEAD:
+        return replace(said, pair=asked.or_else(said.pair).or_else(PairSettings(VOCABULARY_HEAD)))
+    for family, architecture, template in _FAMILIES:
+        if family in _names(name) and architecture in architectures:
+            LOG.info("%s is taken for a %s by its name: --head %s, --pair-template %s", name, family, VOCABULARY_HEAD, template)
+            return replace(said, pair=asked.or_else(PairSettings(VOCABULARY_HEAD, template)))
+    if asked != PairSettings():
+        raise UsageError(f"{name} does not say that it re-ranks; --pair-template and its like need --head beside them")
+    if outputs is not None:
+        LOG.warning("%s is a classifier with %d outputs, of which none is a score of relevance; its head is not used", name, outputs)
+    return None
+
+
+def load_plain_reranker(name: str, plain: PlainReranker) -> tuple[Any, Any, RetrieverConfig]:
+    """The network, tokenizer and settings of another's re-ranker, in fp32 on the CPU.
+
+    Raises:
+        UsageError: settings that it cannot be used with.
+        IaaRetrievalError: it cannot be loaded, or lacks weights, those of its head among them.
+    """
+    head = get_head(plain.pair.head or DEFAULT_HEAD)
+    network, tokenizer, pair = pair_network(name, head, plain.pair, whole=True)
+    limit = position_limit(network)
+    own = plain.max_length or min(int(tokenizer.model_max_length), LONGEST_DEFAULT_PAIR)
+    longest = min(own, limit)
+    config = RetrieverConfig(
+        kind=KIND,
+        backbone=backbone_name(name),
+        backbone_fingerprint=fingerprint_weights(network.base_model),
+        fingerprint=fingerprint_weights(network),
+        head=head.name,
+        pair_template=pair.template or "",
+        pair_instruction=pair.instruction or "",
+        pair_tokens=pair.tokens or (),
+        query_prompt=plain.query_prompt,
+        query_max_length=longest // 2,  # nothing cuts a query of theirs but the length of the pair
+        document_max_length=longest,
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+    )
+    return network, tokenizer, config
+
+
+def _names(name: str) -> str:
+    """What a model is called: its hub id, or the last folders of its directory, in small letters."""
+    location = resolve_backbone(name)
+    path = Path(location)
+    return "/".join(path.resolve().parts[-2:]).lower() if path.is_dir() else location.lower()
+
+
+def _metadata(name: str) -> PlainReranker:
+    """What sentence-transformers' files say of a cross-encoder."""
+    whole = _read(name, "config_sentence_transformers.json")
+    if whole.get("model_type") != "CrossEncoder":
+        return PlainReranker(PairSettings())
+    modules = _read_list(name, "modules.json")
+    kinds = {str(module.get("type", "")).rsplit(".", 1)[-1]: str(module.get("path") or "") for module in modules}
+    unknown = sorted(set(kinds) - {"Transformer", "LogitScore"})
+    if unknown:
+        raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a cross-encoder here does not have")
+    folder = kinds.get("Transformer", "")
+    transformer = _read(name, f"{folder}/sentence_bert_config.json" if folder else "sentence_bert_config.json")
+    prompt = str((whole.get("prompts") or {}).get(str(whole.get("default_prompt_name"))) or "")
+    length = transformer.get("max_seq_length")
+    max_length = length if isinstance(length, int) else None
+    if "LogitScore" not in kinds:
+        return PlainReranker(PairSettings(), prompt, max_length)
+    pair = _answer_settings(name, _read(name, f"{kinds['LogitScore']}/config.json"), transformer, prompt)
+    return PlainReranker(pair, "", max_length)
+
+
+def _answer_settings(name: str, score: dict[str, Any], transformer: dict[str, Any], prompt: str) -> PairSettings:
+    """The words and the template of a language model with sentence-transformers' ``LogitScore``.
+
+    Its chat template has the roles ``query`` and ``document``; the prompt is a system's message, and our instruction.
+    """
+    ids = score.get("true_token_id"), score.get("false_token_id")
+    if not all(isinstance(one, int) for one in ids):
+        raise IaaRetrievalError(f"{name} scores by one token alone (LogitScore), which is not done here; only two are")
+    tokenizer = load_text_tokenizer(name)
+    first, second = (str(tokenizer.convert_ids_to_tokens(one)) for one in ids)
+    messages = [{"role": "query", "content": QUERY}, {"role": "document", "content": DOCUMENT}]
+    if prompt:
+        messages.insert(0, {"role": "system", "content": INSTRUCTION})
+    further = (transformer.get("processing_kwargs") or {}).get("chat_template") or {}
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, **further)
+    except Exception as error:  # a template is a program, which may stumble over anything
+        raise IaaRetrievalError(f"the chat template of {name} takes no query and document: {error}") from error
+    return PairSettings(VOCABULARY_HEAD, str(text), prompt or None, (first, second))
+
+
+def _read(name: str, relative: str) -> dict[str, Any]:
+    path = metadata_file(name, relative)
+    values = read_json(path) if path else {}
+    if not isinstance(values, dict):
+        raise IaaRetrievalError(f"{path} does not hold a JSON object")
+    return values
+
+
+def _read_list(name: str, relative: str) -> list[dict[str, Any]]:
+    path = metadata_file(name, relative)
+    values = read_json(path) if path else []
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise IaaRetrievalError(f"{path} is no list of modules; copy the model again")
+    return values
