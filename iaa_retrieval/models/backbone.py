@@ -72,9 +72,7 @@ def public_name(backbone: str) -> str:
     return MINILM_HUB_ID if backbone == MINILM else backbone
 
 
-def load_network(
-    auto_class: Any, name: str, *, expects_more: bool = False, whole: bool = False, **options: Any
-) -> Any:
+def load_network(auto_class: Any, name: str, *, expects_more: bool = False, whole: bool = False, **options: Any) -> Any:
     """A model in fp32, with every weight of its encoder read from ``name``.
 
     ``AutoModel`` gives what turns a text into one vector per token: of T5 and its like, the encoder. A task head
@@ -220,8 +218,8 @@ def _require_head(report: dict[str, Any], name: str) -> None:
     fresh = sorted([*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])])
     if fresh:
         raise IaaRetrievalError(
-            f"{name} has no weights for {fresh[0]}, so that its scores would be random; it must be trained first, or is "
-            "no re-ranker"
+            f"{name} has no weights for {fresh[0]}, so that its scores would be random; it must be trained first, or "
+            "is no re-ranker"
         )
 
 

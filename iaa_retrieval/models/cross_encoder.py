@@ -51,7 +51,7 @@ class CrossEncoder(Retriever):
 
     @staticmethod
     def fingerprint_settings(config: RetrieverConfig) -> tuple[str, ...]:
-        """The head, where it is not transformers' own, and the template; else a score depends on prefixes and lengths."""
+        """The head, where it is not transformers' own, and the template; the rest is prefixes and lengths."""
         head = () if CrossEncoder.is_stock_network(config) else (config.head,)
         return (*head, *filter(None, (config.pair_template, config.pair_instruction, *config.pair_tokens)))
 
@@ -194,7 +194,9 @@ def load_cross_encoder(
         model = CrossEncoder(*load_plain_reranker(path, plain), path)
     else:
         config = CrossEncoder.read_config(path)
-        if asked != PairSettings():
-            raise UsageError(f"{path} is a checkpoint that says itself how pairs are scored; leave --head and --pair-* out")
+        if asked.given:
+            raise UsageError(
+                f"{path} is a checkpoint that says itself how pairs are scored; leave --head and --pair-* out"
+            )
         model = CrossEncoder.from_checkpoint(path, config, backbone)
     return model.with_lengths(query=query_max_length, document=max_length).prepare(precision, device)

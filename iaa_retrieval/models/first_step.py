@@ -39,8 +39,12 @@ class FirstStepOdds(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SequenceClassifierOutput:
         """Token ids [batch, tokens] to ``logits`` [batch, 1]."""
         start = input_ids.new_full((len(input_ids), 1), self.config.decoder_start_token_id)
-        given: torch.Tensor = self.language_model(
-            input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=start, use_cache=False
-        ).logits[:, 0].float()
+        given: torch.Tensor = (
+            self.language_model(
+                input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=start, use_cache=False
+            )
+            .logits[:, 0]
+            .float()
+        )
         yes, no = self._ids
         return SequenceClassifierOutput(logits=(given[:, yes] - given[:, no])[:, None])

@@ -53,13 +53,21 @@ def load_retriever(
         UsageError: a setting contradicts the checkpoint, or a length is more than the network takes.
         IaaRetrievalError: it cannot be loaded, is of another kind, or its files do not fit together.
     """
-    if kind is None:
-        config = read_retriever_config(name_or_path)
-        kind = _plain_kind(name_or_path, settings.get("pair")) if config is None else config.kind
-    kind = retriever_class(kind).kind
+    kind = retriever_class(kind or kind_of(name_or_path, settings.get("pair"))).kind
     return _LOADERS[kind](name_or_path, precision=precision, device=device, **settings)
 
 
-def _plain_kind(name: str, pair: PairSettings | None) -> str:
-    reranks = read_plain_reranker(name, pair or PairSettings()) is not None
-    return CrossEncoder.kind if reranks else BiEncoder.kind
+def kind_of(name: str, pair: PairSettings | None = None) -> str:
+    """The kind of a retriever that is not loaded yet: a checkpoint's own, of a plain model what it says of itself.
+
+    Args:
+        name: as ``load_retriever`` takes it.
+        pair: how a plain model shall score pairs; that it does, may be known from nothing else.
+
+    Raises:
+        UsageError, IaaRetrievalError: as ``models.plain_rerankers.read_plain_reranker``.
+    """
+    config = read_retriever_config(name)
+    if config is not None:
+        return config.kind
+    return BiEncoder.kind if read_plain_reranker(name, pair or PairSettings()) is None else CrossEncoder.kind

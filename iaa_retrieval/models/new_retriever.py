@@ -13,7 +13,7 @@ from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.heads.registry import get_head
 from iaa_retrieval.models.pair_network import pair_network
-from iaa_retrieval.models.pair_settings import complete_settings, default_head
+from iaa_retrieval.models.pair_settings import default_head
 from iaa_retrieval.models.pair_template import NO_TEMPLATE, PairSettings
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig

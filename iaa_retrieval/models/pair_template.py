@@ -30,6 +30,14 @@ TEMPLATES = {
 TOKENS = {MONOT5: ("▁true", "▁false")}
 DEFAULT_TOKENS = ("yes", "no")
 
+# What options say about these.
+TEMPLATE_HELP = f"a name ({', '.join(TEMPLATES)}) or a text with {QUERY} and {DOCUMENT}, taken to the letter"
+TEMPLATE_DEFAULT = (
+    f"the model's own; else for --head yes-no {QWEN3_RERANKER} on Qwen3, {MONOT5} on T5, {PLAIN} on others and where a "
+    f"tokenizer puts nothing between two texts, else {NO_TEMPLATE}"
+)
+TOKENS_DEFAULT = f"{' '.join(DEFAULT_TOKENS)}, for the template {MONOT5} {' '.join(TOKENS[MONOT5])}"
+
 
 @dataclass(frozen=True)
 class PairSettings:
@@ -46,6 +54,11 @@ class PairSettings:
     template: str | None = None
     instruction: str | None = None
     tokens: tuple[str, str] | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether anything is said."""
+        return self != PairSettings()
 
     def or_else(self, other: PairSettings) -> PairSettings:
         """These settings, and where they say nothing those of ``other``.

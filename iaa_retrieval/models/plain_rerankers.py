@@ -77,21 +77,33 @@ def read_plain_reranker(name: str, asked: PairSettings) -> PlainReranker | None:
             f"--head {asked.head} is ours, and {name} has none of ours: untuned, {DEFAULT_HEAD} is a classifier's own "
             f"and {VOCABULARY_HEAD} a language model's answer"
         )
+    if not asked.given and _is_embedder(name):
+        return None
     if outputs == 1 and asked.head != VOCABULARY_HEAD:
         return replace(said, pair=asked.or_else(PairSettings(DEFAULT_HEAD)))
-    if asked.head == DEFAULT_HEAD or (outputs is not None and asked != PairSettings()):
+    if asked.head == DEFAULT_HEAD or (outputs is not None and asked.given):
         found = f"a classifier with {outputs} outputs" if outputs else " and ".join(architectures) or "no classifier"
         raise UsageError(f"{name} is {found}; --head {DEFAULT_HEAD} is the head of a classifier with one output")
     if asked.head == VOCABULARY_HEAD or said.pair.head == VOCABULARY_HEAD:
         return replace(said, pair=asked.or_else(said.pair).or_else(PairSettings(VOCABULARY_HEAD)))
     for family, architecture, template in _FAMILIES:
         if family in _names(name) and architecture in architectures:
-            LOG.info("%s is taken for a %s by its name: --head %s, --pair-template %s", name, family, VOCABULARY_HEAD, template)
+            LOG.info(
+                "%s is taken for a %s by its name: --head %s, --pair-template %s",
+                name,
+                family,
+                VOCABULARY_HEAD,
+                template,
+            )
             return replace(said, pair=asked.or_else(PairSettings(VOCABULARY_HEAD, template)))
-    if asked != PairSettings():
+    if asked.given:
         raise UsageError(f"{name} does not say that it re-ranks; --pair-template and its like need --head beside them")
     if outputs is not None:
-        LOG.warning("%s is a classifier with %d outputs, of which none is a score of relevance; its head is not used", name, outputs)
+        LOG.warning(
+            "%s is a classifier with %d outputs, of which none is a score of relevance; its head is not used",
+            name,
+            outputs,
+        )
     return None
 
 
@@ -140,7 +152,9 @@ def _metadata(name: str) -> PlainReranker:
     kinds = {str(module.get("type", "")).rsplit(".", 1)[-1]: str(module.get("path") or "") for module in modules}
     unknown = sorted(set(kinds) - {"Transformer", "LogitScore"})
     if unknown:
-        raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a cross-encoder here does not have")
+        raise IaaRetrievalError(
+            f"{name} ends in a {', '.join(unknown)} layer, which a cross-encoder here does not have"
+        )
     folder = kinds.get("Transformer", "")
     transformer = _read(name, f"{folder}/sentence_bert_config.json" if folder else "sentence_bert_config.json")
     prompt = str((whole.get("prompts") or {}).get(str(whole.get("default_prompt_name"))) or "")
@@ -150,6 +164,12 @@ def _metadata(name: str) -> PlainReranker:
         return PlainReranker(PairSettings(), prompt, max_length)
     pair = _answer_settings(name, _read(name, f"{kinds['LogitScore']}/config.json"), transformer, prompt)
     return PlainReranker(pair, "", max_length)
+
+
+def _is_embedder(name: str) -> bool:
+    """Whether sentence-transformers' files make vectors of it, whatever its architecture."""
+    modules = _read_list(name, "modules.json")
+    return any(str(module.get("type", "")).rsplit(".", 1)[-1] == "Pooling" for module in modules)
 
 
 def _answer_settings(name: str, score: dict[str, Any], transformer: dict[str, Any], prompt: str) -> PairSettings:

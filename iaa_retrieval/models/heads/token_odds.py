@@ -36,4 +36,5 @@ class TokenOddsHead(nn.Module):
         if self.soft_cap is None:
             return (last * (rows[0] - rows[1])).sum(-1)
         yes, no = ((last * row).sum(-1) / self.soft_cap for row in rows)
-        return self.soft_cap * (yes.tanh() - no.tanh())
+        odds: torch.Tensor = self.soft_cap * (yes.tanh() - no.tanh())
+        return odds
