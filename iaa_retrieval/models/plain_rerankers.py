@@ -48,11 +48,13 @@ class PlainReranker:
         pair: its head, and what else it says, or the user.
         query_prompt: what goes before a query, to the letter.
         max_length: tokens of a pair; None leaves it to the tokenizer.
+        family: what in its name says how it scores, where nothing else does.
     """
 
     pair: PairSettings
     query_prompt: str = ""
     max_length: int | None = None
+    family: str = ""
 
 
 def read_plain_reranker(name: str, asked: PairSettings) -> PlainReranker | None:
@@ -71,7 +73,7 @@ def read_plain_reranker(name: str, asked: PairSettings) -> PlainReranker | None:
     config = read_network_config(name)
     architectures = [str(one) for one in getattr(config, "architectures", None) or ()]
     outputs = classifier_outputs(config)
-    said = _metadata(name)
+    said = _metadata(name, asked)
     if asked.head not in (None, DEFAULT_HEAD, VOCABULARY_HEAD):
         raise UsageError(
             f"--head {asked.head} is ours, and {name} has none of ours: untuned, {DEFAULT_HEAD} is a classifier's own "
@@ -88,14 +90,7 @@ def read_plain_reranker(name: str, asked: PairSettings) -> PlainReranker | None:
         return replace(said, pair=asked.or_else(said.pair).or_else(PairSettings(VOCABULARY_HEAD)))
     for family, architecture, template in _FAMILIES:
         if family in _names(name) and architecture in architectures:
-            LOG.info(
-                "%s is taken for a %s by its name: --head %s, --pair-template %s",
-                name,
-                family,
-                VOCABULARY_HEAD,
-                template,
-            )
-            return replace(said, pair=asked.or_else(PairSettings(VOCABULARY_HEAD, template)))
+            return replace(said, pair=asked.or_else(PairSettings(VOCABULARY_HEAD, template)), family=family)
     if asked.given:
         raise UsageError(f"{name} does not say that it re-ranks; --pair-template and its like need --head beside them")
     if outputs is not None:
@@ -115,6 +110,14 @@ def load_plain_reranker(name: str, plain: PlainReranker) -> tuple[Any, Any, Retr
         IaaRetrievalError: it cannot be loaded, or lacks weights, those of its head among them.
     """
     head = get_head(plain.pair.head or DEFAULT_HEAD)
+    if plain.family:
+        LOG.info(
+            "%s is taken for a %s by its name: --head %s, --pair-template %s",
+            name,
+            plain.family,
+            head.name,
+            plain.pair.template,
+        )
     network, tokenizer, pair = pair_network(name, head, plain.pair, whole=True)
     limit = position_limit(network)
     own = plain.max_length or min(int(tokenizer.model_max_length), LONGEST_DEFAULT_PAIR)
@@ -143,8 +146,8 @@ def _names(name: str) -> str:
     return "/".join(path.resolve().parts[-2:]).lower() if path.is_dir() else location.lower()
 
 
-def _metadata(name: str) -> PlainReranker:
-    """What sentence-transformers' files say of a cross-encoder."""
+def _metadata(name: str, asked: PairSettings) -> PlainReranker:
+    """What sentence-transformers' files say of a cross-encoder, for the instruction that is asked for."""
     whole = _read(name, "config_sentence_transformers.json")
     if whole.get("model_type") != "CrossEncoder":
         return PlainReranker(PairSettings())
@@ -162,7 +165,8 @@ def _metadata(name: str) -> PlainReranker:
     max_length = length if isinstance(length, int) else None
     if "LogitScore" not in kinds:
         return PlainReranker(PairSettings(), prompt, max_length)
-    pair = _answer_settings(name, _read(name, f"{kinds['LogitScore']}/config.json"), transformer, prompt)
+    score = _read(name, f"{kinds['LogitScore']}/config.json")
+    pair = _answer_settings(name, score, transformer, asked.or_else(PairSettings(instruction=prompt)))
     return PlainReranker(pair, "", max_length)
 
 
@@ -172,25 +176,41 @@ def _is_embedder(name: str) -> bool:
     return any(str(module.get("type", "")).rsplit(".", 1)[-1] == "Pooling" for module in modules)
 
 
-def _answer_settings(name: str, score: dict[str, Any], transformer: dict[str, Any], prompt: str) -> PairSettings:
+def _answer_settings(
+    name: str, score: dict[str, Any], transformer: dict[str, Any], asked: PairSettings
+) -> PairSettings:
     """The words and the template of a language model with sentence-transformers' ``LogitScore``.
 
-    Its chat template has the roles ``query`` and ``document``; the prompt is a system's message, and our instruction.
+    Its chat template has the roles ``query`` and ``document``; a system's message is sentence-transformers' prompt, and
+    the instruction here. Without one, the template says what it says by itself. What is asked for is not looked up.
     """
     ids = score.get("true_token_id"), score.get("false_token_id")
     if not all(isinstance(one, int) for one in ids):
         raise IaaRetrievalError(f"{name} scores by one token alone (LogitScore), which is not done here; only two are")
     tokenizer = load_text_tokenizer(name)
     first, second = (str(tokenizer.convert_ids_to_tokens(one)) for one in ids)
-    messages = [{"role": "query", "content": QUERY}, {"role": "document", "content": DOCUMENT}]
-    if prompt:
-        messages.insert(0, {"role": "system", "content": INSTRUCTION})
+    if asked.template is not None:
+        return PairSettings(VOCABULARY_HEAD, tokens=(first, second))
+    texts = {"query": QUERY, "document": DOCUMENT}
+    if asked.instruction:
+        texts = {"system": INSTRUCTION, **texts}
     further = (transformer.get("processing_kwargs") or {}).get("chat_template") or {}
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, **further)
-    except Exception as error:  # a template is a program, which may stumble over anything
-        raise IaaRetrievalError(f"the chat template of {name} takes no query and document: {error}") from error
-    return PairSettings(VOCABULARY_HEAD, str(text), prompt or None, (first, second))
+    text = ""
+    for in_parts in (False, True):  # a template takes a text as it is, or as one of several parts of a message
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": place}] if in_parts else place}
+            for role, place in texts.items()
+        ]
+        try:
+            text = str(tokenizer.apply_chat_template(messages, tokenize=False, **further))
+        except Exception as error:  # a template is a program, which may stumble over anything
+            LOG.debug("the chat template of %s: %s", name, error)
+        if all(text.count(place) == 1 for place in texts.values()):
+            return PairSettings(VOCABULARY_HEAD, text, asked.instruction or None, (first, second))
+    raise IaaRetrievalError(
+        f"the chat template of {name} does not put the messages of {', '.join(texts)} into one text, once each; "
+        "--pair-template says how instead"
+    )
 
 
 def _read(name: str, relative: str) -> dict[str, Any]:

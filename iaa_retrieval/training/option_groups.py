@@ -314,7 +314,10 @@ class TextOptions(PairOptions):
     document_max_length: int | None = option(
         None,
         help={"bi-encoder": "Tokens of a document.", "cross-encoder": "Tokens of a query and document together."},
-        default_text={"bi-encoder": "what the backbone says, else 256", "cross-encoder": "256"},
+        default_text={
+            "bi-encoder": "what the backbone says, else 256",
+            "cross-encoder": "256, and those of a template",
+        },
     )
     train_max_length: int | None = option(
         None, help="The same during training, to train faster.", default_text="--document-max-length"

@@ -102,6 +102,11 @@ def test_a_passage_prefix_of_a_cross_encoder_is_refused(exported: Callable[..., 
     assert not (tmp_path / "exported").exists()
 
 
+def test_a_template_is_refused(exported: Callable[..., Any]):
+    with pytest.raises(UsageError, match="makes one text of query and document by a template"):
+        exported("sentence-transformers", "cross-encoder", "iaa-l", pair_template="find {query} in {document}")
+
+
 def test_an_untuned_encoder(tiny_backbone: Callable[[str], Path], tmp_path: Path):
     export(ExportOptions(str(tiny_backbone("bert")), "sentence-transformers", str(tmp_path / "out")))
     plain = load_bi_encoder(str(tiny_backbone("bert")), precision="fp32", device="cpu")

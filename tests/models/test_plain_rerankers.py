@@ -134,6 +134,12 @@ def test_a_language_model_saved_by_sentence_transformers(tmp_path: Path, decoder
     asked = score_pairs(load(tmp_path / "saved", PairSettings(instruction="Find water")), PAIRS)
     other = theirs.predict(PAIRS, activation_fn=nn.Identity(), prompt="Find water")
     np.testing.assert_allclose(asked, other, atol=1e-5)
+    # A chat template without these roles is refused, unless one's own takes its place.
+    (tmp_path / "saved" / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
+    with pytest.raises(IaaRetrievalError, match="does not put the messages of system, query, document into one text"):
+        load(tmp_path / "saved")
+    pair = load(tmp_path / "saved", PairSettings(template="plain")).config
+    assert (pair.pair_template, pair.pair_tokens) == (TEMPLATES["plain"], ("yes", "no"))
 
 
 @pytest.mark.parametrize("family", ["bert", "qwen3"])
