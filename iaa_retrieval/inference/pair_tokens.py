@@ -46,14 +46,13 @@ class PairReader:
         are told of pairs whose query, or whose document beside its query, is cut.
         """
         config = self._model.config
+        if self._model.template is not None:
+            return self._by_template(pairs, on_query_cut, on_document_cut)
         queries = with_lead(config.query_lead, [query for query, _ in pairs])
         documents = with_lead(config.document_lead, [document for _, document in pairs])
-        led = list(zip(queries, documents, strict=True))
-        if self._model.template is not None:
-            return self._by_template(led, on_query_cut, on_document_cut)
         return tokenize_pairs(
             self._model.tokenizer,
-            led,
+            list(zip(queries, documents, strict=True)),
             max_length=self.max_length,
             query_max_length=config.query_max_length,
             on_query_cut=on_query_cut,

@@ -101,9 +101,12 @@ class CrossEncoder(Retriever):
 
     @functools.cached_property
     def template(self) -> PairTemplate | None:
-        """What makes one text of a pair; None where the tokenizer joins two."""
+        """What makes one text of a pair, prompts and prefixes included; None where the tokenizer joins two."""
         config = self.config
-        return parse_template(config.pair_template, config.pair_instruction) if config.pair_template else None
+        if not config.pair_template:
+            return None
+        template = parse_template(config.pair_template, config.pair_instruction)
+        return template.around(query=(config.query_lead, ""), document=(config.document_lead, ""))
 
     @property
     def has_open_end(self) -> bool:

@@ -32,6 +32,12 @@ class FirstStepOdds(nn.Module):
         """The language model, which is all that has weights."""
         return self.language_model
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        place: torch.device = self.language_model.device
+        return place
+
     def get_input_embeddings(self) -> Any:
         """The encoder's."""
         return self.language_model.get_input_embeddings()

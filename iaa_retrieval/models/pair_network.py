@@ -101,7 +101,8 @@ def _require_same_odds(model: Any, network: Any, head: Head, ids: tuple[int, int
 
     It is seen on four tokens.
     """
-    inputs = {"input_ids": torch.tensor([[0, 1, 0, 1]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    probe = torch.tensor([[0, 1, 0, 1]], device=model.device)
+    inputs = {"input_ids": probe, "attention_mask": torch.ones_like(probe)}
     logits = model(**inputs).logits[0, -1].float()
     expected, found = logits[ids[0]] - logits[ids[1]], network(**inputs).logits[0, 0]
     if not torch.isclose(found, expected, rtol=_SAME_ODDS, atol=_SAME_ODDS):

@@ -5,7 +5,7 @@ Encoders have separators and segments between two texts; decoders read one text,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from iaa_retrieval.errors import UsageError
@@ -89,6 +89,16 @@ class PairTemplate:
     between: str
     after: str
     query_first: bool
+
+    def around(self, query: tuple[str, str], document: tuple[str, str]) -> PairTemplate:
+        """The template with what goes before and after each of the two texts as a part of it, which is never cut."""
+        first, second = (query, document) if self.query_first else (document, query)
+        return replace(
+            self,
+            before=self.before + first[0],
+            between=first[1] + self.between + second[0],
+            after=second[1] + self.after,
+        )
 
     def fill(self, query: str, document: str) -> FilledTemplate:
         """The text of a pair."""

@@ -107,6 +107,16 @@ def test_a_first_token_that_the_template_brings_is_not_doubled(answering: CrossE
     assert answering.tokenizer.decode(row.ids) == f"{BEGIN}a|b?"
 
 
+def test_prompts_and_prefixes_are_parts_of_the_template(answering: CrossEncoder) -> None:
+    led = answering.with_config(query_prefix="search", document_prompt="Text=")
+    pairs = [("water of the world", "the boy read " * 4)]
+    by_hand = [(f"search {query}", f"Text={document}") for query, document in pairs]
+    np.testing.assert_allclose(score_pairs(led, pairs), score_pairs(answering, by_hand), atol=1e-5)
+    (row,) = PairReader(led, led.template_length + SHORTEST_PAIR).tokens([("a", "water " * 50)]).input_ids
+    text = led.tokenizer.decode(row)
+    assert "search a\nDocument: Text=water water" in text and text.endswith("\nRelevant (yes or no):\n")
+
+
 @torch.no_grad()
 def test_the_last_token_is_that_of_the_mask(llama: Path) -> None:
     """Whichever side is padded, and where the text ends in the very token that pads."""
