@@ -108,7 +108,8 @@ def plain_usage(source: Source, name: str) -> str:
         f'model, tokenizer = {auto}.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")\n'
     )
     if source.model.reads_pairs:
-        return f"The logit is the score.\n\n{load}\n{our_commands(source, name)}"
+        text = f" of one text, `{source.config.pair_template!r}`" if source.config.pair_template else ""
+        return f"The logit is the score{text}.\n\n{load}\n{our_commands(source, name)}"
     note = (
         f"Stock Pyserini cuts a query at {source.max_length} tokens, iaa_retrieval at "
         f"{source.config.query_max_length}.\n\n"

@@ -32,6 +32,8 @@ def readme(source: Source, export_format: ExportFormat, name: str, *, merged: bo
         rows["pooling"] = config.pooling + (", unit length" if config.normalize else "")
     else:
         rows["head"] = config.head
+        if config.pair_template:
+            rows["pair"] = f"`{config.pair_template!r}`".replace("|", "&#124;")
     if config.query_lead or config.document_lead:
         rows["put before the text"] = f"{config.query_lead!r} (queries), {config.document_lead!r} (passages)"
     table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())

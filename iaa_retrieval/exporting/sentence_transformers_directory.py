@@ -39,8 +39,8 @@ class SentenceTransformersFormat(CheckpointFormat):
 
         Raises:
             UsageError: the method neither merges nor can be loaded by transformers; a cross-encoder with a head that
-                transformers does not have, or whose passages have a prefix, for which sentence-transformers has no
-                place.
+                transformers does not have, a template, or a prefix of passages, for which sentence-transformers has
+                no place.
         """
         from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
 
@@ -48,6 +48,11 @@ class SentenceTransformersFormat(CheckpointFormat):
             raise UsageError(
                 f"{source.name} has the head {source.config.head}, and sentence-transformers' CrossEncoder only takes "
                 "transformers' classifiers; use --format self-contained or onnx"
+            )
+        if source.config.pair_template:
+            raise UsageError(
+                f"{source.name} makes one text of query and document by a template, for which the classifiers of "
+                "sentence-transformers' CrossEncoder have no place; use --format self-contained or onnx"
             )
         if source.model.reads_pairs and source.config.document_lead:
             raise UsageError(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from iaa_retrieval.inference.tokens import OnCut
+from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.retriever import Retriever
 
 LOG = logging.getLogger("iaa_retrieval")
@@ -57,9 +58,9 @@ class Cuts:
 
 def query_cuts(model: Retriever, advice: str = "") -> Cuts:
     """For the queries of a model, under its settings."""
-    limit, pair = model.query_limit, model.config.document_max_length
-    if model.reads_pairs and limit == pair // 2:
-        return Cuts("queries", limit, advice=f"a query takes at most half of a pair, which has {pair}")
+    limit = model.query_limit
+    if isinstance(model, CrossEncoder) and limit == model.text_room // 2:
+        return Cuts("queries", limit, advice=f"a query takes at most half of a pair, which has {model.text_room}")
     return Cuts("queries", limit, advice=advice, most=model.position_limit)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from iaa_retrieval.errors import NotFiniteError
-from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
-from iaa_retrieval.inference.tokens import OnCut, PairTokens, tokenize_pairs, with_lead
+from iaa_retrieval.inference.batching import bucket_batches, compute_into
+from iaa_retrieval.inference.pair_tokens import PairReader
+from iaa_retrieval.inference.tokens import OnCut
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.precision import NOT_FINITE_ADVICE
 from iaa_retrieval.progress import progress
@@ -35,27 +36,18 @@ def score_pairs(
     Raises:
         NotFiniteError: a score is not finite.
     """
-    config = cross_encoder.config
-    queries = with_lead(config.query_lead, [query for query, _ in pairs])
-    passages = with_lead(config.document_lead, [passage for _, passage in pairs])
-    tokens = tokenize_pairs(
-        cross_encoder.tokenizer,
-        list(zip(queries, passages, strict=True)),
-        max_length=config.document_max_length,
-        query_max_length=config.query_max_length,
-        on_query_cut=on_query_cut,
-        on_passage_cut=on_pair_cut,
-    )
+    reader = PairReader(cross_encoder)
+    tokens = reader.tokens(pairs, on_query_cut=on_query_cut, on_document_cut=on_pair_cut)
     scores = np.empty(len(pairs), dtype=np.float32)
     batches = bucket_batches(
         [len(row) for row in tokens.input_ids],
-        token_budget=batch_size * config.document_max_length,
+        token_budget=batch_size * reader.max_length,
         max_texts=8 * batch_size,
     )
     cross_encoder.eval()
 
     def compute(batch: list[int]) -> torch.Tensor:
-        inputs = pair_inputs(cross_encoder, tokens, batch, cross_encoder.device, config.document_max_length)
+        inputs = reader.inputs(tokens, batch, cross_encoder.device)
         scored: torch.Tensor = cross_encoder(**inputs)
         return scored
 
@@ -68,19 +60,3 @@ def score_pairs(
             f"{passage[:40]!r}; {NOT_FINITE_ADVICE}"
         )
     return scores
-
-
-def pair_inputs(
-    cross_encoder: CrossEncoder,
-    tokens: PairTokens,
-    batch: Sequence[int],
-    device: torch.device,
-    max_length: int,
-) -> dict[str, torch.Tensor]:
-    """Padded model inputs [len(batch), tokens] of the pairs at the positions ``batch``, at most ``max_length`` wide."""
-    pad_id = cross_encoder.tokenizer.pad_token_id or 0
-    ids, mask = pad([tokens.input_ids[i] for i in batch], pad_id, device, max_length)
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    if "token_type_ids" in cross_encoder.input_names:
-        inputs["token_type_ids"], _ = pad([tokens.token_type_ids[i] for i in batch], 0, device, max_length)
-    return inputs

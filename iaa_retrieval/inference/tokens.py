@@ -64,7 +64,7 @@ def tokenize_pairs(
     if not pairs:
         return PairTokens([], [])
     query_limit = min(query_max_length, max_length // 2)
-    cut = {query: _cut(tokenizer, query, query_limit) for query in {query for query, _ in pairs}}
+    cut = {query: cut_text(tokenizer, query, query_limit) for query in {query for query, _ in pairs}}
     if on_query_cut is not None:
         for position, (query, _) in enumerate(pairs):
             if len(cut[query]) < len(query):
@@ -90,7 +90,7 @@ def _report_cuts(encoded: Any, rows: Sequence[Sequence[int]], max_length: int, o
             on_cut(position)
 
 
-def _cut(tokenizer: Any, text: str, limit: int) -> str:
+def cut_text(tokenizer: Any, text: str, limit: int) -> str:
     """The longest start of ``text`` that takes at most ``limit`` tokens without special ones."""
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     offsets = encoded["offset_mapping"]

@@ -12,7 +12,8 @@ import click
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.jobs.encoder_options import CUT_ADVICE, CUT_ADVICE_IN_PYTHON, OUR_CLASSES, POOLINGS
-from iaa_retrieval.options import Checked, at_least, flag_of, one_of, option, share
+from iaa_retrieval.jobs.plain_reranker_options import PlainRerankerOptions
+from iaa_retrieval.options import Checked, at_least, flag_of, group, one_of, option, share
 
 if TYPE_CHECKING:
     from iaa_retrieval.collections.base import Collection
@@ -42,7 +43,8 @@ class _Weight(click.FloatRange):
 class RerankOptions(Checked):
     """One re-ranking; exactly one of ``collection`` and ``index`` gives the documents' texts.
 
-    ``encoder_class``, ``pooling``, ``l2_norm`` and the prefixes are for plain encoders, which re-rank by similarity.
+    ``encoder_class``, ``pooling``, ``l2_norm`` and the prefixes are for plain encoders, which re-rank by similarity;
+    what is in ``pair``, for re-rankers that are no checkpoints of ours.
     """
 
     run: str = option(help="First-stage run (TREC format).", type=click.Path(exists=True, dir_okay=False))
@@ -51,7 +53,10 @@ class RerankOptions(Checked):
         None, help="Where the documents' texts are: ir_datasets id, BEIR directory, 'embedded', 'python-packages' ..."
     )
     index: str | None = option(None, help="... or a Lucene index that stores them.")
-    encoder: str = option(help="Cross-encoder checkpoint; a bi-encoder re-ranks by its similarities.")
+    encoder: str = option(
+        help="Cross-encoder checkpoint, or another's re-ranker (directory or hub id): a classifier with one output, a "
+        "Qwen3-Reranker, a monoT5; a bi-encoder re-ranks by its similarities."
+    )
     output: str = option(help="Run to write.", type=click.Path(dir_okay=False))
     hits: int = option(100, help="Documents per query.", type=click.IntRange(min=1), check=at_least(1))
     interpolate: float | None = option(
@@ -67,6 +72,7 @@ class RerankOptions(Checked):
         None, help="Tokens per pair (of a document, for a bi-encoder).", default_text="the encoder's own"
     )
     query_max_length: int | None = option(None, help="Tokens of a query.", default_text="the encoder's own")
+    pair: PlainRerankerOptions = group(PlainRerankerOptions)
     encoder_class: str | None = option(
         None,
         help="Pyserini's settings of that class, instead of a plain bi-encoder's own.",
@@ -222,19 +228,24 @@ def _require_documents(run: Run, documents: _Documents, hits: int) -> None:
 
 
 def _load(options: RerankOptions) -> Retriever:
-    """A plain encoder has no head to score pairs with, so anything but a cross-encoder re-ranks by similarity."""
+    """A plain encoder has no head to score pairs with, so anything but a re-ranker re-ranks by similarity."""
     from iaa_retrieval.inference.loading import load_for_inference
     from iaa_retrieval.models.cross_encoder import CrossEncoder
-    from iaa_retrieval.models.retriever_config import read_retriever_config
+    from iaa_retrieval.models.kinds import kind_of
 
+    pair = options.pair.settings
+    kind = kind_of(options.encoder, pair)
     settings: dict[str, Any]
-    config = read_retriever_config(options.encoder)
-    if CrossEncoder.is_kind_of(config):
+    if kind == CrossEncoder.kind:
         meaningless = [flag_of(name) for name in BI_ENCODER_ONLY if getattr(options, name)]
         if meaningless:
             raise UsageError(f"{', '.join(meaningless)} is for bi-encoders, but {options.encoder} is a cross-encoder")
-        settings = {"max_length": options.max_length}
+        settings = {"max_length": options.max_length, "pair": pair}
     else:
+        if pair.given:
+            raise UsageError(
+                f"--head and --pair-... are for re-rankers of pairs, but {options.encoder} is a bi-encoder"
+            )
         settings = {
             "encoder_class": options.encoder_class,
             "pooling": options.pooling,
@@ -245,6 +256,7 @@ def _load(options: RerankOptions) -> Retriever:
         }
     model: Retriever = load_for_inference(
         options.encoder,
+        kind=kind,
         query_max_length=options.query_max_length,
         precision=options.precision,
         device=options.device,

@@ -38,7 +38,8 @@ def choose_network_class(auto_class: Any, config: Any, name: str) -> Any:
     if bare and (encoder := encoder_alone(config)) is not None:
         return encoder
     if type(config) not in auto_class._model_mapping:
-        what = "encoder" if bare else "model with one score per pair of texts"
+        pairs = auto_class is transformers.AutoModelForSequenceClassification
+        what = "encoder" if bare else "model with one score per pair of texts" if pairs else "language model"
         raise IaaRetrievalError(f"transformers has no {what} for backbone {name}, a {_kind(config)}; {_WANTED}")
     found = auto_class._model_mapping[type(config)]
     main_input = (found[0] if isinstance(found, tuple) else found).main_input_name

@@ -72,17 +72,18 @@ def public_name(backbone: str) -> str:
     return MINILM_HUB_ID if backbone == MINILM else backbone
 
 
-def load_network(auto_class: Any, name: str, *, expects_more: bool = False, **options: Any) -> Any:
+def load_network(auto_class: Any, name: str, *, expects_more: bool = False, whole: bool = False, **options: Any) -> Any:
     """A model in fp32, with every weight of its encoder read from ``name``.
 
     ``AutoModel`` gives what turns a text into one vector per token: of T5 and its like, the encoder. A task head
     that is not there, or is for other labels, is a fresh one.
 
     Args:
-        auto_class: ``AutoModel`` or ``AutoModelForSequenceClassification``.
+        auto_class: ``AutoModel``, or one with a task head, such as ``AutoModelForSequenceClassification``.
         name: a directory, hub id or ``all-MiniLM-L6-v2``.
         expects_more: whether the files hold weights that the network has no place for, of which transformers need not
             tell.
+        whole: whether the task head must be there too.
         options: for ``from_pretrained``.
 
     Raises:
@@ -92,14 +93,8 @@ def load_network(auto_class: Any, name: str, *, expects_more: bool = False, **op
     from transformers import AutoConfig, AutoModel
 
     bare = auto_class is AutoModel
-    location = resolve_backbone(name)
+    location = _require_model(name)
     hub = hub_options(location)
-    require_model_files(name, location)
-    if file_on_hub(location, FILE_NAME, **hub):
-        raise IaaRetrievalError(
-            f"{name} is a checkpoint on a hub, whose {FILE_NAME} is read from a directory only; fetch it with "
-            f"hf download {name} --local-dir DIR, and give DIR"
-        )
     config = None
     if adapter := read_adapter_config(location, **hub):  # it has no configuration of a model, but says where one is
         require_readable_adapter(name, adapter)
@@ -112,11 +107,38 @@ def load_network(auto_class: Any, name: str, *, expects_more: bool = False, **op
         network, report = load_pretrained(auto_class, name, **options)
     own_code = names_own_code(config)
     _require_every_weight(network, report, name, own_code=own_code)
+    if whole:
+        _require_head(report, name)
     if own_code:
         warn_of_own_code(name, type(network).__name__)
     if bare:
         require_token_vectors(network, name)
     return network
+
+
+def read_network_config(name: str) -> Any:
+    """The transformers configuration of a backbone that is a whole network.
+
+    Raises:
+        IaaRetrievalError: unreachable, or its files are none of a model; the message says which.
+    """
+    from transformers import AutoConfig
+
+    _require_model(name)
+    return load_pretrained(AutoConfig, name)
+
+
+def _require_model(name: str) -> str:
+    """Where a backbone is; refuses what cannot be one before anything loads it."""
+    location = resolve_backbone(name)
+    hub = hub_options(location)
+    require_model_files(name, location)
+    if file_on_hub(location, FILE_NAME, **hub):
+        raise IaaRetrievalError(
+            f"{name} is a checkpoint on a hub, whose {FILE_NAME} is read from a directory only; fetch it with "
+            f"hf download {name} --local-dir DIR, and give DIR"
+        )
+    return location
 
 
 @contextmanager
@@ -188,6 +210,16 @@ def _require_every_weight(network: Any, report: dict[str, Any], name: str, *, ow
         raise IaaRetrievalError(
             f"backbone {name} cannot be loaded: {len(other)} of its weights have another shape than its config.json "
             f"describes, such as {key} with {tuple(found)} instead of {tuple(wanted)}; {cause}"
+        )
+
+
+def _require_head(report: dict[str, Any], name: str) -> None:
+    """Refuse a model whose task head would be a random one."""
+    fresh = sorted([*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])])
+    if fresh:
+        raise IaaRetrievalError(
+            f"{name} has no weights for {fresh[0]}, so that its scores would be random; it must be trained first, or "
+            "is no re-ranker"
         )
 
 

@@ -6,6 +6,7 @@ transformers' classifiers, and ``AutoModel`` reads the encoder of a saved networ
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ class HeadedEncoder(PreTrainedModel):  # type: ignore[misc]
         self.all_tied_weights_keys: dict[str, str] = {}  # set after initialisation, which must not happen here
         setattr(self, self.base_model_prefix, encoder)
         setattr(self, HEAD, head)
+        takes = inspect.signature(encoder.forward).parameters
+        # Decoders would keep keys and values for tokens to come, of which there are none.
+        self._without_cache = {"use_cache": False} if "use_cache" in takes else {}
 
     def get_input_embeddings(self) -> Any:
         """The encoder's."""
@@ -56,7 +60,8 @@ class HeadedEncoder(PreTrainedModel):  # type: ignore[misc]
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        hidden = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **segments)[0]
+        options = {**segments, **self._without_cache}
+        hidden = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **options)[0]
         scores = getattr(self, HEAD)(hidden, input_ids, attention_mask, token_type_ids)
         return SequenceClassifierOutput(logits=scores[:, None])
 
@@ -75,7 +80,10 @@ def with_head(encoder: Any, head: Head, separator: int, weights: Path | None = N
     """
     if head.build is None:
         raise ValueError(f"head {head.name} is a part of transformers' classifiers")
-    network = HeadedEncoder(encoder, head.build(encoder_width(encoder), separator))
+    module: Any = head.build(encoder_width(encoder), separator)
+    if head.of_vocabulary:
+        module.soft_cap = getattr(encoder.config, "final_logit_softcapping", None)
+    network = HeadedEncoder(encoder, module)
     if weights is not None:
         _read_head(getattr(network, HEAD), head.name, weights)
     network.eval()

@@ -8,6 +8,8 @@ from typing import Any
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
+from iaa_retrieval.models.pair_template import PairSettings
+from iaa_retrieval.models.plain_rerankers import read_plain_reranker
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 
@@ -34,10 +36,11 @@ def fingerprint_of(config: RetrieverConfig, weights: str) -> str:
 def load_retriever(
     name_or_path: str, *, kind: str | None = None, precision: str = "auto", device: str = "auto", **settings: Any
 ) -> Retriever:
-    """Load a checkpoint of ours, or any plain encoder (which is a bi-encoder), ready for inference.
+    """Load a checkpoint of ours, a plain re-ranker, or any other plain encoder (a bi-encoder), ready for inference.
 
     Args:
-        name_or_path: a checkpoint's directory, or a plain encoder's directory, hub id or ``all-MiniLM-L6-v2``.
+        name_or_path: a checkpoint's directory, or a plain model's directory, hub id or ``all-MiniLM-L6-v2``. A plain
+            model that says that it is a re-ranker is one (see ``models.plain_rerankers``).
         kind: ``bi-encoder`` or ``cross-encoder``, where another will not do; None takes either.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: ``auto``, ``cpu``, ``cuda:0``, ...
@@ -50,8 +53,21 @@ def load_retriever(
         UsageError: a setting contradicts the checkpoint, or a length is more than the network takes.
         IaaRetrievalError: it cannot be loaded, is of another kind, or its files do not fit together.
     """
-    if kind is None:
-        config = read_retriever_config(name_or_path)
-        kind = BiEncoder.kind if config is None else config.kind
-    kind = retriever_class(kind).kind
+    kind = retriever_class(kind or kind_of(name_or_path, settings.get("pair"))).kind
     return _LOADERS[kind](name_or_path, precision=precision, device=device, **settings)
+
+
+def kind_of(name: str, pair: PairSettings | None = None) -> str:
+    """The kind of a retriever that is not loaded yet: a checkpoint's own, of a plain model what it says of itself.
+
+    Args:
+        name: as ``load_retriever`` takes it.
+        pair: how a plain model shall score pairs; that it does, may be known from nothing else.
+
+    Raises:
+        UsageError, IaaRetrievalError: as ``models.plain_rerankers.read_plain_reranker``.
+    """
+    config = read_retriever_config(name)
+    if config is not None:
+        return config.kind
+    return BiEncoder.kind if read_plain_reranker(name, pair or PairSettings()) is None else CrossEncoder.kind

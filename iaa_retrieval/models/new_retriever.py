@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
-from iaa_retrieval.models.architecture import require_pair_scores, require_rows
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
+from iaa_retrieval.errors import UsageError
+from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, read_network_config
 from iaa_retrieval.models.backbone_checkpoint import read_backbone_checkpoint
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
-from iaa_retrieval.models.checkpoint import FULL_FILE, tokenizer_fingerprint
+from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
 from iaa_retrieval.models.cross_encoder import CrossEncoder
-from iaa_retrieval.models.heads.head import Head
-from iaa_retrieval.models.heads.registry import DEFAULT_HEAD, get_head
+from iaa_retrieval.models.heads.registry import get_head
+from iaa_retrieval.models.pair_network import pair_network
+from iaa_retrieval.models.pair_settings import default_head
+from iaa_retrieval.models.pair_template import NO_TEMPLATE, PairSettings
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.models.sizes import position_limit
-from iaa_retrieval.models.text_settings import TextSettings, load_text_tokenizer
+from iaa_retrieval.models.text_settings import TextSettings
 
 
 def new_bi_encoder(
@@ -53,29 +54,33 @@ def new_bi_encoder(
     return model
 
 
-def new_cross_encoder(backbone: str, head: str | None = None) -> CrossEncoder:
+def new_cross_encoder(backbone: str, head: str | None = None, pair: PairSettings | None = None) -> CrossEncoder:
     """A backbone with a one-output head, in fp32, for training.
 
     The head is the backbone's own where it has one of that name, such as a cross-encoder checkpoint's, else a fresh
-    one. Such a checkpoint hands on its prefixes and lengths; of a bi-encoder checkpoint only the encoder's weights are
-    used.
+    one. Such a checkpoint hands on its prefixes, lengths and template; of a bi-encoder checkpoint only the encoder's
+    weights are used.
 
     Args:
         backbone: a directory, hub id or ``all-MiniLM-L6-v2``.
-        head: a name in ``models.heads``; None is that of a cross-encoder checkpoint, else ``pooler``.
+        head: a name in ``models.heads``; None is that of a cross-encoder checkpoint, else ``last`` for a decoder that
+            is no classifier with one output, else ``pooler``.
+        pair: how a pair becomes a text, and which words are an answer; its head counts where ``head`` is None.
 
     Raises:
-        UsageError: there is no such head, or it cannot work with this backbone.
+        UsageError: there is no such head, or it cannot work with this backbone or template.
         IaaRetrievalError: it cannot be loaded, or is an adapter, or does not score pairs.
     """
     checkpoint = read_backbone_checkpoint(backbone)
-    own = checkpoint.head if checkpoint is not None and CrossEncoder.is_kind_of(checkpoint) else None
-    chosen = get_head(head or own or DEFAULT_HEAD)
-    classifier, tokenizer = _pair_network(backbone, chosen, has_head=chosen.name == own)
-    if classifier.config.pad_token_id is None:  # by which a decoder's classifier finds the last token of a pair
-        classifier.config.pad_token_id = tokenizer.pad_token_id
-    require_rows(classifier, tokenizer, backbone)
-    require_pair_scores(classifier, tokenizer, backbone)
+    own = checkpoint if checkpoint is not None and CrossEncoder.is_kind_of(checkpoint) else None
+    asked = pair or PairSettings()
+    chosen = get_head(head or asked.head or (own.head if own else default_head(read_network_config(backbone))))
+    keeps = own is not None and own.head == chosen.name
+    if own is not None and keeps:
+        if asked.tokens not in (None, own.pair_tokens):
+            raise UsageError(f"--pair-tokens cannot change: {backbone} answers {' or '.join(own.pair_tokens)}")
+        asked = asked.or_else(pair_settings_of(own))
+    classifier, tokenizer, settings = pair_network(backbone, chosen, asked, own_head=keeps)
     limit = position_limit(classifier)
     config = RetrieverConfig(
         kind=CrossEncoder.kind,
@@ -84,25 +89,15 @@ def new_cross_encoder(backbone: str, head: str | None = None) -> CrossEncoder:
         query_max_length=min(64, limit),
         document_max_length=min(256, limit),
         head=chosen.name,
+        pair_template=settings.template or "",
+        pair_instruction=settings.instruction or "",
+        pair_tokens=settings.tokens or (),
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
-    config = replace(config, **inherited_settings(checkpoint, CrossEncoder))
-    return CrossEncoder(classifier, tokenizer, config, backbone)
-
-
-def _pair_network(backbone: str, head: Head, *, has_head: bool) -> tuple[Any, Any]:
-    """The backbone with the head on it, its own where ``has_head`` says so or transformers finds one; its tokenizer."""
-    if head.build is None:
-        network = load_network(CrossEncoder.auto_class(), backbone, **CrossEncoder.network_options)
-        return network, load_text_tokenizer(backbone)
-    from transformers import AutoModel
-
-    from iaa_retrieval.models.headed_encoder import separator_of, with_head
-
-    encoder = load_network(AutoModel, backbone, expects_more=has_head)
-    tokenizer = load_text_tokenizer(backbone)
-    separator = separator_of(tokenizer, backbone, head)
-    return with_head(encoder, head, separator, Path(backbone) / FULL_FILE if has_head else None), tokenizer
+    model = CrossEncoder(classifier, tokenizer, config, backbone)
+    # A template's own tokens come on top of those that are usual for the two texts.
+    inherited = inherited_settings(checkpoint, CrossEncoder)
+    return model.with_config(**{"document_max_length": min(256 + model.template_length, limit), **inherited})
 
 
 def inherited_settings(checkpoint: RetrieverConfig | None, kind: type[Retriever]) -> dict[str, Any]:
@@ -116,3 +111,10 @@ def inherited_settings(checkpoint: RetrieverConfig | None, kind: type[Retriever]
         return {}
     names = [field.name for field in fields(RetrieverConfig) if field.name.startswith(("query_", "document_"))]
     return {name: getattr(checkpoint, name) for name in names}
+
+
+def pair_settings_of(config: RetrieverConfig) -> PairSettings:
+    """How a cross-encoder checkpoint scores pairs, all of it said."""
+    first, second = config.pair_tokens or (None, None)
+    tokens = None if first is None or second is None else (first, second)
+    return PairSettings(config.head, config.pair_template or NO_TEMPLATE, config.pair_instruction, tokens)

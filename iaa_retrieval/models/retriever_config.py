@@ -11,6 +11,7 @@ from iaa_retrieval.files import OURS, read_json, write_json
 from iaa_retrieval.tuning.methods import UNTUNED
 
 FILE_NAME = OURS
+PAIR_FIELDS = ("pair_template", "pair_instruction", "pair_tokens")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class RetrieverConfig:
     similarity: str = "dot"
     head: str = "pooler"  # from token vectors to a score, see ``models.heads``; cross-encoders only
     encoder_class: str = ""  # the class of stock Pyserini that made an index; empty: an encoder of this package
+    pair_template: str = ""  # one text of both, see ``models.pair_template``; empty: as the tokenizer joins two texts
+    pair_instruction: str = ""  # what stands for ``{instruction}`` in it
+    pair_tokens: tuple[str, ...] = ()  # two words whose log-odds are the score; only of heads of the vocabulary
     query_prefix: str = ""
     document_prefix: str = ""
     query_prompt: str = ""
@@ -94,6 +98,9 @@ class RetrieverConfig:
         values = asdict(self)
         if self.interpolation is None:
             del values["interpolation"]  # so that versions without it read what has none
+        for name in PAIR_FIELDS:
+            if not values[name]:
+                del values[name]  # likewise
         write_json(Path(directory) / FILE_NAME, values)
 
 
@@ -115,6 +122,7 @@ def read_retriever_config(directory: str | Path) -> RetrieverConfig | None:
         if not isinstance(learnt, dict) or set(learnt) != _names(Interpolation) or not 0 <= learnt["weight"] <= 1:
             raise IaaRetrievalError(f"{path}: its interpolation is not that of a checkpoint of this version")
         values["interpolation"] = Interpolation(**learnt)
+    values["pair_tokens"] = tuple(values.get("pair_tokens", ()))
     return RetrieverConfig(**values)
 
 

@@ -14,6 +14,7 @@ from iaa_retrieval.inference.cuts import document_cuts, query_cuts
 from iaa_retrieval.inference.interpolation import interpolated, weight_to_use
 from iaa_retrieval.inference.loading import load_for_inference
 from iaa_retrieval.inference.pair_scorer import score_pairs
+from iaa_retrieval.models.pair_template import PairSettings
 from iaa_retrieval.pyserini_plugin.threads import use_all_threads
 
 TextOf = Callable[[str], str]
@@ -29,10 +30,10 @@ class Hit:
 
 
 class IaaReranker:
-    """A cross-encoder checkpoint that re-orders hits, keeping as much of their scores as its training chose.
+    """A cross-encoder that re-orders hits, keeping as much of their scores as its training chose.
 
     Args:
-        encoder_dir: the checkpoint.
+        encoder_dir: a checkpoint, or another's re-ranker as ``rerank --encoder`` takes it.
         text_of: gives a document's text by its id; None reads it from the hit, as LuceneSearcher's hits allow
             for an index that keeps raw documents.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
@@ -40,9 +41,11 @@ class IaaReranker:
         max_length, query_max_length: tokens of a pair, and of a query in it; default: the checkpoint's own.
         interpolate: weight of the new score against that of the hit, from 0 to 1, both scaled to [0, 1] per query; 1
             is the new score alone, unscaled. None is what the checkpoint's training chose, or else 1.
+        head, pair_template, pair_instruction, pair_tokens: how another's re-ranker scores a pair, where it does not say
+            so itself: the options of ``rerank`` of these names.
 
     Raises:
-        UsageError: a length that the checkpoint cannot take, or a weight out of range.
+        UsageError: a length that the checkpoint cannot take, a weight out of range, or settings that are not for it.
         IaaRetrievalError: the checkpoint cannot be loaded, or is no cross-encoder.
     """
 
@@ -56,6 +59,10 @@ class IaaReranker:
         max_length: int | None = None,
         query_max_length: int | None = None,
         interpolate: float | None = None,
+        head: str | None = None,
+        pair_template: str | None = None,
+        pair_instruction: str | None = None,
+        pair_tokens: tuple[str, str] | None = None,
     ) -> None:
         if interpolate is not None and not 0 <= interpolate <= 1:
             raise UsageError(f"interpolate {interpolate} must lie between 0 and 1")
@@ -64,6 +71,7 @@ class IaaReranker:
             kind="cross-encoder",
             max_length=max_length,
             query_max_length=query_max_length,
+            pair=PairSettings(head, pair_template, pair_instruction, pair_tokens),
             precision=precision,
             device=device,
         )

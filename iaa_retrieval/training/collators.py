@@ -8,8 +8,8 @@ import torch
 
 from iaa_retrieval.inference.batching import pad
 from iaa_retrieval.inference.cuts import Cuts, query_cuts
-from iaa_retrieval.inference.pair_scorer import pair_inputs
-from iaa_retrieval.inference.tokens import tokenize_pairs, tokenize_texts, with_lead
+from iaa_retrieval.inference.pair_tokens import PairReader
+from iaa_retrieval.inference.tokens import tokenize_texts, with_lead
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.retriever import Retriever
@@ -77,28 +77,21 @@ class CrossEncoderCollator:
     """
 
     def __init__(self, cross_encoder: CrossEncoder, data: TrainingData, max_length: int) -> None:
-        self._model = cross_encoder
+        self._reader = PairReader(cross_encoder, max_length)
         self._data = data
-        self._max_length = max_length
         self.cuts = _training_cuts(cross_encoder, max_length, "documents (with their queries)")
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-        config = self._model.config
         # Every group is cut to the shortest, which only differs where a run has too few negatives to draw from.
         size = min(len(example.passage_ids) for example in examples)
         keys = [(example.query_id, doc_id) for example in examples for doc_id in example.passage_ids[:size]]
-        queries = with_lead(config.query_lead, [self._data.queries[query_id] for query_id, _ in keys])
-        passages = with_lead(config.document_lead, [self._data.passages[doc_id] for _, doc_id in keys])
-        pairs = list(zip(queries, passages, strict=True))
-        tokens = tokenize_pairs(
-            self._model.tokenizer,
+        pairs = [(self._data.queries[query_id], self._data.passages[doc_id]) for query_id, doc_id in keys]
+        tokens = self._reader.tokens(
             pairs,
-            max_length=self._max_length,
-            query_max_length=config.query_max_length,
             on_query_cut=self.cuts[0].among([query_id for query_id, _ in keys]),
-            on_passage_cut=self.cuts[1].among([doc_id for _, doc_id in keys]),
+            on_document_cut=self.cuts[1].among([doc_id for _, doc_id in keys]),
         )
-        inputs = pair_inputs(self._model, tokens, range(len(pairs)), torch.device("cpu"), self._max_length)
+        inputs = self._reader.inputs(tokens, range(len(pairs)), torch.device("cpu"))
         return {**inputs, "group_size": torch.tensor(size), **_teacher_scores(self._data, examples)}
 
 

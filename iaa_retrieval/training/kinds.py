@@ -80,7 +80,7 @@ def _new_bi_encoder(backbone: str, text: TextOptions) -> BiEncoder:
 
 
 def _new_cross_encoder(backbone: str, text: TextOptions) -> CrossEncoder:
-    return new_cross_encoder(backbone, text.head)
+    return new_cross_encoder(backbone, pair=text.pair)
 
 
 def _backbone_settings(backbone: str) -> TextSettings:

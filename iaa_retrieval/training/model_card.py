@@ -98,6 +98,7 @@ def model_card(config: RetrieverConfig) -> str:
         else ""
     )
     head = "" if stock else f"| head | {config.head} |\n"
+    head += _pair_rows(config)
     front = "library_name: peft\n" if method.is_adapter else ""
     return (
         f"---\n{front}pipeline_tag: {retriever.pipeline_tag}\n---\n\n"
@@ -108,6 +109,16 @@ def model_card(config: RetrieverConfig) -> str:
         f"{head}{leads}{training}{scores}{_interpolation_row(config.interpolation)}\n"
         f"{_DEV_NOTE.format(dev_data=texts.dev_data) if config.dev_scores else ''}## How to use it\n\n" + use
     )
+
+
+def _pair_rows(config: RetrieverConfig) -> str:
+    """How a pair becomes one text, and which words answer it."""
+    rows = {
+        "pair": config.pair_template and f"`{config.pair_template!r}`",
+        "instruction": config.pair_instruction,
+        "answers": " / ".join(f"`{token}`" for token in config.pair_tokens),
+    }
+    return "".join(f"| {name} | {value.replace('|', '&#124;')} |\n" for name, value in rows.items() if value)
 
 
 def _interpolation_row(learnt: Interpolation | None) -> str:

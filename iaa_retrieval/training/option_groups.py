@@ -14,12 +14,12 @@ from typing import Any
 import click
 
 from iaa_retrieval.collections.negatives import is_margin
-from iaa_retrieval.models.heads.registry import head_names
 from iaa_retrieval.options import Check, Checked, NamesOf, Option, above, at_least, flag_of, one_of, option, share
 from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, loss_names
 from iaa_retrieval.training.option_files import read_peft_config
-from iaa_retrieval.training.option_texts import MarginType, default_dropout, default_rates, described_heads
+from iaa_retrieval.training.option_texts import MarginType, default_dropout, default_rates
+from iaa_retrieval.training.pair_options import PairOptions
 from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, peft_method
 
 BI_ENCODER, CROSS_ENCODER = (KINDS[0],), (KINDS[1],)
@@ -296,7 +296,7 @@ class DevOptions(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextOptions(Checked):
+class TextOptions(PairOptions):
     """How texts go into the network, and how vectors come out. Lengths are in tokens.
 
     Without a prefix, a bi-encoder keeps its backbone's prompt or prefix; an empty one means none.
@@ -314,7 +314,10 @@ class TextOptions(Checked):
     document_max_length: int | None = option(
         None,
         help={"bi-encoder": "Tokens of a document.", "cross-encoder": "Tokens of a query and document together."},
-        default_text={"bi-encoder": "what the backbone says, else 256", "cross-encoder": "256"},
+        default_text={
+            "bi-encoder": "what the backbone says, else 256",
+            "cross-encoder": "256, and those of a template",
+        },
     )
     train_max_length: int | None = option(
         None, help="The same during training, to train faster.", default_text="--document-max-length"
@@ -325,13 +328,6 @@ class TextOptions(Checked):
         default_text="the backbone's own, else mean",
         check=one_of("mean", "cls", "last"),
         variants=BI_ENCODER,
-    )
-    head: str | None = option(
-        None,
-        help=f"Token vectors of a pair to its score: {described_heads()}.",
-        default_text="that of a cross-encoder that is tuned further, else pooler",
-        type=NamesOf(head_names),
-        variants=CROSS_ENCODER,
     )
     normalize: bool | None = option(
         None, help="Unit-length vectors.", default_text="the backbone's own, else yes", variants=BI_ENCODER

@@ -19,6 +19,7 @@ from iaa_retrieval.files import read_json
 from iaa_retrieval.models.backbone import load_network
 from iaa_retrieval.models.checkpoint import FULL_FILE, PASSAGE_DIRECTORY, QUERY_DIRECTORY, require_weights
 from iaa_retrieval.models.kinds import fingerprint_of, retriever_class
+from iaa_retrieval.models.new_retriever import pair_settings_of
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.training.option_groups import TextOptions, TuningOptions
@@ -56,12 +57,19 @@ class StartingPoint:
         if kind != self.config.kind:
             return text
         pooling, normalize, head = text.pooling, text.normalize, text.head
+        if head in (None, self.config.head):
+            text = replace(text, **self._pair_options(text))
         return replace(
             text,
             pooling=self.config.pooling if pooling is None else pooling,
             normalize=self.config.normalize if normalize is None else normalize,
             head=self.config.head if head is None else head,
         )
+
+    def _pair_options(self, text: TextOptions) -> dict[str, Any]:
+        """What ``text`` says of template and words, and where it says nothing what the checkpoint has."""
+        pair = text.pair.or_else(pair_settings_of(self.config))
+        return {"pair_template": pair.template, "pair_instruction": pair.instruction, "pair_tokens": pair.tokens}
 
     def require_same(self, model: Retriever, tuning: TuningOptions) -> None:
         """Refuse what cannot carry the checkpoint's weights, before a method is put on it.
@@ -93,6 +101,11 @@ class StartingPoint:
             )
         if start.tokenizer_fingerprint != own.tokenizer_fingerprint:
             self._refuse(f"has another tokenizer than {own.backbone}", "train it again on this backbone")
+        if start.head == own.head and start.pair_tokens != own.pair_tokens:
+            self._refuse(
+                f"answers {' or '.join(start.pair_tokens)}, and this run's answers are others",
+                "leave --pair-tokens out",
+            )
         if start.separate_encoders != tuning.separate_encoders:
             has = {True: "separate encoders for queries and passages", False: "one encoder"}
             self._refuse(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import TEXTS
+from checkpoints import TEXTS, trained, with_other_settings
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from iaa_retrieval.errors import UsageError
@@ -100,6 +100,13 @@ def test_a_passage_prefix_of_a_cross_encoder_is_refused(exported: Callable[..., 
     with pytest.raises(UsageError, match="puts 'read' before passages"):
         exported("sentence-transformers", "cross-encoder", "iaa-l", document_prefix="read")
     assert not (tmp_path / "exported").exists()
+
+
+def test_a_template_is_refused(tiny_backbone: Callable[[str], Path], tmp_path: Path):
+    whole = trained("cross-encoder", "full", tiny_backbone("bert")).path
+    checkpoint = with_other_settings(whole, tmp_path / "templated", pair_template="find {query} in {document}")
+    with pytest.raises(UsageError, match="makes one text of query and document by a template"):
+        export(ExportOptions(str(checkpoint), "sentence-transformers", str(tmp_path / "out")))
 
 
 def test_an_untuned_encoder(tiny_backbone: Callable[[str], Path], tmp_path: Path):

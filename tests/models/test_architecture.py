@@ -214,9 +214,10 @@ def test_what_cannot_score_pairs_is_no_cross_encoder(model: str, values: dict[st
 
 def test_a_decoder_scores_pairs_with_its_tokenizers_padding_and_is_refused_without(make: Make):
     path = make("Qwen3Model", **_SIZE, num_key_value_heads=2, head_dim=8)
-    assert new_cross_encoder(str(path)).classifier.config.pad_token_id == 0
+    assert new_cross_encoder(str(path), "pooler").classifier.config.pad_token_id == 0
     edit(path / "tokenizer_config.json", pad_token=None)
-    assert "no padding token is defined" in refusal(new_cross_encoder, path)
+    assert "no padding token is defined" in refusal(lambda name: new_cross_encoder(name, "pooler"), path)
+    assert new_cross_encoder(str(path)).config.head == "last"  # by the attention mask, which needs no such token
 
 
 def test_a_backbone_without_a_padding_token_is_encoded(copied: Path):

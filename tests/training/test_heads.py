@@ -331,7 +331,7 @@ def test_a_head_of_ones_own(train: Train, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_the_command_line_says() -> None:
     shown = CliRunner().invoke(main, ["cross-encoder", "--help"]).output
-    assert "--head [pooler|mean|segments]" in " ".join(shown.split())
+    assert "--head [pooler|mean|segments|last|yes-no]" in " ".join(shown.split())
     assert "--head" not in CliRunner().invoke(main, ["bi-encoder", "--help"]).output
     wrong = CliRunner().invoke(main, ["cross-encoder", "--collection", "x", "--output", "y", "--head", "nose"])
     assert wrong.exit_code == 2 and "nose" in wrong.output

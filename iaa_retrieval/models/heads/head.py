@@ -26,8 +26,13 @@ class Head:
         help: a phrase about it.
         build: makes the fresh module, and imports torch where it does, so that ``--help`` can list the name without.
             None is the head that transformers' sequence classifiers have.
+        needs_separator: whether it tells query and document apart by the token between them, so that a pair cannot be
+            one text made by a template.
+        of_vocabulary: whether its score is the log-odds of two words, whose rows in a language model's output it takes.
     """
 
     name: str
     help: str
     build: Build | None
+    needs_separator: bool = True
+    of_vocabulary: bool = False

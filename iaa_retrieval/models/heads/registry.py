@@ -19,7 +19,7 @@ from iaa_retrieval.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_HEAD = "pooler"
+DEFAULT_HEAD, DECODER_HEAD, VOCABULARY_HEAD = "pooler", "last", "yes-no"
 
 
 def _mean(width: int, separator: int) -> nn.Module:
@@ -34,11 +34,31 @@ def _segments(width: int, separator: int) -> nn.Module:
     return SegmentsHead(separator)
 
 
+def _last(width: int, separator: int) -> nn.Module:
+    from iaa_retrieval.models.heads.last import LastTokenHead
+
+    return LastTokenHead(width)
+
+
+def _yes_no(width: int, separator: int) -> nn.Module:
+    from iaa_retrieval.models.heads.token_odds import TokenOddsHead
+
+    return TokenOddsHead(width)
+
+
 HEADS: Registry[Head] = Registry("head", "iaa_retrieval.heads")
 for _head in (
-    Head(DEFAULT_HEAD, "transformers' classifier on the first token", None),
-    Head("mean", "a linear layer on the mean of the tokens", _mean),
+    Head(DEFAULT_HEAD, "transformers' classifier on the first token", None, needs_separator=False),
+    Head("mean", "a linear layer on the mean of the tokens", _mean, needs_separator=False),
     Head("segments", "the cosine of the query's mean and the document's mean, scaled", _segments),
+    Head(DECODER_HEAD, "a linear layer on the last token, for decoders", _last, needs_separator=False),
+    Head(
+        VOCABULARY_HEAD,
+        "the log-odds of two words as a language model's answer, by default yes and no",
+        _yes_no,
+        needs_separator=False,
+        of_vocabulary=True,
+    ),
 ):
     HEADS.register(_head)
 
