@@ -17,7 +17,7 @@ from iaa_retrieval.tuning.methods import get_method, method_names
 BACKBONES = ("bert", "roberta", "xlm-roberta", "electra", "mpnet", "distilbert", "modernbert")
 # The families whose every method goes through ``test_families.py``, several properties at a time.
 ENCODERS = ("camembert", "albert", "deberta-v2", "nomic_bert", "gte", "eurobert", "t5", "mt5", "umt5")
-DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma2", "gemma3_text", "modernbert-decoder")
+DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma2", "gemma3_text", "embedding-gemma", "modernbert-decoder")
 SIZES = {"r": 4, "ar": 3, "prefix_length": 5}
 PEFT_METHODS = tuple(name for name in method_names() if name != "full")
 # ModernBERT has no bias to train; the refusal has a test of its own.
