@@ -139,7 +139,14 @@ def _size_of(model_type: str, positions: int) -> dict[str, Any]:
         return {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 128}
     if model_type in ("t5", "mt5", "umt5"):
         feed_forward = "relu" if model_type == "t5" else "gated-gelu"
-        size = {"d_model": 32, "num_layers": 3, "num_heads": 4, "d_kv": 6, "d_ff": 64, "feed_forward_proj": feed_forward}
+        size = {
+            "d_model": 32,
+            "num_layers": 3,
+            "num_heads": 4,
+            "d_kv": 6,
+            "d_ff": 64,
+            "feed_forward_proj": feed_forward,
+        }
         return {**size, "relative_attention_num_buckets": 6, "relative_attention_max_distance": 8}
     size = {
         "hidden_size": 32,
@@ -181,7 +188,9 @@ def _write_tiny_backbone(model_type: str, directory: Path, positions: int) -> Pa
     )
     size = {"vocab_size": len(vocabulary), "pad_token_id": 0, **_size_of(model_type, positions)}
     torch.manual_seed(20221021)
-    model = AutoModel.from_config(AutoConfig.for_model({"embedding-gemma": "gemma3_text"}.get(model_type, model_type), **size))
+    model = AutoModel.from_config(
+        AutoConfig.for_model({"embedding-gemma": "gemma3_text"}.get(model_type, model_type), **size)
+    )
     model.save_pretrained(directory)
     fast.save_pretrained(directory)
     return directory

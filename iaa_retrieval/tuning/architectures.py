@@ -204,6 +204,17 @@ ARCHITECTURES = {
 }
 
 
+_EXPERTS = "its feed-forward block is many experts, without one projection at its end"
+# What is asked for and cannot be had, and why.
+_REASONS = {
+    "deberta": "the first DeBERTa has one projection for queries, keys and values, whose biases are apart",
+    "gemma3": "it also reads images; its text model by itself, of type gemma3_text, is supported",
+    "mixtral": _EXPERTS,
+    "qwen2_moe": _EXPERTS,
+    "qwen3_moe": _EXPERTS,
+}
+
+
 def get_architecture(model_type: str | None) -> Architecture:
     """The roles of a backbone's modules.
 
@@ -211,8 +222,9 @@ def get_architecture(model_type: str | None) -> Architecture:
         UsageError: a ``model_type`` that we do not support.
     """
     if model_type not in ARCHITECTURES:
+        reason = f": {_REASONS[model_type]}" if model_type in _REASONS else ""
         raise UsageError(
-            f"backbone type {model_type!r} is not supported by the parameter-efficient methods; "
+            f"backbone type {model_type!r} is not supported by the parameter-efficient methods{reason}; "
             f"supported: {', '.join(ARCHITECTURES)}"
         )
     return ARCHITECTURES[model_type]

@@ -157,9 +157,9 @@ class Method:
     def weights_on(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """Trained weights, without the biases of bottlenecks and without task heads.
 
-        Exact for every backbone, but for ``full``, and for ``bitfit`` where ``sizes`` does not say how many biases there
-        are: theirs is that of a BERT of this size with BERT's vocabulary (30,522), a feed-forward block of 4 hidden
-        sizes, and a pooler.
+        Exact for every backbone, but for ``full``, and for ``bitfit`` where ``sizes`` does not say how many biases
+        there are: theirs is that of a BERT of this size with BERT's vocabulary (30,522), a feed-forward block of 4
+        hidden sizes, and a pooler.
 
         Args:
             sizes: of the backbone, see ``sizes_of``.
@@ -203,9 +203,7 @@ class Method:
             UsageError: a method without dimensions that trains more than this.
         """
         if self.dimensions:
-            return scaled_dimensions(
-                self.count, self.dimension_names, self.anchors, budget, sizes, backbone_parameters
-            )
+            return scaled_dimensions(self.count, self.dimension_names, self.anchors, budget, sizes, backbone_parameters)
         share = self.weights_on(sizes, {}) / backbone_parameters
         if not small_enough(share, budget):
             raise UsageError(

@@ -44,7 +44,9 @@ def sizes_of(config: Any, biases: int | None = None) -> Sizes:
     """
     hidden = int(getattr(config, "hidden_size", None) or config.dim)
     heads = int(config.num_attention_heads)
-    head_size = int(getattr(config, "head_dim", None) or getattr(config, "attention_head_size", None) or hidden // heads)
+    head_size = int(
+        getattr(config, "head_dim", None) or getattr(config, "attention_head_size", None) or hidden // heads
+    )
     layers = int(getattr(config, "num_hidden_layers", None) or config.n_layers)
     if config.model_type == "albert":
         layers = int(config.num_hidden_groups) * int(config.inner_group_num)

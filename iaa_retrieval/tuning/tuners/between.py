@@ -39,7 +39,7 @@ def add_output_to_input(first: nn.Module, last: nn.Module, adapter_name: str) ->
 
 
 def add_output_to_output(first: nn.Module, last: nn.Module, adapter_name: str) -> BottleneckPort:
-    """An aside from the output of ``first`` to the output of ``last``, which may be a layer with an aside of its own."""
+    """An aside from the output of ``first`` to the output of ``last``, a layer, say, with an aside of its own."""
     return _between(first, _keep_output, last, _add_to_output, STACK, _NO_TAP, adapter_name)
 
 
@@ -98,9 +98,7 @@ def _keep_output(module: nn.Module, args: tuple[Any, ...], output: Tensor, *, na
     module.__dict__[_place(name)][output.device] = output
 
 
-def _keep_argument(
-    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, name: str, tap: Tap
-) -> None:
+def _keep_argument(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, name: str, tap: Tap) -> None:
     x: Tensor = kwargs[tap.keyword] if tap.keyword in kwargs else args[tap.position]
     module.__dict__[_place(name)][x.device] = x
 

@@ -110,7 +110,7 @@ class BitFitModel(Replacing, tuners_utils.BaseTuner):  # type: ignore[misc]
 
 def count_biases(model: nn.Module) -> int:
     """How many numbers BitFit trains in a bare backbone."""
-    return sum(model.get_submodule(name).bias.numel() for name in modules_with_bias(model))  # type: ignore[union-attr]
+    return sum(model.get_parameter(f"{name}.bias").numel() for name in modules_with_bias(model))
 
 
 def modules_with_bias(model: nn.Module) -> list[str]:
