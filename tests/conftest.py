@@ -120,8 +120,9 @@ _OWN_SIZES: dict[str, dict[str, Any]] = {
         **{"position_biased_input": False},
     },
     "eurobert": {"num_key_value_heads": 2, "head_dim": 12, **_TOKENS, "mask_token_id": 4},
-    "qwen2": {"num_key_value_heads": 2, "use_sliding_window": False},
-    "qwen3": {"num_key_value_heads": 2, "head_dim": 12},
+    # Their tokenizers bring a token of their own.
+    "qwen2": {"num_key_value_heads": 2, "use_sliding_window": False, "vocab_size": 256},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 12, "vocab_size": 256},
     "llama": {"num_key_value_heads": 2, "head_dim": 12},
     "mistral": {"num_key_value_heads": 1, "head_dim": 12, "sliding_window": 4},
     "gemma2": {"num_key_value_heads": 2, "head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": 4},

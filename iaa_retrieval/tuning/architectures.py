@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from iaa_retrieval.errors import UsageError
 
@@ -228,6 +229,21 @@ def get_architecture(model_type: str | None) -> Architecture:
             f"supported: {', '.join(ARCHITECTURES)}"
         )
     return ARCHITECTURES[model_type]
+
+
+def architecture_of(model: Any) -> Architecture:
+    """The roles of a model's modules, where an adapter is to be trained on it.
+
+    Raises:
+        UsageError: of a type that we do not support, or an encoder-decoder of which only the encoder is.
+    """
+    found = get_architecture(getattr(model.config, "model_type", None))
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise UsageError(
+            f"adapters go on the encoder of a {model.config.model_type} alone, and this network has its decoder too; "
+            "train a bi-encoder, or a cross-encoder with --head mean, which use the encoder by itself"
+        )
+    return found
 
 
 def in_layers(architecture: Architecture, module: str = "") -> str:

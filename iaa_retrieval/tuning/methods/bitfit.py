@@ -31,10 +31,10 @@ class BitFit(Method):
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
         """A ``BitFitConfig``, for one of the backbones that we know."""
-        from iaa_retrieval.tuning.architectures import get_architecture
+        from iaa_retrieval.tuning.architectures import architecture_of
         from iaa_retrieval.tuning.tuners.bitfit import BitFitConfig
 
-        get_architecture(getattr(model.config, "model_type", None))
+        architecture_of(model)
         return BitFitConfig(exclude_modules=IN_POOLER if settings.unused_pooler else None)
 
 

@@ -40,10 +40,10 @@ class InsertedMethod(Method):
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
         """An ``IAAConfig``, for one of the backbones that we know."""
-        from iaa_retrieval.tuning.architectures import get_architecture
+        from iaa_retrieval.tuning.architectures import architecture_of
         from iaa_retrieval.tuning.tuners.config import IAAConfig
 
-        get_architecture(getattr(model.config, "model_type", None))
+        architecture_of(model)
         return IAAConfig(
             **self.parts,
             r=dimensions.get("r"),

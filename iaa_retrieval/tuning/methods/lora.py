@@ -27,9 +27,9 @@ class Lora(Method):
         """
         from peft import LoraConfig
 
-        from iaa_retrieval.tuning.architectures import get_architecture, in_layers
+        from iaa_retrieval.tuning.architectures import architecture_of, in_layers
 
-        architecture = get_architecture(getattr(model.config, "model_type", None))
+        architecture = architecture_of(model)
         return LoraConfig(
             r=dimensions["r"],
             lora_alpha=2 * dimensions["r"] * settings.scaling,
