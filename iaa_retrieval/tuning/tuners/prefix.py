@@ -149,7 +149,11 @@ def first_place(positions: tuple[Tensor, Tensor], mask: Tensor | None) -> Place:
         diagonal = mask[:, 0].diagonal(dim1=-2, dim2=-1)
         real = diagonal if diagonal.dtype == torch.bool else diagonal == 0
         first = real.int().argmax(dim=-1)
-        cos, sin = (values.expand(len(first), -1, -1)[torch.arange(len(first)), first, None] for values in positions)
+        # ``shape`` and ``gather``, for ``len`` and indexing would fix the batch size in a traced graph (ONNX).
+        texts, place = first.shape[0], first[:, None, None]
+        cos, sin = (
+            values.expand(texts, -1, -1).gather(1, place.expand(-1, 1, values.shape[-1])) for values in positions
+        )
     return cos.unsqueeze(1), sin.unsqueeze(1)
 
 
