@@ -186,7 +186,8 @@ def _attend_with_prefix(
     port = module.get_submodule(PREFIX)
     if port.length:
         key, value = port.extend(key, value, prefix_place)
-        if attention_mask is None and kwargs.get("is_causal", getattr(module, "is_causal", False)):
+        causal = kwargs.get("is_causal")
+        if attention_mask is None and (getattr(module, "is_causal", False) if causal is None else causal):
             attention_mask = _causal_mask(query)  # by itself sdpa would align more keys than queries at their start
         attention_mask = port.extend_mask(attention_mask)
         if kwargs.get("position_bias") is not None:  # T5's; prefix vectors have no position
