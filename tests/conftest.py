@@ -108,6 +108,61 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     return make
 
 
+# What tiny backbones of the families have besides the common sizes: the width of queries, that of keys and that of
+# hidden states differ where a family lets them, and windows are shorter than texts.
+_TOKENS = {"bos_token_id": 2, "eos_token_id": 3}
+_OWN_SIZES: dict[str, dict[str, Any]] = {
+    "electra": {"embedding_size": 32},
+    "albert": {"embedding_size": 16, "num_hidden_groups": 2, "inner_group_num": 1, "num_hidden_layers": 4},
+    "deberta-v2": {
+        **{"relative_attention": True, "position_buckets": 4, "max_relative_positions": -1, "share_att_key": True},
+        **{"pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm", "type_vocab_size": 0},
+        **{"position_biased_input": False},
+    },
+    "eurobert": {"num_key_value_heads": 2, "head_dim": 12, **_TOKENS, "mask_token_id": 4},
+    # Their tokenizers bring a token of their own.
+    "qwen2": {"num_key_value_heads": 2, "use_sliding_window": False, "vocab_size": 256},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 12, "vocab_size": 256},
+    "llama": {"num_key_value_heads": 2, "head_dim": 12},
+    "mistral": {"num_key_value_heads": 1, "head_dim": 12, "sliding_window": 4},
+    "gemma2": {"num_key_value_heads": 2, "head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": 4},
+    "gemma3_text": {
+        **{"num_key_value_heads": 2, "head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": 4},
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+}
+# EmbeddingGemma is a Gemma 3 that sees both sides.
+_OWN_SIZES["embedding-gemma"] = {**_OWN_SIZES["gemma3_text"], "use_bidirectional_attention": True}
+
+
+def _size_of(model_type: str, positions: int) -> dict[str, Any]:
+    if model_type == "distilbert":
+        return {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 128}
+    if model_type in ("t5", "mt5", "umt5"):
+        feed_forward = "relu" if model_type == "t5" else "gated-gelu"
+        size = {
+            "d_model": 32,
+            "num_layers": 3,
+            "num_heads": 4,
+            "d_kv": 6,
+            "d_ff": 64,
+            "feed_forward_proj": feed_forward,
+        }
+        return {**size, "relative_attention_num_buckets": 6, "relative_attention_max_distance": 8}
+    size = {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": positions,
+        "type_vocab_size": 2,
+    }
+    if model_type.startswith("modernbert"):
+        del size["type_vocab_size"]
+        size |= {**_TOKENS, "cls_token_id": 2, "sep_token_id": 3}
+    return size | _OWN_SIZES.get(model_type, {})
+
+
 def _write_tiny_backbone(model_type: str, directory: Path, positions: int) -> Path:
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -132,25 +187,11 @@ def _write_tiny_backbone(model_type: str, directory: Path, positions: int) -> Pa
         model_max_length=128,
         padding_side="right",
     )
-    size = {"vocab_size": len(vocabulary), "pad_token_id": 0}
-    if model_type == "distilbert":
-        size |= {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 128}
-    else:
-        size |= {
-            "hidden_size": 32,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "intermediate_size": 64,
-            "max_position_embeddings": positions,
-            "type_vocab_size": 2,
-        }
-    if model_type == "electra":
-        size["embedding_size"] = 32
-    if model_type == "modernbert":
-        del size["type_vocab_size"]
-        size |= {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+    size = {"vocab_size": len(vocabulary), "pad_token_id": 0, **_size_of(model_type, positions)}
     torch.manual_seed(20221021)
-    model = AutoModel.from_config(AutoConfig.for_model(model_type, **size))
+    model = AutoModel.from_config(
+        AutoConfig.for_model({"embedding-gemma": "gemma3_text"}.get(model_type, model_type), **size)
+    )
     model.save_pretrained(directory)
     fast.save_pretrained(directory)
     return directory

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.tuning.architectures import get_architecture, in_layers
 
@@ -52,10 +52,15 @@ def places_of(model: Retriever) -> Places:
     hooks add, such as the aside of IAA-L, belongs to its output.
 
     Raises:
-        UsageError: an architecture whose layers are not known by name.
+        UsageError: an architecture whose layers are not known by name, or used several times each.
     """
     layer = re.compile(in_layers(get_architecture(getattr(model.backbone.config, "model_type", None))))
     layers = [module for name, module in model.network.named_modules() if layer.fullmatch(name)]
+    if len(layers) != model.backbone.config.num_hidden_layers:
+        raise UsageError(
+            f"{model.source} uses each of its {len(layers)} layers several times, so that nothing can be said of one "
+            "layer; measure another backbone"
+        )
     # PEFT calls the forward of a bare encoder past its hooks, so that its output is seen outside; a head, in contrast,
     # is called by the network itself, on the output of the encoder inside.
     last = model.backbone if model.has_task_head else model.network

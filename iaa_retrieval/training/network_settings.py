@@ -36,3 +36,6 @@ def set_dropout(network: nn.Module, rate: float) -> None:
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate
+        for name in ("attention_dropout", "dropout"):  # a number that an attention hands to its kernel, as T5's does
+            if isinstance(vars(module).get(name), float):
+                setattr(module, name, rate)

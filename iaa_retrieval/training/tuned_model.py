@@ -18,8 +18,9 @@ from iaa_retrieval.training.network_settings import set_dropout, store_frozen_we
 from iaa_retrieval.training.option_groups import DEFAULT_BUDGET, TextOptions, TuningOptions
 from iaa_retrieval.training.starting_point import StartingPoint, read_starting_point
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
-from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
-from iaa_retrieval.tuning.methods import Method
+from iaa_retrieval.tuning.budget import dimensions_on, parse_budget
+from iaa_retrieval.tuning.methods import Method, sizes_of
+from iaa_retrieval.tuning.tuners.bitfit import count_biases
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -159,12 +160,10 @@ def _own_dimensions(tuning: TuningOptions, model: Retriever) -> dict[str, int]:
     if wanted <= set(explicit) and tuning.budget is None:
         return explicit
     base = model.backbone
-    layers = getattr(base.config, "num_hidden_layers", None) or base.config.n_layers
-    chosen = choose_dimensions(
+    chosen = dimensions_on(
+        sizes_of(base.config, count_biases(base)),
         tuning.method_name,
         parse_budget(tuning.budget or DEFAULT_BUDGET),
-        model.width,
-        int(layers),
         sum(parameter.numel() for parameter in base.parameters()),
     )
     return {**chosen, **explicit}

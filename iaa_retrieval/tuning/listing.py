@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.tuning.families import family_sections
 from iaa_retrieval.tuning.methods import Method, all_dimensions, methods
 from iaa_retrieval.tuning.methods.scaling import BERT_HIDDEN_SIZE, BERT_LAYERS, BERT_PARAMETERS
 
@@ -28,7 +29,9 @@ what is said below. Any other method of PEFT is trained with `--peft-config` (se
 A post-LN layer of the backbone is `a = LN(x + Attn(x))`, `y = LN(a + FFN(a))`. A bottleneck of dimension r is
 `B_r(x) = s (W_up f(W_down x + b_down) + b_up)`, with a ReLU for `f` and `s = 1`. The places are those of the PEFT-Ref
 reference architecture (Sabry and Belz, PEFT-Ref: A Modular Reference Architecture and Typology for Parameter-Efficient
-Finetuning Techniques, 2023).
+Finetuning Techniques, 2023). What the methods compute [on pre-LN layers](#on-pre-ln-layers), as decoders have them,
+[how weights are counted](#how-weights-are-counted) under grouped-query attention, and which
+[backbones](#backbones) they work on is said below.
 
 Weights are counted on bert-base (hidden size 768, 12 layers, 109,482,240 parameters). The two budgets are nominal
 shares, as in the tables of the IAA paper. Biases of bottlenecks and task heads come on top; training prints all three.
@@ -88,7 +91,7 @@ def methods_page(costs: Mapping[str, Any] | None = None) -> str:
         costs: what ``read_costs`` gives; None leaves the measured table out.
     """
     head = _PAGE_HEAD.format(dimensions=_all_dimensions())
-    return "\n".join([head, _overview(), *map(_section, methods()), _costs(costs), _PAGE_TAIL])
+    return "\n".join([head, _overview(), *map(_section, methods()), family_sections(), _costs(costs), _PAGE_TAIL])
 
 
 def read_costs(path: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from torch.nn.functional import cosine_similarity
 
 from iaa_retrieval.analysis.hidden_states import Places, places_of, recording
 from iaa_retrieval.analysis.step_directions import Direction, step_directions
+from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.new_retriever import new_bi_encoder, new_cross_encoder
 from iaa_retrieval.training.losses.loss import KINDS
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
@@ -26,7 +27,9 @@ TOKENS, INPUTS, OUTPUTS = 6, 8, 5
 # Every method on a post-LN model, the kinds of insertion on a pre-LN one (without biases), each further model once.
 MEASURED = [(method, "bert", kind) for method in method_names() for kind in KINDS]
 MEASURED += [(method, "modernbert", "bi-encoder") for method in ("full", "lora", "mam", "iaa-s", "iaa-m")]
-MEASURED += [("full", backbone, "cross-encoder") for backbone in ARCHITECTURES if backbone != "bert"]
+# T5's classifier has a decoder; attentions with windows take their softmax in fp32, whose range a mask in fp64 leaves.
+LEFT_OUT = {"bert", "albert", "t5", "mt5", "umt5", "mistral", "gemma2", "gemma3_text", "modernbert-decoder"}
+MEASURED += [("full", backbone, "cross-encoder") for backbone in ARCHITECTURES if backbone not in LEFT_OUT]
 
 
 class LowRank(nn.Module):
@@ -195,6 +198,12 @@ def tuned_objective(kind: str, method: str, backbone: Path) -> tuple[nn.Module, 
         BiEncoderObjective(model, 0.05) if kind == "bi-encoder" else CrossEncoderObjective(model)
     ).double()
     return objective, text_batch() if kind == "bi-encoder" else pair_batch(), model
+
+
+def test_a_backbone_that_uses_its_layers_again_is_refused(tiny_backbone: Backbone) -> None:
+    model = new_bi_encoder(str(tiny_backbone("albert")), pooling="mean", normalize=True, precision="fp32", device="cpu")
+    with pytest.raises(UsageError, match="uses each of its 2 layers several times"):
+        places_of(model)
 
 
 @pytest.mark.parametrize(("method", "backbone", "kind"), MEASURED)

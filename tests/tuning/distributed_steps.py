@@ -1,4 +1,4 @@
-"""A few training steps of every method, by one process or, under torchrun, by two on half of the batch each."""
+"""A few training steps of some methods, by one process or, under torchrun, by two on half of the batch each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from tuning_models import sizes_of
 
+from iaa_retrieval.training.network_settings import set_dropout
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method
-from iaa_retrieval.tuning.methods import method_names
 
 STEPS = 3
 
@@ -28,9 +28,7 @@ def train(method: str, backbone: str, part: slice, distributed: bool) -> dict[st
 
     torch.manual_seed(7)
     encoder = AutoModel.from_pretrained(backbone)
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    set_dropout(encoder, 0.0)
     tuned = apply_method(encoder, method, sizes_of(method), task_type=EMBEDDING_TASK).train()
     model: torch.nn.Module = tuned
     if distributed:
@@ -46,12 +44,16 @@ def train(method: str, backbone: str, part: slice, distributed: bool) -> dict[st
     return {name: p.detach() for name, p in tuned.named_parameters() if p.requires_grad}
 
 
-def main(backbone: str, output: str) -> None:
+def main(output: str, *jobs: str) -> None:
+    """Each job is a backbone's directory and the methods to train on it, with commas between all."""
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
-    for method in method_names():
-        part = slice(2 * rank, 2 * rank + 2)
-        torch.save(train(method, backbone, part, distributed=True), Path(output) / f"{method}-{rank}.pt")
+    for job in jobs:
+        backbone, *methods = job.split(",")
+        for method in methods:
+            part = slice(2 * rank, 2 * rank + 2)
+            file = Path(output) / f"{Path(backbone).name}-{method}-{rank}.pt"
+            torch.save(train(method, backbone, part, distributed=True), file)
     torch.distributed.destroy_process_group()
 
 

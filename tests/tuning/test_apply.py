@@ -14,6 +14,7 @@ from tuning_models import Backbone, batch, close, load, sizes_of, states, tuned
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.tuning.apply import apply_method, count_trainable
+from iaa_retrieval.tuning.architectures import get_architecture
 from iaa_retrieval.tuning.tuners.config import IAAConfig
 from iaa_retrieval.tuning.tuners.model import Insertions
 
@@ -42,10 +43,18 @@ def test_an_embedding_model_leaves_its_unused_pooler_out(method: str, tiny_backb
 @pytest.mark.parametrize("method", ["bitfit", "lora", "iaa-l"])
 def test_an_unsupported_backbone_is_named_with_those_supported(method: str):
     with torch.device("meta"):
-        model = AutoModel.from_config(AutoConfig.for_model("albert"))
-    with pytest.raises(UsageError, match=r"'albert' is not supported.*bert, roberta, .*modernbert"):
+        model = AutoModel.from_config(AutoConfig.for_model("big_bird"))
+    with pytest.raises(UsageError, match=r"'big_bird' is not supported.*bert, roberta, .*modernbert"):
         apply_method(model, method, sizes_of(method))
     assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("model_type", "reason"), [("gemma3", "also reads images"), ("qwen3_moe", "experts"), ("deberta", "one projection")]
+)
+def test_a_kind_that_cannot_be_had_is_refused_with_the_reason(model_type: str, reason: str):
+    with pytest.raises(UsageError, match=f"{model_type!r} is not supported .*: .*{reason}.*; supported: bert, "):
+        get_architecture(model_type)
 
 
 def test_bitfit_refuses_a_backbone_without_biases(tiny_backbone: Backbone):
@@ -54,10 +63,11 @@ def test_bitfit_refuses_a_backbone_without_biases(tiny_backbone: Backbone):
 
 
 def test_a_prefix_refuses_flash_attention():
-    model = SimpleNamespace(hidden_size=8, num_attention_heads=2, model_type="bert")
+    backbone = SimpleNamespace(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, model_type="bert")
+    model = SimpleNamespace(config=backbone)
     config = IAAConfig(prefix_length=2)
     Insertions(config, model)
-    model._attn_implementation = "flash_attention_2"
+    backbone._attn_implementation = "flash_attention_2"
     with pytest.raises(UsageError, match="eager or sdpa attention, not 'flash_attention_2'"):
         Insertions(config, model)
 

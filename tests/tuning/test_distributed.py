@@ -14,15 +14,24 @@ from tuning_models import Backbone, close
 
 from iaa_retrieval.tuning.methods import method_names
 
+# Every method on BERT; on a decoder, and where the aside of the stack has a layer for its end, those that differ there.
+TRAINED = [("bert", method) for method in method_names()]
+TRAINED += [("gemma3_text", method) for method in ("full", "mam", "lora", "iaa-s", "iaa-m")]
+TRAINED += [("nomic_bert", "iaa-m")]
+
 
 @pytest.fixture(scope="module")
 def by_two(tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What both processes ended with; they are started once for all methods."""
+    """What both processes ended with; they are started once for everything."""
     output = tmp_path_factory.mktemp("two")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     script = Path(__file__).with_name("distributed_steps.py")
+    jobs = [
+        ",".join([str(tiny_backbone(backbone)), *(method for other, method in TRAINED if other == backbone)])
+        for backbone in dict(TRAINED)
+    ]
     finished = subprocess.run(
-        [*torchrun, str(script), str(tiny_backbone("bert")), str(output)],
+        [*torchrun, str(script), str(output), *jobs],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])},
@@ -31,13 +40,14 @@ def by_two(tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) ->
     return output
 
 
-@pytest.mark.parametrize("method", method_names())
-def test_two_processes_reach_what_one_reaches(method: str, by_two: Path, tiny_backbone: Backbone):
-    first, second = (torch.load(by_two / f"{method}-{rank}.pt") for rank in (0, 1))
-    one = train(method, str(tiny_backbone("bert")), slice(0, 4), distributed=False)
+@pytest.mark.parametrize(("backbone", "method"), TRAINED)
+def test_two_processes_reach_what_one_reaches(backbone: str, method: str, by_two: Path, tiny_backbone: Backbone):
+    directory = tiny_backbone(backbone)
+    first, second = (torch.load(by_two / f"{directory.name}-{method}-{rank}.pt") for rank in (0, 1))
+    one = train(method, str(directory), slice(0, 4), distributed=False)
     assert first.keys() == second.keys() == one.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert all(close(first[name], one[name]) for name in first)
     # A process on its own half would end elsewhere.
-    half = train(method, str(tiny_backbone("bert")), slice(0, 2), distributed=False)
+    half = train(method, str(directory), slice(0, 2), distributed=False)
     assert not all(close(half[name], one[name]) for name in half)

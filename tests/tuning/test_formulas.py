@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from by_hand import BOTTLENECKS, Branches, branch, gelu, gelu_tanh, linear, norm, silu
+from torch import Tensor
 from tuning_models import Backbone, batch, close, load, tuned
-
-BOTTLENECKS = ("adapter", "iaa-s", "iaa-l", "iaa-m", "mam")
 
 # The modules of one layer: projections and normalisations, then where the ports are.
 PARTS = (
@@ -36,23 +34,21 @@ DISTILBERT = (
 )
 POST_NORM = {"bert": ("encoder.layer", BERT), "mpnet": ("encoder.layer", MPNET)}
 POST_NORM["distilbert"] = ("transformer.layer", DISTILBERT)
-
-
-def linear(module: Any, x: Tensor) -> Tensor:
-    y: Tensor = x @ module.weight.T
-    return y if module.bias is None else y + module.bias
-
-
-def norm(module: Any, x: Tensor) -> Tensor:
-    if isinstance(module, nn.Identity):
-        return x
-    deviation = torch.sqrt(x.var(-1, unbiased=False, keepdim=True) + module.eps)
-    y: Tensor = (x - x.mean(-1, keepdim=True)) / deviation * module.weight
-    return y if module.bias is None else y + module.bias
-
-
-def gelu(x: Tensor) -> Tensor:
-    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+ALBERT = (
+    *("attention.query", "attention.key", "attention.value", "attention.dense"),
+    *("attention.LayerNorm", "ffn", "ffn_output", "full_layer_layer_norm", "attention.aside_port"),
+    *("full_layer_layer_norm.aside_port", "full_layer_layer_norm.parallel_port", "attention.prefix_port"),
+)
+DEBERTA = tuple(
+    f"attention.self.{name.removeprefix('attention.self.')}_proj" if name in BERT[:3] else name for name in BERT
+)
+NOMIC = (
+    *("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"),
+    *("post_attention_layernorm", "mlp.up_proj", "mlp.down_proj", "post_mlp_layernorm"),
+    *("post_attention_layernorm.aside_port", "post_mlp_layernorm.aside_port", "mlp.parallel_port"),
+    "self_attn.prefix_port",
+)
+POST_NORM |= {"albert": ("", ALBERT), "deberta-v2": ("encoder.layer", DEBERTA), "nomic_bert": ("layers", NOMIC)}
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, port: Any, bias: Tensor | None) -> Tensor:
@@ -72,30 +68,26 @@ def attend(query: Tensor, key: Tensor, value: Tensor, port: Any, bias: Tensor | 
     return torch.cat(heads, dim=-1)
 
 
-def branch(port: Any, scaling: float) -> Callable[[Tensor], Tensor]:
-    """s (W_up relu(W_down x + b_down) + b_up)"""
-    return lambda x: scaling * linear(port.iaa_up["default"], torch.relu(linear(port.iaa_down["default"], x)))
+def layers_of(network: Any, stack: str) -> list[Any]:
+    """The layers in the order of their use: tiny ALBERT has two, each of which is used twice."""
+    if stack:
+        return list(network.get_submodule(stack))
+    first, second = (group.albert_layers[0] for group in network.encoder.albert_layer_groups)
+    return [first, first, second, second]
 
 
-def no_branch(x: Tensor) -> Tensor:
-    return torch.zeros_like(x)
+def feed_forward(layer: Any, backbone: str, project: Any, a: Tensor) -> Tensor:
+    if backbone == "nomic_bert":
+        return silu(linear(layer.mlp.gate_proj, a)) * linear(project, a)
+    return (gelu_tanh if backbone == "albert" else gelu)(linear(project, a))
 
 
-class Branches:
-    """What a method adds to one layer: functions that give zero where it adds nothing."""
-
-    def __init__(self, layer: nn.Module, parts: dict[str, str], method: str, scaling: float) -> None:
-        def at(name: str, *methods: str) -> Callable[[Tensor], Tensor]:
-            return branch(layer.get_submodule(name), scaling) if method in methods else no_branch
-
-        inside = ("adapter", "iaa-s", "iaa-l", "iaa-m")
-        self.inside_attention = at(parts["attention_output"], *inside)
-        self.inside_ffn = at(parts["ffn_output"], *inside)
-        self.around_attention = at(parts["around_attention"], "iaa-s")
-        self.around_ffn = at(parts["around_ffn"], "iaa-s")
-        self.around_layer = at("aside_port", "iaa-l")
-        self.beside_ffn = at(parts["beside_ffn"], "mam")
-        self.prefix = layer.get_submodule(parts["prefix"]) if method in ("mam", "prefix") else None
+def disentangled(bare: Any, layer: Any, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """DeBERTa's query, scaled for three kinds of scores where one would be, and the scores of relative positions."""
+    attention = layer.attention.self
+    by_head = [x.view(len(x), 4, 8).transpose(0, 1) for x in (query, key)]
+    bias = attention.disentangled_attention_bias(*by_head, None, bare.encoder.get_rel_embedding(), 3)
+    return query / math.sqrt(3), bias
 
 
 def post_norm_by_hand(bare: Any, model: Any, backbone: str, method: str, scaling: float) -> Tensor:
@@ -106,18 +98,26 @@ def post_norm_by_hand(bare: Any, model: Any, backbone: str, method: str, scaling
     x = bare.embeddings(batch()["input_ids"][:1])
     bias = bare.encoder.compute_position_bias(x)[0] if backbone == "mpnet" else None
     x = x[0]
+    if backbone == "albert":
+        x = linear(bare.encoder.embedding_hidden_mapping_in, x)
     embedded = x
-    for layer, with_ports in zip(bare.get_submodule(stack), network.get_submodule(stack), strict=True):
+    for layer, with_ports in zip(layers_of(bare, stack), layers_of(network, stack), strict=True):
         module = {part: layer.get_submodule(name) for part, name in parts.items() if "port" not in name}
         add = Branches(with_ports, parts, method, scaling)
         query, key, value = (linear(module[part], x) for part in ("query", "key", "value"))
+        if backbone == "deberta-v2":
+            query, bias = disentangled(bare, layer, query, key)
+        if backbone == "nomic_bert":
+            query, key = (rotate(states, bare.config.rope_parameters["rope_theta"]) for states in (query, key))
         h = linear(module["attention_output"], attend(query, key, value, add.prefix, bias))
         a = norm(module["attention_norm"], x + h + add.inside_attention(h)) + add.around_attention(x)
-        h = linear(module["ffn_output"], gelu(linear(module["ffn_input"], a)))
+        h = linear(module["ffn_output"], feed_forward(layer, backbone, module["ffn_input"], a))
         y = norm(module["ffn_norm"], a + h + add.inside_ffn(h) + add.beside_ffn(a)) + add.around_ffn(a)
         x = y + add.around_layer(x)
     if method == "iaa-m":
-        x = x + branch(network.get_submodule(stack.split(".")[0]).aside_port, scaling)(embedded)
+        ends = {"albert": "encoder.stack_aside_port", "nomic_bert": "layers.2.stack_aside_port"}
+        port = network.get_submodule(ends.get(backbone, f"{stack.split('.')[0]}.aside_port"))
+        x = x + branch(port, scaling)(embedded)
     return x
 
 

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
+from transformers import AutoConfig, AutoModel
 
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.train import main
+from iaa_retrieval.tuning.architectures import ARCHITECTURES
+from iaa_retrieval.tuning.families import FAMILIES, QWEN3_PARAMETERS, QWEN3_SIZES
 from iaa_retrieval.tuning.listing import COSTS_FILE, methods_page, methods_table, read_costs
-from iaa_retrieval.tuning.methods import get_method, method_names
+from iaa_retrieval.tuning.methods import get_method, method_names, sizes_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -50,6 +54,17 @@ def test_the_committed_page_is_the_generated_one():
     assert (REPOSITORY / "docs" / "methods.md").read_text(encoding="utf-8") == page, (
         f"docs/methods.md is not what the registry says; run: {command[1]}"
     )
+
+
+def test_every_supported_backbone_is_in_the_table():
+    listed = [model_type for family in FAMILIES for model_type in family.model_types]
+    assert sorted(listed) == sorted(ARCHITECTURES)
+    with torch.device("meta"):
+        sizes = {"hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8}
+        config = AutoConfig.for_model("qwen3", head_dim=128, intermediate_size=3072, vocab_size=151_936, **sizes)
+        network = AutoModel.from_config(config)
+    assert sum(parameter.numel() for parameter in network.parameters()) == QWEN3_PARAMETERS
+    assert sizes_of(config) == QWEN3_SIZES
 
 
 @pytest.mark.parametrize("arguments", [[], ["bi-encoder"], ["cross-encoder"]])

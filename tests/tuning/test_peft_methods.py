@@ -146,6 +146,34 @@ def test_where_an_adapter_goes(name: str, backbone: str, auto: Any, tiny_backbon
     assert set(PLACES[name]) >= set(BACKBONES) - {"modernbert"}
 
 
+@pytest.mark.parametrize(
+    ("family", "values", "weights"),
+    [
+        # Three layers of width 32 (two in ALBERT), feed-forward blocks of 64; Qwen3 has queries of 48 and keys of 24.
+        ("qwen3", {"peft_type": "IA3"}, 3 * (24 + 24 + 64)),
+        ("qwen3", {"peft_type": "LN_TUNING"}, 3 * (2 * 32 + 2 * 12) + 32),
+        ("qwen3", {"peft_type": "BEFT"}, 3 * 24),
+        ("qwen3", {"peft_type": "LORA", "use_dora": True}, 3 * ((32 + 48) * 8 + 48 + (32 + 24) * 8 + 24)),
+        ("gemma3_text", {"peft_type": "LN_TUNING"}, 3 * (4 * 32 + 2 * 12) + 32),
+        ("albert", {"peft_type": "IA3"}, 2 * (32 + 32 + 64)),
+        ("deberta-v2", {"peft_type": "LN_TUNING"}, 8 * 2 * 32),  # one more, of relative positions
+        ("t5", {"peft_type": "IA3"}, 3 * (24 + 24 + 64)),
+        ("nomic_bert", {"peft_type": "VERA"}, 3 * 2 * (32 + 256)),
+    ],
+)
+def test_places_on_further_families(
+    family: str, values: dict[str, Any], weights: int, tiny_backbone: Backbone, tmp_path: Path
+):
+    bare = load(tiny_backbone(family))
+    model = applied(load(tiny_backbone(family)), values)
+    assert count_trainable(model, peft_method(values)) == {"weights": weights, "biases": 0, "heads": 0}
+    randomise(model, 3)
+    trained = states(model.eval())
+    assert not close(trained, states(bare), 1e-4)
+    model.save_pretrained(tmp_path)
+    assert torch.equal(states(PeftModel.from_pretrained(load(tiny_backbone(family)), tmp_path)), trained)
+
+
 def test_exact_counts(tiny_backbone: Backbone):
     """Three layers of width 32, with a feed-forward block of 64."""
     expected = {

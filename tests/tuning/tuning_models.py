@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
+from iaa_retrieval.models.architecture import choose_network_class
 from iaa_retrieval.tuning.apply import apply_method
 from iaa_retrieval.tuning.methods import get_method, method_names
 
 BACKBONES = ("bert", "roberta", "xlm-roberta", "electra", "mpnet", "distilbert", "modernbert")
+# The families whose every method goes through ``test_families.py``, several properties at a time.
+ENCODERS = ("camembert", "albert", "deberta-v2", "nomic_bert", "gte", "eurobert", "t5", "mt5", "umt5")
+DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma2", "gemma3_text", "embedding-gemma", "modernbert-decoder")
 SIZES = {"r": 4, "ar": 3, "prefix_length": 5}
 PEFT_METHODS = tuple(name for name in method_names() if name != "full")
 # ModernBERT has no bias to train; the refusal has a test of its own.
@@ -35,7 +39,9 @@ def load(directory: Path, auto: Any = AutoModel, attention: str | None = None) -
     if key not in _loaded:
         head = {"num_labels": 1} if auto is AutoModelForSequenceClassification else {}
         torch.manual_seed(1)
-        _loaded[key] = auto.from_pretrained(directory, attn_implementation=attention, **head).eval()
+        config = AutoConfig.from_pretrained(directory)
+        network_class = choose_network_class(auto, config, str(directory))  # of T5 the encoder alone
+        _loaded[key] = network_class.from_pretrained(directory, attn_implementation=attention, **head).eval()
     return copy.deepcopy(_loaded[key])
 
 

@@ -28,6 +28,7 @@ from iaa_retrieval.tuning.methods.registry import (
     register,
 )
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes, sizes_of
 from iaa_retrieval.tuning.methods.untuned import UNTUNED
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Method",
     "Place",
     "Settings",
+    "Sizes",
     "Tuner",
     "all_dimensions",
     "check_overrides",
@@ -48,4 +50,5 @@ __all__ = [
     "methods",
     "peft_method",
     "register",
+    "sizes_of",
 ]

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.tuning.methods.scaling import Anchors, Dimensions, scaled_dimensions, small_enough
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 ADAPTER_NAME = "default"
-IN_POOLER = r"(?:.*\.)?pooler\..*"  # modules that take no part in an embedding
+IN_POOLER = r"(?:.*\.)?pooler(?:\..*)?"  # modules (ALBERT's is one projection) that take no part in an embedding
 
 # Our own defaults (the paper gives none), by kind of model; they are far above those of full fine-tuning.
 LEARNING_RATES = MappingProxyType({"bi-encoder": 1e-3, "cross-encoder": 1e-3})
@@ -145,20 +146,29 @@ class Method:
 
     # Sizes
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
-        """Trained weights; linear in every dimension, of which each is 0 or more. Callers use ``weight_count``."""
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
+        """Trained weights; linear in every dimension, of which each is 0 or more. Callers use ``weights_on``."""
         raise NotImplementedError(f"method {self.name} must say how many weights it trains")
 
     def weight_count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
+        """``weights_on`` a backbone whose queries, keys and values are as wide as its states, as BERT's are."""
+        return self.weights_on(Sizes(hidden_size, num_layers), dimensions)
+
+    def weights_on(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """Trained weights, without the biases of bottlenecks and without task heads.
 
-        Exact for every backbone, but for ``full`` and ``bitfit``: theirs is that of a BERT of this size with
-        BERT's vocabulary (30,522), a feed-forward block of 4 hidden sizes, and a pooler.
+        Exact for every backbone, but for ``full``, and for ``bitfit`` where ``sizes`` does not say how many biases
+        there are: theirs is that of a BERT of this size with BERT's vocabulary (30,522), a feed-forward block of 4
+        hidden sizes, and a pooler.
+
+        Args:
+            sizes: of the backbone, see ``sizes_of``.
+            dimensions: exactly the method's own.
 
         Raises:
             UsageError: dimensions that the method does not take.
         """
-        return self.count(hidden_size, num_layers, self.check(dimensions))
+        return self.count(sizes, self.check(dimensions))
 
     def check(self, dimensions: Dimensions) -> dict[str, int]:
         """The dimensions in the method's own order.
@@ -178,19 +188,23 @@ class Method:
     def dimensions_for(
         self, budget: float, hidden_size: int, num_layers: int, backbone_parameters: int
     ) -> dict[str, int]:
+        """``dimensions_on`` a backbone whose queries, keys and values are as wide as its states, as BERT's are."""
+        return self.dimensions_on(Sizes(hidden_size, num_layers), budget, backbone_parameters)
+
+    def dimensions_on(self, sizes: Sizes, budget: float, backbone_parameters: int) -> dict[str, int]:
         """The dimensions that spend ``budget``, by the rule of ``scaled_dimensions``; none where it has none.
 
         Args:
+            sizes: of the backbone, see ``sizes_of``.
             budget: trained share of the backbone as a fraction, 0.005 for 0.5%.
-            hidden_size, num_layers, backbone_parameters: of the backbone.
+            backbone_parameters: how many parameters the backbone has.
 
         Raises:
             UsageError: a method without dimensions that trains more than this.
         """
         if self.dimensions:
-            size = (hidden_size, num_layers, backbone_parameters)
-            return scaled_dimensions(self.count, self.dimension_names, self.anchors, budget, size)
-        share = self.weight_count(hidden_size, num_layers, {}) / backbone_parameters
+            return scaled_dimensions(self.count, self.dimension_names, self.anchors, budget, sizes, backbone_parameters)
+        share = self.weights_on(sizes, {}) / backbone_parameters
         if not small_enough(share, budget):
             raise UsageError(
                 f"method {self.name} always trains {share:.2%} of this backbone, more than {budget:.2%}; "

@@ -9,16 +9,19 @@ from typing import Any
 from iaa_retrieval.tuning.methods.base import IN_POOLER, Method, Place, Settings, Tuner
 from iaa_retrieval.tuning.methods.registry import register
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class BitFit(Method):
     """A difference is added to every bias of the backbone. It has no dimension; a budget changes nothing."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
-        """The biases of a BERT of this size."""
-        d = hidden_size
-        return d + num_layers * (4 * d + 5 * d + 2 * d) + d
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
+        """The biases of the backbone; where their number is not known, those of a BERT of this size."""
+        if sizes.biases is not None:
+            return sizes.biases
+        d = sizes.hidden_size
+        return d + sizes.num_layers * (4 * d + 5 * d + 2 * d) + d
 
     def tuners(self) -> Sequence[Tuner]:
         """Its own; what it calls differences are biases, which do not decay."""
@@ -28,10 +31,10 @@ class BitFit(Method):
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
         """A ``BitFitConfig``, for one of the backbones that we know."""
-        from iaa_retrieval.tuning.architectures import get_architecture
+        from iaa_retrieval.tuning.architectures import architecture_of
         from iaa_retrieval.tuning.tuners.bitfit import BitFitConfig
 
-        get_architecture(getattr(model.config, "model_type", None))
+        architecture_of(model)
         return BitFitConfig(exclude_modules=IN_POOLER if settings.unused_pooler else None)
 
 

@@ -10,22 +10,21 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.tuning.methods.base import Method, Place, Settings
 from iaa_retrieval.tuning.methods.registry import register
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Full(Method):
     """Every weight of the backbone is trained."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """Those of a BERT of this size."""
-        d = hidden_size
+        d = sizes.hidden_size
         embeddings = (30_522 + 512 + 2) * d + 2 * d
         layer = (4 * d * d + 4 * d) + (8 * d * d + 5 * d) + 4 * d
-        return embeddings + num_layers * layer + d * d + d
+        return embeddings + sizes.num_layers * layer + d * d + d
 
-    def dimensions_for(
-        self, budget: float, hidden_size: int, num_layers: int, backbone_parameters: int
-    ) -> dict[str, int]:
+    def dimensions_on(self, sizes: Sizes, budget: float, backbone_parameters: int) -> dict[str, int]:
         """None, for a budget of 100%; any other is refused."""
         if budget != 1.0:
             raise UsageError(f"method {self.name} trains 100%; leave the budget out, or choose another method")

@@ -15,15 +15,16 @@ from iaa_retrieval.tuning.methods.inserted import (
 )
 from iaa_retrieval.tuning.methods.registry import register
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Houlsby(InsertedMethod):
     """Bottlenecks on the outputs of attention and feed-forward block, before the residual."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """Two bottlenecks in every layer."""
-        return inside_weights(hidden_size, num_layers, dimensions["r"])
+        return inside_weights(sizes, dimensions["r"])
 
 
 register(

@@ -15,6 +15,7 @@ from iaa_retrieval.tuning.methods.inserted import (
 )
 from iaa_retrieval.tuning.methods.registry import register
 from iaa_retrieval.tuning.methods.scaling import Anchors, Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 PAPER = (
     "Ma et al., Scattered or Connected? An Optimized Parameter-efficient Tuning Approach for Information "
@@ -27,11 +28,11 @@ AR = Dimension("ar", "Dimension of the aside modules")
 class IAA(InsertedMethod):
     """Houlsby's bottlenecks, and one aside module around every sub-layer, every layer or the encoder."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """The bottlenecks inside, and as many asides as there are places for them."""
-        asides = {"sublayer": 2 * num_layers, "layer": num_layers, "model": 1}[self.parts["aside"]]
-        inside = inside_weights(hidden_size, num_layers, dimensions["r"])
-        return inside + asides * 2 * hidden_size * dimensions["ar"]
+        asides = {"sublayer": 2 * sizes.num_layers, "layer": sizes.num_layers, "model": 1}[self.parts["aside"]]
+        inside = inside_weights(sizes, dimensions["r"])
+        return inside + asides * 2 * sizes.hidden_size * dimensions["ar"]
 
 
 def _register(letter: str, aside: str, place: Place, formula: str, anchors: Anchors) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from iaa_retrieval.tuning.methods.base import Dimension, Method, Settings, Tuner
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 PREFIX_LENGTH = Dimension("prefix_length", "Key and value vectors per attention")
 
@@ -39,10 +40,10 @@ class InsertedMethod(Method):
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
         """An ``IAAConfig``, for one of the backbones that we know."""
-        from iaa_retrieval.tuning.architectures import get_architecture
+        from iaa_retrieval.tuning.architectures import architecture_of
         from iaa_retrieval.tuning.tuners.config import IAAConfig
 
-        get_architecture(getattr(model.config, "model_type", None))
+        architecture_of(model)
         return IAAConfig(
             **self.parts,
             r=dimensions.get("r"),
@@ -54,6 +55,6 @@ class InsertedMethod(Method):
         )
 
 
-def inside_weights(hidden_size: int, num_layers: int, r: int) -> int:
+def inside_weights(sizes: Sizes, r: int) -> int:
     """Weights of the two inside bottlenecks of every layer."""
-    return num_layers * 2 * 2 * hidden_size * r
+    return sizes.num_layers * 2 * 2 * sizes.hidden_size * r

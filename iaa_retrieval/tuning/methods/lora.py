@@ -8,15 +8,16 @@ from typing import Any
 from iaa_retrieval.tuning.methods.base import Method, Place, R, Settings
 from iaa_retrieval.tuning.methods.registry import register
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lora(Method):
     """A low-rank update of the query and value projections."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
-        """Two factors at each of two projections in every layer."""
-        return num_layers * 2 * 2 * hidden_size * dimensions["r"]
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
+        """Two factors at each of two projections in every layer, as long as its input and its output are wide."""
+        return sizes.num_layers * (2 * sizes.hidden_size + sizes.queries + sizes.keys) * dimensions["r"]
 
     def peft_config(self, model: Any, dimensions: Dimensions, settings: Settings) -> Any:
         """A ``peft.LoraConfig``, for one of the backbones that we know.
@@ -26,9 +27,9 @@ class Lora(Method):
         """
         from peft import LoraConfig
 
-        from iaa_retrieval.tuning.architectures import get_architecture, in_layers
+        from iaa_retrieval.tuning.architectures import architecture_of, in_layers
 
-        architecture = get_architecture(getattr(model.config, "model_type", None))
+        architecture = architecture_of(model)
         return LoraConfig(
             r=dimensions["r"],
             lora_alpha=2 * dimensions["r"] * settings.scaling,

@@ -15,15 +15,17 @@ from iaa_retrieval.tuning.methods.inserted import (
 )
 from iaa_retrieval.tuning.methods.registry import register
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixAndMatch(InsertedMethod):
     """A prefix in every attention and a bottleneck beside every feed-forward block."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """One prefix and one bottleneck in every layer."""
-        return num_layers * 2 * hidden_size * (dimensions["r"] + dimensions["prefix_length"])
+        bottleneck = 2 * sizes.hidden_size * dimensions["r"]
+        return sizes.num_layers * (bottleneck + 2 * sizes.keys * dimensions["prefix_length"])
 
 
 register(

@@ -16,8 +16,6 @@ def default_targets(name: str, model: Any) -> dict[str, Any]:
     Raises:
         UsageError: a backbone that we do not know.
     """
-    from torch import nn
-
     from iaa_retrieval.tuning.architectures import ARCHITECTURES, in_layers
 
     if name == "TRAINABLE_TOKENS":
@@ -25,7 +23,8 @@ def default_targets(name: str, model: Any) -> dict[str, Any]:
     encoder = model.base_model
     inside = "" if encoder is model else f"{model.base_model_prefix}."
     if name == "LN_TUNING":
-        norms = [name for name, module in encoder.named_modules() if isinstance(module, nn.LayerNorm)]
+        # Of whatever kind: LayerNorm, or one of the root mean square such as Qwen3RMSNorm.
+        norms = [name for name, module in encoder.named_modules() if type(module).__name__.endswith("Norm")]
         return {"target_modules": [inside + norm for norm in norms]}
     model_type = model.config.model_type
     if model_type not in ARCHITECTURES:
@@ -48,7 +47,7 @@ def enters_pooler(config: Any, model: Any) -> bool:
 
     if getattr(config, "exclude_modules", "") is not None or not getattr(config, "target_modules", None):
         return False
-    pooler = [name for name, _ in model.named_modules() if name.startswith("pooler.")]
+    pooler = [name for name, _ in model.named_modules() if name.split(".")[0] == "pooler"]
     if config.target_modules == "all-linear":
         return bool(pooler)
     return any(check_target_module_exists(config, name) for name in pooler)

@@ -8,15 +8,16 @@ from iaa_retrieval.tuning.methods.base import Place
 from iaa_retrieval.tuning.methods.inserted import PREFIX_FORMULA, PREFIX_LENGTH, PREFIX_START, InsertedMethod
 from iaa_retrieval.tuning.methods.registry import register
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prefix(InsertedMethod):
     """Every attention also attends to vectors that are trained; the positions of the text stay as they are."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """A key and a value vector for each position of the prefix, in every layer."""
-        return num_layers * 2 * hidden_size * dimensions["prefix_length"]
+        return sizes.num_layers * 2 * sizes.keys * dimensions["prefix_length"]
 
 
 register(

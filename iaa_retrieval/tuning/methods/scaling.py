@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from iaa_retrieval.tuning.methods.sizes import Sizes
+
 Dimensions = Mapping[str, int]
 Anchors = tuple[tuple[float, Dimensions], ...]
-Count = Callable[[int, int, Dimensions], int]
+Count = Callable[[Sizes, Dimensions], int]
 
 BERT_HIDDEN_SIZE, BERT_LAYERS, BERT_PARAMETERS = 768, 12, 109_482_240  # bert-base, the paper's backbone
+BERT_SIZES = Sizes(BERT_HIDDEN_SIZE, BERT_LAYERS)
 NOMINAL = 1.1  # how far a true share may exceed a nominal one, as those of the paper's tables do
 
 
 def scaled_dimensions(
-    count: Count, names: Sequence[str], anchors: Anchors, budget: float, backbone: tuple[int, int, int]
+    count: Count, names: Sequence[str], anchors: Anchors, budget: float, sizes: Sizes, parameters: int
 ) -> dict[str, int]:
     """The dimensions that spend ``budget``.
 
@@ -28,19 +31,19 @@ def scaled_dimensions(
     with one size for all its dimensions.
 
     Args:
-        count: weights by hidden size, number of layers and dimensions, linear in every dimension.
+        count: weights by the backbone's sizes and the dimensions, linear in every dimension.
         names: the dimensions.
         anchors: none, or two: (nominal share, dimensions on bert-base).
         budget: trained share of the backbone as a fraction.
-        backbone: hidden size, number of layers and number of parameters.
+        sizes: of the backbone.
+        parameters: how many it has.
     """
-    hidden_size, num_layers, parameters = backbone
     if anchors:
         start = _interpolate(anchors, budget)
-        share = _weights(count, start, BERT_HIDDEN_SIZE, BERT_LAYERS) / BERT_PARAMETERS
+        share = _weights(count, start, BERT_SIZES) / BERT_PARAMETERS
     else:
         start, share = dict.fromkeys(names, 1.0), budget
-    factor = share * parameters / _weights(count, start, hidden_size, num_layers)
+    factor = share * parameters / _weights(count, start, sizes)
     return {name: max(1, round(value * factor)) for name, value in start.items()}
 
 
@@ -59,10 +62,10 @@ def _interpolate(anchors: Anchors, budget: float) -> dict[str, float]:
     return {name: value + along * (large[name] - value) for name, value in small.items()}
 
 
-def _weights(count: Count, dimensions: dict[str, float], hidden_size: int, num_layers: int) -> float:
+def _weights(count: Count, dimensions: dict[str, float], sizes: Sizes) -> float:
     """Trained weights at dimensions that need not be integers: the count is linear in every dimension."""
     total = 0.0
     for name, value in dimensions.items():
         one = {other: int(other == name) for other in dimensions}
-        total += value * count(hidden_size, num_layers, one)
+        total += value * count(sizes, one)
     return total

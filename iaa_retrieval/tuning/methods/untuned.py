@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from iaa_retrieval.tuning.methods.base import Method, Place
 from iaa_retrieval.tuning.methods.scaling import Dimensions
+from iaa_retrieval.tuning.methods.sizes import Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Untuned(Method):
     """Trains nothing; it is not in the registry, since nobody can choose it for training."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """Zero."""
         return 0
 

@@ -108,6 +108,11 @@ class BitFitModel(Replacing, tuners_utils.BaseTuner):  # type: ignore[misc]
         target.add_adapter(adapter_name)
 
 
+def count_biases(model: nn.Module) -> int:
+    """How many numbers BitFit trains in a bare backbone."""
+    return sum(model.get_parameter(f"{name}.bias").numel() for name in modules_with_bias(model))
+
+
 def modules_with_bias(model: nn.Module) -> list[str]:
     """Names, as in the bare backbone, of the linear projections and layer normalisations that have a bias."""
     return [

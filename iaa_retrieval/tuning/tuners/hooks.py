@@ -58,18 +58,19 @@ def _parallel_residual_hook(host: nn.Module, args: tuple[Any, ...], kwargs: dict
 
 def install_aside(host: nn.Module, tap: Tap, adapter_name: str) -> BottleneckPort:
     """The host's aside port, whose branch is added to the host's output; made where there is none."""
-    return _install(host, ASIDE, tap, adapter_name, _after(_aside_hook))
+    return install(host, ASIDE, tap, adapter_name, _after(_aside_hook))
 
 
 def install_parallel(host: nn.Module, tap: Tap, by_residual: bool, adapter_name: str) -> BottleneckPort:
     """The port parallel to the feed-forward block that ``host`` is (or, by its residual input, ends)."""
     register = _before(_parallel_residual_hook) if by_residual else _after(_parallel_hook)
-    return _install(host, PARALLEL, tap, adapter_name, register)
+    return install(host, PARALLEL, tap, adapter_name, register)
 
 
-def _install(
+def install(
     host: nn.Module, name: str, tap: Tap, adapter_name: str, register: Callable[[nn.Module], Any]
 ) -> BottleneckPort:
+    """The host's port of that name, made where there is none; ``register`` then puts its hook on the host."""
     if name not in host._modules:
         port = BottleneckPort(tap, adapter_name)
         port.handles.append(register(host))
@@ -86,36 +87,9 @@ def _after(hook: Callable[..., Any]) -> Callable[[nn.Module], Any]:
     return lambda host: host.register_forward_hook(hook, with_kwargs=True, prepend=True)
 
 
-# Where no module is the whole stack of layers, its input is kept from the module before it (embeddings) until
-# the module after it (final norm). One entry per device, for DataParallel's replicas share the dictionary.
-_KEPT = "_kept_encoder_input"
-
-
-def _keep_encoder_input(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-    module.__dict__[_KEPT][output.device] = output
-
-
-def _add_aside_to_input(host: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    encoder_output = args[0]
-    encoder_input = host.__dict__[_KEPT].pop(encoder_output.device)
-    return (add_to_output(encoder_output, host.get_submodule(ASIDE)(encoder_input)), *args[1:])
-
-
-def install_aside_between(first: nn.Module, last: nn.Module, adapter_name: str) -> BottleneckPort:
-    """An aside from the output of ``first`` to the input of ``last``; the port is a child of ``last``."""
-    if ASIDE not in last._modules:
-        port = BottleneckPort(Tap("", 0, ""), adapter_name)
-        first.__dict__[_KEPT] = last.__dict__[_KEPT] = {}
-        port.handles.append(first.register_forward_hook(_keep_encoder_input))
-        port.handles.append(last.register_forward_pre_hook(_add_aside_to_input))
-        last.add_module(ASIDE, port)
-    return last.get_submodule(ASIDE)  # type: ignore[return-value]
-
-
 def remove_ports(module: nn.Module) -> None:
     """Undo every ``install_*`` on ``module``."""
     for name in (ASIDE, PARALLEL):
         port = module._modules.get(name)
         if isinstance(port, BottleneckPort):
             port.remove_from(module, name)
-    module.__dict__.pop(_KEPT, None)

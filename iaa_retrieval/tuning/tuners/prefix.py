@@ -2,6 +2,9 @@
 
 Li and Liang 2021, without their re-parametrisation. Unlike in PEFT's own prefix-tuning, the positions of the
 real tokens are not shifted, the maximum length stays what it was, and gradient checkpointing works.
+
+With rotary positions the keys of a prefix stand where a text's first token stands, whichever side is padded; there a
+rotation changes nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +22,16 @@ from iaa_retrieval.tuning.tuners.config import INITIAL_STD, IAAConfig
 from iaa_retrieval.tuning.tuners.tuner_layer import Port, TunerLayer, refuse_merge
 
 PREFIX = "prefix_port"
+PLACE = "prefix_place"  # what the pre-hook of an attention hands on to the attention function
 CACHE_ARGUMENTS = ("cache", "past_key_values")  # what attentions of transformers call it, since 5.24 and before
 ATTENTIONS = ("eager", "sdpa")  # flash kernels would count a prefix into windows and unpadded lengths
 
 
+Place = tuple[Tensor, Tensor]  # cosines and sines of one rotary position per text, (batch or 1, 1, 1, head size) each
+
+
 class PrefixPort(Port, TunerLayer):
-    """The trained keys and values of one attention module, by adapter name: (length, hidden size) each."""
+    """The trained keys and values of one attention module, by adapter name: (length, heads times head size) each."""
 
     adapter_layer_names = ("iaa_key", "iaa_value")
 
@@ -36,26 +43,34 @@ class PrefixPort(Port, TunerLayer):
         self.iaa_value = nn.ParameterDict()
         self._start(adapter_name)
 
-    def add_adapter(self, name: str, config: IAAConfig, hidden_size: int, like: Tensor) -> None:
-        """Add the vectors of one adapter, drawn from N(0, 0.02)."""
+    def add_adapter(self, name: str, config: IAAConfig, width: int, like: Tensor) -> None:
+        """Add the vectors of one adapter, drawn from N(0, 0.02), each as wide as the keys of all heads."""
         for vectors in (self.iaa_key, self.iaa_value):
-            shape = (config.prefix_length, hidden_size)
+            shape = (config.prefix_length, width)
             vectors[name] = nn.Parameter(torch.empty(shape, device=like.device, dtype=like.dtype))
             nn.init.normal_(vectors[name], std=INITIAL_STD)
 
-    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the active prefixes before ``key`` and ``value``, each (batch, heads, tokens, head size)."""
+    def extend(self, key: Tensor, value: Tensor, place: Place | None = None) -> tuple[Tensor, Tensor]:
+        """Put the active prefixes before ``key`` and ``value``, each (batch, heads, tokens, head size).
+
+        ``place`` is where each text begins, see ``first_place``.
+        """
         for name in self.active_in(self.iaa_key):
-            key = torch.cat([self._by_head(self.iaa_key[name], key), key], dim=2)
+            prefix = self._by_head(self.iaa_key[name], key)
+            key = torch.cat([prefix if place is None else rotated(prefix, place), key], dim=2)
             value = torch.cat([self._by_head(self.iaa_value[name], value), value], dim=2)
         return key, value
+
+    @property
+    def length(self) -> int:
+        """Of all active prefixes."""
+        return sum(self.iaa_key[name].shape[0] for name in self.active_in(self.iaa_key))
 
     def extend_mask(self, mask: Tensor | None) -> Tensor | None:
         """Pad a boolean or additive mask over keys (last dimension), so that all see the active prefixes."""
         if mask is None:
             return None
-        length = sum(self.iaa_key[name].shape[0] for name in self.active_in(self.iaa_key))
-        return nn.functional.pad(mask, (length, 0), value=1 if mask.dtype == torch.bool else 0)
+        return nn.functional.pad(mask, (self.length, 0), value=1 if mask.dtype == torch.bool else 0)
 
     def _by_head(self, vectors: Tensor, like: Tensor) -> Tensor:
         by_head = vectors.to(like.dtype).view(vectors.shape[0], self.heads, -1).transpose(0, 1)
@@ -112,15 +127,72 @@ class _PrefixedConfig:
         return _INTERFACE if name == "_attn_implementation" else getattr(self.original, name)
 
 
+def _place_hook(host: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Tell the attention function where each text begins, where the backbone has rotary positions."""
+    positions = kwargs.get("position_embeddings")
+    if positions is None:
+        return None
+    return args, {**kwargs, PLACE: first_place(positions, kwargs.get("attention_mask"))}
+
+
+def first_place(positions: tuple[Tensor, Tensor], mask: Tensor | None) -> Place:
+    """The rotary position of every text's first real token.
+
+    Args:
+        positions: cosines and sines, (batch or 1, tokens, head size) each.
+        mask: boolean or additive, (batch, 1, tokens, tokens); in every kind a real token sees itself, and padding does
+            not. None where nothing is padded.
+    """
+    if mask is None:
+        cos, sin = (values[:, :1] for values in positions)
+    else:
+        diagonal = mask[:, 0].diagonal(dim1=-2, dim2=-1)
+        real = diagonal if diagonal.dtype == torch.bool else diagonal == 0
+        first = real.int().argmax(dim=-1)
+        # ``shape`` and ``gather``, for ``len`` and indexing would fix the batch size in a traced graph (ONNX).
+        texts, place = first.shape[0], first[:, None, None]
+        cos, sin = (
+            values.expand(texts, -1, -1).gather(1, place.expand(-1, 1, values.shape[-1])) for values in positions
+        )
+    return cos.unsqueeze(1), sin.unsqueeze(1)
+
+
+def rotated(key: Tensor, place: Place) -> Tensor:
+    """``key``, (batch, heads, length, head size), at a rotary position; the halves of a head make up the pairs."""
+    left, right = key.chunk(2, dim=-1)
+    return key * place[0] + torch.cat([-right, left], dim=-1) * place[1]
+
+
+def _causal_mask(query: Tensor) -> Tensor:
+    """What sdpa means by causality, as an additive mask (1, 1, tokens, tokens)."""
+    tokens = query.shape[2]
+    hidden = torch.full((tokens, tokens), torch.finfo(query.dtype).min, dtype=query.dtype, device=query.device)
+    return hidden.triu(1)[None, None]
+
+
 def _attend_with_prefix(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    prefix_place: Place | None = None,
+    **kwargs: Any,
 ) -> Any:
     """The attention function that the backbone would have called, with the prefix put in front."""
     eager = sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
     attend = ALL_ATTENTION_FUNCTIONS.get_interface(module.config.original._attn_implementation, eager)
     port = module.get_submodule(PREFIX)
-    key, value = port.extend(key, value)
-    return attend(module, query, key, value, port.extend_mask(attention_mask), **kwargs)
+    if port.length:
+        key, value = port.extend(key, value, prefix_place)
+        causal = kwargs.get("is_causal")
+        if attention_mask is None and (getattr(module, "is_causal", False) if causal is None else causal):
+            attention_mask = _causal_mask(query)  # by itself sdpa would align more keys than queries at their start
+        attention_mask = port.extend_mask(attention_mask)
+        if kwargs.get("position_bias") is not None:  # T5's; prefix vectors have no position
+            kwargs["position_bias"] = nn.functional.pad(kwargs["position_bias"], (port.length, 0))
+    return attend(module, query, key, value, attention_mask, **kwargs)
 
 
 _INTERFACE = "iaa_prefix"
@@ -134,7 +206,7 @@ def install_prefix(attention: Any, route: str, heads: int, adapter_name: str) ->
         attention: the self-attention module.
         route: how the prefix gets in: "cache" (as past keys and values), "interface" (a custom attention
             function) or "subclass" (the module's class calls the port).
-        heads: number of attention heads.
+        heads: number of heads of keys and values.
         adapter_name: the adapter that is active in a new port.
 
     Raises:
@@ -146,6 +218,7 @@ def install_prefix(attention: Any, route: str, heads: int, adapter_name: str) ->
             port.handles.append(attention.register_forward_pre_hook(_prefix_hook, with_kwargs=True))
         elif route == "interface":
             attention.config = _PrefixedConfig(attention.config)
+            port.handles.append(attention.register_forward_pre_hook(_place_hook, with_kwargs=True))
         attention.add_module(PREFIX, port)
     return attention.get_submodule(PREFIX)  # type: ignore[no-any-return]
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iaa_retrieval.tuning.methods import Dimension, Dimensions, Method, Place, Settings, Tuner, register
+from iaa_retrieval.tuning.methods import Dimension, Dimensions, Method, Place, Settings, Sizes, Tuner, register
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryUpdate(Method):
     """A low-rank update of every query projection."""
 
-    def count(self, hidden_size: int, num_layers: int, dimensions: Dimensions) -> int:
-        return num_layers * 2 * hidden_size * dimensions["update_rank"]
+    def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
+        return sizes.num_layers * (sizes.hidden_size + sizes.queries) * dimensions["update_rank"]
 
     def tuners(self) -> Sequence[Tuner]:
         from query_update_tuner import QueryUpdateConfig, QueryUpdateModel
