@@ -94,9 +94,9 @@ _COUNTING = """\
 ## How weights are counted
 
 With hidden size d, L layers, queries of width q (heads times head size), and keys and values of width k each. In BERT
-q and k are d; grouped-query attention has fewer heads of keys and values, so that k is less. L counts layers with weights
-of their own: ALBERT's adapters are shared as its layers are. `--budget` uses these counts; for BitFit it counts the
-backbone's biases.
+q and k are d; grouped-query attention has fewer heads of keys and values, so that k is less. L counts layers with
+weights of their own: ALBERT's adapters are shared as its layers are. `--budget` uses these counts; for BitFit it counts
+the backbone's biases.
 
 | method | weights | at 0.5% of Qwen3-0.6B (d = {hidden:,}, L = {layers}, q = {queries:,}, k = {keys:,}) |
 | --- | --- | --- |
@@ -123,10 +123,10 @@ Every method works on each of them, but for BitFit where there is no bias to tra
 
 _REFUSED = """\
 
-A type that is not in this table is refused by name: the first DeBERTa (queries, keys and values are one projection with
-biases apart), mixtures of experts (no one projection ends their feed-forward block), Gemma 3 with images (its text model
-alone is in the table). EmbeddingGemma is Gemma 3 that sees both sides; the dense layers of its sentence-transformers form
-are refused when it is loaded. A prefix, and with it MAM, needs eager or sdpa attention.
+A type that is not in this table is refused by name: the first DeBERTa (queries, keys and values are one projection,
+with biases apart), mixtures of experts (no one projection ends their feed-forward block), Gemma 3 with images (its text
+model alone is in the table). EmbeddingGemma is Gemma 3 that sees both sides; the dense layers of its
+sentence-transformers form are refused when it is loaded. A prefix, and with it MAM, needs eager or sdpa attention.
 """
 
 
