@@ -38,10 +38,16 @@ FAMILIES = (
     Family(("gte",), "gte-multilingual-base", "post-LN", _ALL),
     Family(("modernbert",), "ModernBERT, Ettin, mmBERT", "pre-LN", _NONE, "LoRA: queries, keys and values together"),
     Family(("eurobert",), "EuroBERT", "pre-LN", _NONE),
-    Family(("t5", "mt5", "umt5"), "GTR, Sentence-T5", "pre-LN", _NONE, "the encoder alone; a prefix has no position"),
-    Family(("qwen2",), "gte-Qwen2", "pre-LN", "of queries, keys and values"),
+    Family(
+        ("t5", "mt5", "umt5"),
+        "GTR, Sentence-T5 (their encoders)",
+        "pre-LN",
+        _NONE,
+        "the encoder alone; a prefix has no position",
+    ),
+    Family(("qwen2",), "Qwen2.5", "pre-LN", "of queries, keys and values"),
     Family(("qwen3",), "Qwen3-Embedding, Qwen3-Reranker", "pre-LN", _NONE, "a prefix enters behind the keys' norm"),
-    Family(("llama",), "Llama 3, RepLLaMA", "pre-LN", _NONE),
+    Family(("llama",), "Llama 2 and 3", "pre-LN", _NONE),
     Family(("mistral",), "E5-Mistral", "pre-LN", _NONE),
     Family(("gemma2",), "BGE-Gemma2", "sandwich", _NONE, "eager attention, since scores are capped"),
     Family(("gemma3_text",), "EmbeddingGemma", "sandwich", _NONE, "a prefix enters behind the keys' norm"),
@@ -71,7 +77,7 @@ stack read their inputs.
 | `mam` | a prefix; `y = a + g + B_r(m)` |
 | `iaa-s` | `a = x + h + B_r(h) + B_ar(n)`, `y = a + g + B_r(g) + B_ar(m)` |
 | `iaa-l` | as `adapter`, and `x' = y + B_ar(x)` around every layer |
-| `iaa-m` | as `adapter`, and `N(Stack(e) + B_ar(e))` with the last normalisation outside; e is what enters the first layer |
+| `iaa-m` | as `adapter`, and `N(Stack(e) + B_ar(e))` before the last normalisation; e is what enters the first layer |
 | `lora` | on `q_proj` and `v_proj` |
 | `prefix` | as above; keys are normalised and rotated first, where the backbone does so, and `P_K` is not normalised |
 
@@ -87,10 +93,10 @@ that padding on the left changes nothing.
 _COUNTING = """\
 ## How weights are counted
 
-With hidden size d, L layers, queries of width q (heads times head size) and keys, and values, of width k. In BERT q and k
-are d; grouped-query attention has fewer heads of keys and values, so that k is less. L counts layers with weights of
-their own: ALBERT's adapters are shared as its layers are. `--budget` uses these counts; for BitFit it counts the
-backbone's biases.
+With hidden size d, L layers, queries of width q (heads times head size), and keys and values of width k each. In BERT
+q and k are d; grouped-query attention has fewer heads of keys and values, so that k is less. L counts layers with
+weights of their own: ALBERT's adapters are shared as its layers are. `--budget` uses these counts; for BitFit it counts
+the backbone's biases.
 
 | method | weights | at 0.5% of Qwen3-0.6B (d = {hidden:,}, L = {layers}, q = {queries:,}, k = {keys:,}) |
 | --- | --- | --- |
@@ -109,7 +115,7 @@ _COUNTS = {
 _FAMILIES = """\
 ## Backbones
 
-`full` trains any of them; the other methods are not refused but for BitFit, where there is no bias to train.
+Every method works on each of them, but for BitFit where there is no bias to train.
 
 | model type | for instance | layer | biases | remark |
 | --- | --- | --- | --- | --- |
@@ -117,10 +123,10 @@ _FAMILIES = """\
 
 _REFUSED = """\
 
-A type that is not in this table is refused by name: the first DeBERTa (queries, keys and values are one projection with
-biases apart), mixtures of experts (no one projection ends their feed-forward block), Gemma 3 with images (its text model
-is in the table). EmbeddingGemma is Gemma 3 that sees both sides; the dense layers of its sentence-transformers form are
-refused when it is loaded. A prefix, and with it MAM, needs eager or sdpa attention.
+A type that is not in this table is refused by name: the first DeBERTa (queries, keys and values are one projection,
+with biases apart), mixtures of experts (no one projection ends their feed-forward block), Gemma 3 with images (its text
+model alone is in the table). EmbeddingGemma is Gemma 3 that sees both sides; the dense layers of its
+sentence-transformers form are refused when it is loaded. A prefix, and with it MAM, needs eager or sdpa attention.
 """
 
 
@@ -141,9 +147,8 @@ def _count_rows() -> str:
         if method.name in _COUNTS:
             chosen = method.dimensions_on(QWEN3_SIZES, 0.005, QWEN3_PARAMETERS)
             sizes = ", ".join(f"{name} = {value}" for name, value in chosen.items())
-            rows.append(
-                f"| `{method.name}` | `{_COUNTS[method.name]}` | {sizes}: {method.weights_on(QWEN3_SIZES, chosen):,} |\n"
-            )
+            weights = method.weights_on(QWEN3_SIZES, chosen)
+            rows.append(f"| `{method.name}` | `{_COUNTS[method.name]}` | {sizes}: {weights:,} |\n")
     return "".join(rows)
 
 
