@@ -43,6 +43,8 @@ def score_pairs(
         list(zip(queries, passages, strict=True)),
         max_length=config.document_max_length,
         query_max_length=config.query_max_length,
+        query_suffix=config.query_suffix,
+        passage_suffix=config.document_suffix,
         on_query_cut=on_query_cut,
         on_passage_cut=on_pair_cut,
     )

@@ -26,6 +26,7 @@ from iaa_retrieval.jobs.encoder_options import (
 )
 from iaa_retrieval.notices import warn_once
 from iaa_retrieval.options import Checked, NamesOf, at_least, differing, one_of, option
+from iaa_retrieval.prompt_options import append_eos_field, prompt_field, prompt_name_field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +91,9 @@ class EncoderOptions(Checked):
     prefix: str | None = option(
         None, help="Put before every document's text, with a space.", default_text="the model's own prompt"
     )
+    document_prompt: str | None = prompt_field("document")
+    document_prompt_name: str | None = prompt_name_field("document")
+    append_eos: bool = append_eos_field()
     backend: str = option(LOCAL, help="What computes the vectors.", type=NamesOf(backend_names), metavar="NAME")
 
 
@@ -315,6 +319,9 @@ def _load(model: EncoderOptions) -> BiEncoder:
         pooling=pooling_named(model.pooling),
         normalize=model.l2_norm or None,
         document_prefix=model.prefix,
+        document_prompt=model.document_prompt,
+        document_prompt_name=model.document_prompt_name,
+        append_eos=model.append_eos,
         document_max_length=model.max_length,
         precision=model.precision,
         device=model.device,

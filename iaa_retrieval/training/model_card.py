@@ -97,6 +97,10 @@ def model_card(config: RetrieverConfig) -> str:
         if config.query_lead or config.document_lead
         else ""
     )
+    if config.query_suffix or config.document_suffix:
+        leads += f"| put after the text | {config.query_suffix!r} (queries), {config.document_suffix!r} (passages) |\n"
+    if config.append_token:
+        leads += f"| every text ends with | {config.append_token!r}, which the tokenizer in here appends |\n"
     head = "" if stock else f"| head | {config.head} |\n"
     front = "library_name: peft\n" if method.is_adapter else ""
     return (
