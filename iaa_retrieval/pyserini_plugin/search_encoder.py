@@ -65,8 +65,8 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
     """Our encoder for ``--encoder``, or None where stock Pyserini shall decide.
 
     A checkpoint says itself how it pools, and what stands around a query. A plain encoder follows what its files say,
-    or with an explicit ``--encoder-class`` that our encoder stands for, Pyserini's settings for that class. Any other class, and a hub
-    id that needs one (``encoder_classes.stock_class_of``), are left to Pyserini.
+    or with an explicit ``--encoder-class`` that our encoder stands for, Pyserini's settings for that class. Any other
+    class, and a hub id that needs one (``encoder_classes.stock_class_of``), are left to Pyserini.
 
     Side effects: ``--encoder-class auto`` is set, so that Pyserini does not guess a class from the path, and the
     options that Pyserini does not know are taken out.

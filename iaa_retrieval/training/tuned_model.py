@@ -129,10 +129,10 @@ def new_untuned_model(
                 f"--{name.replace('_', '-')} {length} is outside what {backbone} takes: 3 to {limit} tokens"
             )
     # An adapter may learn another prefix than the checkpoint that it starts from; it takes the prompt's place.
-    prefixes: dict[str, Any] = {
-        key: value for role, frame in frames.items() for key, value in frame.settings(role).items()
-    }
-    model.config = replace(model.config, **lengths, **prefixes)
+    changes = dict(lengths)
+    for role, frame in frames.items():
+        changes |= frame.settings(role)
+    model.config = replace(model.config, **changes)
     document = min(model.config.document_max_length, text.train_max_length or model.config.document_max_length)
     require_room(model.tokenizer, model.config, query=model.query_limit, document=document)
     return model
