@@ -31,12 +31,17 @@ class PromptText(click.ParamType[str]):
         return typed_prompt(str(value))
 
 
+def prefix_field(what: str, default_text: str) -> Any:
+    """The field of a prefix, before ``what`` (a query, the text of a document), of a dataclass of options."""
+    return option(None, help=f"Put before every {what}, with a space.", default_text=default_text)
+
+
 def prompt_field(role: str, default_text: str | Mapping[str, str] = OWN_PROMPT, variants: tuple[str, ...] = ()) -> Any:
     """The field ``query_prompt`` or ``document_prompt`` of a dataclass of options."""
     return option(
         None,
         help=f"Put before every {role} to the letter, without a space; with {PLACEHOLDERS[role]} in it, the {role} "
-        r"stands there. \n is a line end.",
+        r"stands there and alone is cut. \n is a line end.",
         default_text=default_text,
         type=PromptText(),
         metavar="TEXT",
@@ -54,11 +59,19 @@ def prompt_name_field(role: str, variants: tuple[str, ...] = ()) -> Any:
     )
 
 
-def append_eos_field(help_more: str = "", variants: tuple[str, ...] = ()) -> Any:
+def append_eos_field(variants: tuple[str, ...] = ()) -> Any:
     """The field ``append_eos`` of a dataclass of options."""
     return option(
         False,
         help="End every text with the tokenizer's end-of-text token, for models trained so whose tokenizer does not do "
-        f"it by itself; it stays when a text is cut.{help_more}",
+        "it by itself; it stays when a text is cut.",
         variants=variants,
     )
+
+
+def asked_around(options: Any, role: str, *, prefix: str | None) -> dict[str, Any]:
+    """What such options ask for around the texts of ``role``, as keyword arguments of ``load_bi_encoder``."""
+    return {
+        f"{role}_prefix": prefix,
+        **{name: getattr(options, name) for name in (f"{role}_prompt", f"{role}_prompt_name", "append_eos")},
+    }

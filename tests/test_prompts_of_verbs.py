@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,27 @@ def test_the_class_qwen3_and_metadata_agree_on_both_sides(place: Place):
         scores = read_run(place.folder / "run.trec")["q33"]
         expected = {doc_id: float(queries["q33"] @ vector) for doc_id, vector in vectors(place, "described").items()}
         assert scores == pytest.approx(expected, abs=1e-5)
+
+
+@needs_java
+def test_pyserinis_own_class_runs_where_only_it_cuts_as_asked(place: Place, monkeypatch: pytest.MonkeyPatch):
+    source = ["input", "--corpus", place.collection, "output", "--embeddings", place.folder / "stock", "--to-faiss"]
+    model = ["encoder", "--encoder", place.qwen3, "--encoder-class", "qwen3", "--explicit-truncate", "--l2-norm"]
+    more = ["--prefix", "", "--max-length", 4, "--dimension", 32, "--device", "cpu"]
+    words = [str(word) for word in (*source, *model, *more)]
+    monkeypatch.setattr(sys, "argv", ["encode", *words])
+    succeed(encode.main, *words)
+    config = read_retriever_config(place.folder / "stock")
+    assert config is not None and config.encoder_class == "qwen3"
+    words_of_text = texts(place, "corpus.jsonl")["d5"].split()[1:]  # without --fields, it leaves titles out
+    four = " ".join(words_of_text[:4])  # the token that ends a text comes on top
+    np.testing.assert_allclose(vectors(place, "stock")["d5"], by_hand(place.qwen3, four), atol=1e-5)
+    common = ("--index", place.folder / "stock", "--topics", f"{place.collection}:test", "--hits", 40)
+    asked = ("--encoder", place.qwen3, "--encoder-class", "qwen3", "--l2-norm", "--output", place.folder / "stock.trec")
+    succeed(search.main, "faiss", *common, *asked)
+    query = by_hand(place.qwen3, texts(place, "queries.jsonl")["q33"])
+    expected = float(query @ vectors(place, "stock")["d5"])
+    assert read_run(place.folder / "stock.trec")["q33"]["d5"] == pytest.approx(expected, abs=1e-5)
 
 
 @needs_java

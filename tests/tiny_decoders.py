@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from conftest import WORDS
+from toy_collection import CONTENT_WORDS
 
 END = "<|endoftext|>"
+_WORDS = "instruct query : find read this the a and by for of to need air book water people light boy land".split()
 _SIZE = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -42,7 +43,7 @@ def write_decoder(
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-    words = ["<unk>", "<s>", "</s>", END, "instruct", "query", ":", *WORDS[5:]]
+    words = ["<unk>", "<s>", "</s>", END, *_WORDS, *CONTENT_WORDS]
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()

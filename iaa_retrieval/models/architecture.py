@@ -79,9 +79,9 @@ def reads_one_way(network: Any) -> bool:
     Args:
         network: turns a text into one vector per token.
     """
-    ids = torch.tensor([[0, 1, 0], [0, 1, 1]], device=network.device)
+    ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=network.device)
     hidden = network(input_ids=ids, attention_mask=torch.ones_like(ids))[0].float()
-    first, _, last = (hidden[0] - hidden[1]).abs().amax(-1).tolist()
+    first, *_, last = (hidden[0] - hidden[1]).abs().amax(-1).tolist()
     return bool(first <= 1e-4 * last and last > 0)
 
 

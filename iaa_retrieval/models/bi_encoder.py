@@ -289,7 +289,8 @@ def _plain_encoder(
 def _refuse_another_frame(path: str, role: str, frame: Frame, config: RetrieverConfig) -> None:
     """A prefix that says what the checkpoint's prompt says is no contradiction."""
     if (frame.lead, frame.suffix) != around(role, config):
-        raise _contradiction(path, f"{role} {frame.word}", frame.asked, described(role, config))
+        recorded = getattr(config, f"{role}_prefix") if frame.word == "prefix" else ""
+        raise _contradiction(path, f"{role} {frame.word}", frame.asked, recorded or described(role, config))
 
 
 def _refuse_contradiction(path: str, label: str, asked: object, recorded: object) -> None:

@@ -53,7 +53,8 @@ def require_same_class(left: str, left_class: str, right: str, right_class: str)
 
 def described(name: str, config: RetrieverConfig) -> str:
     """A side of a mismatch with its settings, since the same weights under others are another encoder."""
-    return f"{name}, {config.pooling} pooling{', l2 norm' if config.normalize else ''}"
+    norm, ending = ", l2 norm" if config.normalize else "", config.append_token
+    return f"{name}, {config.pooling} pooling{norm}{f', {ending} after every text' if ending else ''}"
 
 
 def guard_faiss_searcher(encoder_type: type) -> None:

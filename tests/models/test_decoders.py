@@ -74,6 +74,10 @@ def test_pyserinis_own_class_and_ours_give_the_same_vectors(qwen3: Path, describ
         assert (ours.config.query_prompt, ours.config.query_prefix) == (INSTRUCTION, "")
         np.testing.assert_allclose(encode_queries(ours, TEXTS), expected, atol=1e-5)
         np.testing.assert_allclose(encode_passages(ours, TEXTS), documents, atol=1e-5)
+    # What Pyserini's command passes where it is given no --prefix. Ours puts nothing before a text then.
+    unasked = Qwen3DocumentEncoder(str(qwen3), device="cpu", prefix=None).encode(TEXTS[:2])
+    none = load(qwen3, encoder_class="qwen3", document_prefix="None")
+    np.testing.assert_allclose(encode_passages(none, TEXTS[:2]), unasked, atol=1e-5)
     bare = Qwen3DocumentEncoder(str(qwen3), device="cpu").encode(TEXTS, max_length=20)
     ours = load(qwen3, encoder_class="qwen3", document_max_length=20)
     np.testing.assert_allclose(encode_passages(ours, TEXTS), bare, atol=1e-5)
