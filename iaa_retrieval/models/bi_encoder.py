@@ -14,7 +14,7 @@ from torch import nn
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
 from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
-from iaa_retrieval.models.encoder_classes import CLASSES_WITH_NORM_OPTION, settings_of
+from iaa_retrieval.models.encoder_classes import QWEN3, settings_of
 from iaa_retrieval.models.one_way import pooling_of, warn_without_ending
 from iaa_retrieval.models.pooling import POOLINGS, pool
 from iaa_retrieval.models.prompts import Asked, Frame, around, asked_frames, described, require_room
@@ -232,7 +232,7 @@ def _allowed_options(
     """Pooling and normalisation as asked for, as far as a class that is named leaves them to options."""
     if encoder_class in (None, "auto"):
         return pooling, normalize
-    allowed = normalize if encoder_class in CLASSES_WITH_NORM_OPTION else None
+    allowed = normalize if encoder_class == QWEN3 else None
     if pooling not in (None, settings.pooling) or (normalize != allowed and normalize != settings.normalize):
         LOG.warning(
             "%s: the encoder class %s says how it pools and normalises, as in Pyserini; other options on that "

@@ -24,8 +24,6 @@ OUR_CLASSES = {
     # Instructions are its prefixes, to the letter. 256 is what Pyserini's commands pass to this class.
     QWEN3: TextSettings(pooling="last", query_length=256, document_length=256, prefix_is_verbatim=True),
 }
-# Those of our classes that leave it to an option whether vectors have unit length; "auto" leaves the pooling, too.
-CLASSES_WITH_NORM_OPTION = ("auto", QWEN3)
 # Architectures that are Pyserini's own business, in the order in which a name is matched: "cosdpr" and "dkrr-dpr"
 # before "dpr".
 STOCK_CLASSES = (

@@ -85,7 +85,7 @@ def model_card(config: RetrieverConfig) -> str:
             auto_class=retriever.auto_class().__name__,
             extra="".join(f", {name}={value}" for name, value in retriever.network_options.items()),
         )
-    if stock and not config.separate_encoders:
+    if stock and not config.separate_encoders and not config.query_suffix + config.document_suffix:
         use += _SENTENCE_TRANSFORMERS_USE.format(st_class=texts.st_class)
     if stock and method.loads_with_peft_model_only():
         use += _PEFT_MODEL_ONLY.format(method=config.method)
