@@ -88,13 +88,13 @@ def output_section(**values: Any) -> tuple[str, dict[str, Any]]:
 @click.option("--multimodal", is_flag=True, help="Stock Pyserini only.")
 @click.option("--use-openai", is_flag=True, help="Stock Pyserini only.")
 @click.option("--rate-limit", type=int, help="Stock Pyserini only.")
-@click.option("--explicit-truncate", is_flag=True, help="Stock Pyserini only.")
+@click.option("--explicit-truncate", is_flag=True, help="Stock Pyserini only, whose class qwen3 then runs.")
 def encoder_section(
     fp16: bool, multimodal: bool, use_openai: bool, rate_limit: int | None, explicit_truncate: bool, **values: Any
 ) -> tuple[str, dict[str, Any]]:
     """What to encode with."""
     stock = {"multimodal": multimodal, "use_openai": use_openai}  # the others change nothing of ours
-    return "encoder", {"fp16": fp16, "stock": stock, "options": values}
+    return "encoder", {"fp16": fp16, "stock": stock, "explicit_truncate": explicit_truncate, "options": values}
 
 
 @main.command("queries", cls=Verb)
@@ -123,7 +123,9 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
     stock = given["encoder"]["stock"]
     from iaa_retrieval.models.encoder_classes import stock_class_of
 
-    stock_class = stock_class_of(model["encoder"], model["encoder_class"])
+    stock_class = stock_class_of(
+        model["encoder"], model["encoder_class"], explicit_truncate=given["encoder"]["explicit_truncate"]
+    )
     if stock_class is not None or any(stock.values()):
         ours = {
             "--resume": target["resume"],
@@ -133,6 +135,9 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
             "--to-parquet": target["to_parquet"],
             "--to-lucene": target["to_lucene"] is not None,
             "--backend": model["backend"] != EncoderOptions.backend,
+            "--document-prompt": model["document_prompt"] is not None,
+            "--document-prompt-name": model["document_prompt_name"] is not None,
+            "--append-eos": model["append_eos"],
         }
         if any(ours.values()):
             why = f"the encoder class {stock_class} of {model['encoder']}" if stock_class else "this encoder"

@@ -15,10 +15,15 @@ This is Pyserini's own `python -m pyserini.search.{kind}`; every option means wh
 ENCODER_LINES = """\
   --encoder  takes a checkpoint of ours (which says how it pools), a directory, a hub id, all-MiniLM-L6-v2
   --index    an index that another encoder made is refused
+  --query-prompt TEXT     before every query of a plain encoder to the letter, where --query-prefix adds a space;
+             with {query} in it, the query stands there. \\n is a line end
+  --query-prompt-name N   instead, the prompt of that name in the encoder's sentence-transformers files
+  --append-eos            end every query with the tokenizer's end-of-text token, as the documents were
 """
 LUCENE_LINES = """\
   --dense    with --encoder or --encoded-queries as in search faiss (with its --pooling, --l2-norm, --query-prefix,
-             --max-length, --device); an index that another encoder made is refused. Scores are (1 + cosine) / 2.
+             --query-prompt, --query-prompt-name, --append-eos, --max-length, --device); an index that another
+             encoder made is refused. Scores are (1 + cosine) / 2.
              A graph (--hnsw) is searched for as many documents as there shall be hits, unless --ef-search is given
 """
 LANGUAGE_LINES = """\

@@ -75,7 +75,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.mark.parametrize("method", ["lora", "iaa-l"])
 def test_retrieval(method: str, world: World) -> None:
     """What Pyserini finds is what the vectors of the last tokens say, computed here without our inference."""
-    checkpoint, index, found = world.first_stage(method)
+    checkpoint, _, found = world.first_stage(method)
     settings = json.loads((checkpoint / "retriever.json").read_text())
     assert (settings["pooling"], settings["method"]) == ("last", method)
     model = load_bi_encoder(str(checkpoint), precision="fp32", device="cpu")

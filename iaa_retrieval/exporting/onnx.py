@@ -43,7 +43,8 @@ class OnnxFormat(ExportFormat):
         from iaa_retrieval.exporting.onnx_graph import GRAPH_FILE, output_name
 
         config = source.config
-        query, passage = f"{config.query_lead}a query", f"{config.document_lead}a passage"
+        query = f"{config.query_lead}a query{config.query_suffix}"
+        passage = f"{config.document_lead}a passage{config.document_suffix}"
         texts = f"[{query!r}]" + (f", [{passage!r}]" if source.model.reads_pairs else "")
         output = output_name(source)
         return python_block(

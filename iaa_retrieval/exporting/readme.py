@@ -36,6 +36,10 @@ def readme(source: Source, export_format: ExportFormat, name: str, *, merged: bo
             rows["pair"] = f"`{config.pair_template!r}`".replace("|", "&#124;")
     if config.query_lead or config.document_lead:
         rows["put before the text"] = f"{config.query_lead!r} (queries), {config.document_lead!r} (passages)"
+    if config.query_suffix or config.document_suffix:
+        rows["put after the text"] = f"{config.query_suffix!r} (queries), {config.document_suffix!r} (passages)"
+    if config.append_token:
+        rows["every text ends with"] = f"{config.append_token!r}, which the tokenizer in here appends"
     table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())
     return (
         f"---\npipeline_tag: {source.model.pipeline_tag}\n---\n\n"

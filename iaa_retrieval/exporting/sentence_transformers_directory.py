@@ -17,6 +17,7 @@ from iaa_retrieval.exporting.merged import NotMergeableError, merge, write_netwo
 from iaa_retrieval.exporting.readme import REGISTERS, python_block
 from iaa_retrieval.exporting.self_contained import SelfContainedFormat, loads_with_peft_only
 from iaa_retrieval.files import write_json
+from iaa_retrieval.prompt_options import PLACEHOLDERS
 
 if TYPE_CHECKING:
     from iaa_retrieval.exporting.source import Source
@@ -40,7 +41,7 @@ class SentenceTransformersFormat(CheckpointFormat):
         Raises:
             UsageError: the method neither merges nor can be loaded by transformers; a cross-encoder with a head that
                 transformers does not have, a template, or a prefix of passages, for which sentence-transformers has
-                no place.
+                no place; a prompt that goes on after the text, likewise.
         """
         from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
 
@@ -60,6 +61,7 @@ class SentenceTransformersFormat(CheckpointFormat):
                 "sentence-transformers' CrossEncoder only has a prompt for queries; "
                 "use --format self-contained or onnx"
             )
+        _refuse_suffixes(source)
         merged = _write_weights(source, directory)
         transformer = "" if merged else BACKBONE_DIRECTORY
         modules = [_module(0, transformer, "Transformer")]
@@ -86,6 +88,18 @@ class SentenceTransformersFormat(CheckpointFormat):
             f'model = SentenceTransformer("{name}")\n'
             'queries, passages = model.encode_query(["a query"]), model.encode_document(["a passage"])\n'
         )
+
+
+def _refuse_suffixes(source: Source) -> None:
+    from iaa_retrieval.models.prompts import around, described
+
+    for role in PLACEHOLDERS:
+        _, suffix = around(role, source.config)
+        if suffix:
+            raise UsageError(
+                f"{source.name} puts {suffix!r} after every {role} (prompt {described(role, source.config)!r}), and "
+                "sentence-transformers only has prompts before a text; use --format self-contained, merged or onnx"
+            )
 
 
 def _write_weights(source: Source, directory: Path) -> bool:

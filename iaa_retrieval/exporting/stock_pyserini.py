@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from iaa_retrieval.exporting.source import Source
-from iaa_retrieval.models.architecture import encoder_alone
+from iaa_retrieval.models.architecture import encoder_alone, reads_one_way
+from iaa_retrieval.models.encoder_classes import QWEN3
 
 # Pyserini looks for these in an encoder's path and then calls its class with arguments of another model.
 MISLEADING = ("clip", "dse")
@@ -18,6 +20,10 @@ def stock_commands(source: Source, encoder: str) -> str:
         encoder: path of the merged directory.
     """
     config = source.config
+    if config.query_suffix or config.document_suffix:
+        return "Stock Pyserini puts nothing after a text, but this model's prompt does; use iaa_retrieval.encode."
+    if config.pooling == "last" and _pads_on_the_left(source.network):
+        return _commands_of_class_qwen3(source, encoder)
     if config.pooling not in ("mean", "cls"):
         return f"Stock Pyserini's auto encoder has no pooling {config.pooling!r}; use python -m iaa_retrieval.encode."
     if encoder_alone(source.network.config) is not None:
@@ -39,6 +45,27 @@ def stock_commands(source: Source, encoder: str) -> str:
         f"    --fields text --max-length {config.document_max_length} --dimension {source.model.width} --device cpu",
         "python -m pyserini.search.faiss --index INDEX --topics TOPICS --output run.trec --device cpu \\",
         f"    {shared}{_option('--query-prefix', query_prefix)}",
+    ]
+    return "\n".join(lines)
+
+
+def _pads_on_the_left(network: Any) -> bool:
+    """Whether it may be padded there, as Pyserini's class ``qwen3`` does: a decoder with rotary positions."""
+    return getattr(network.config, "rope_parameters", None) is not None and reads_one_way(network)
+
+
+def _commands_of_class_qwen3(source: Source, encoder: str) -> str:
+    """Of any decoder: its last token, and prefixes to the letter. Without a prefix, it puts "None" before documents."""
+    config = source.config
+    shared = f"--encoder {shlex.quote(encoder)} --encoder-class {QWEN3}" + (" --l2-norm" if config.normalize else "")
+    lines = [
+        "python -m pyserini.encode \\",
+        "    input --corpus CORPUS --fields text \\",
+        "    output --embeddings INDEX --to-faiss \\",
+        f"    encoder {shared} --prefix {shlex.quote(config.document_lead)} \\",
+        f"    --fields text --max-length {config.document_max_length} --dimension {source.model.width} --device cpu",
+        "python -m pyserini.search.faiss --index INDEX --topics TOPICS --output run.trec --device cpu \\",
+        f"    {shared}{_option('--query-prefix', config.query_lead)} --max-length {config.query_max_length}",
     ]
     return "\n".join(lines)
 

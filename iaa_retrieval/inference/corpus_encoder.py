@@ -27,6 +27,7 @@ from iaa_retrieval.inference.text_encoder import DEFAULT_BATCH_SIZE
 from iaa_retrieval.inference.tokens import tokenize_texts, with_lead, with_prefix
 from iaa_retrieval.inference.vector_outputs import FLAT, VectorOutput
 from iaa_retrieval.models.bi_encoder import BiEncoder
+from iaa_retrieval.models.prompts import require_one_segment
 from iaa_retrieval.progress import progress
 from iaa_retrieval.work_in_progress import work_in_progress
 
@@ -94,6 +95,8 @@ def encode_corpus(
     output = Path(output)
     get_backend(encoding.backend)
     require_empty(output, overwrite=overwrite)
+    if encoding.separate_title:
+        require_one_segment(encoder.config)
     form = encoding.output
     if form is not None:
         form.require(encoder.dimension, documents, encoder.config)
@@ -170,7 +173,8 @@ def _windows(
             digest.update(json.dumps(document).encode())
         texts, second_texts = _texts(encoder, batch, encoding)
         length = encoder.config.document_max_length
-        token_ids = tokenize_texts(encoder.tokenizer, texts, length, second_texts, on_cut=cuts.count(len(batch)))
+        suffix, on_cut = encoder.config.document_suffix, cuts.count(len(batch))
+        token_ids = tokenize_texts(encoder.tokenizer, texts, length, second_texts, suffix=suffix, on_cut=on_cut)
         yield Window(number, batch, token_ids, digest.hexdigest())
 
 
@@ -224,11 +228,13 @@ def _passages(titles: Sequence[str], texts: Sequence[str]) -> list[str]:
 
 def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
     """What finished windows depend on."""
+    suffix = encoder.config.document_suffix
     return {
         "encoder": encoder.fingerprint,
         "document_max_length": encoder.config.document_max_length,
         "document_prefix": encoder.config.document_prefix,
         "document_prompt": encoder.config.document_prompt,
+        **({"document_suffix": suffix} if suffix else {}),
         "precision": str(encoder.dtype),
         **{key: value for key, value in asdict(encoding).items() if key not in _WITHOUT_INFLUENCE},
         # By this name: all forms but embeddings.jsonl keep the same of a window.

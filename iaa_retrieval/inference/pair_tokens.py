@@ -55,6 +55,8 @@ class PairReader:
             list(zip(queries, documents, strict=True)),
             max_length=self.max_length,
             query_max_length=config.query_max_length,
+            query_suffix=config.query_suffix,
+            passage_suffix=config.document_suffix,
             on_query_cut=on_query_cut,
             on_passage_cut=on_document_cut,
         )

@@ -13,6 +13,7 @@ from iaa_retrieval.inference.batching import bucket_batches, compute_into, pad
 from iaa_retrieval.inference.tokens import OnCut, tokenize_texts, with_lead
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.precision import NOT_FINITE_ADVICE
+from iaa_retrieval.models.prompts import require_one_segment
 from iaa_retrieval.progress import progress
 
 DEFAULT_BATCH_SIZE = 32
@@ -39,6 +40,7 @@ def encode_queries(
         encoder.tokenizer,
         with_lead(config.query_lead, texts),
         config.query_max_length,
+        suffix=config.query_suffix,
         on_cut=on_cut,
     )
     return encode_token_ids(
@@ -64,13 +66,19 @@ def encode_passages(
 
     ``text_pairs`` are second segments (after a separator token), for encoders trained on title and text apart.
     ``on_cut`` is told of passages that are longer than the encoder's length.
+
+    Raises:
+        UsageError: second segments, and a prompt that goes on after the text.
     """
     config = encoder.config
+    if text_pairs is not None:
+        require_one_segment(config)
     ids = tokenize_texts(
         encoder.tokenizer,
         with_lead(config.document_lead, texts),
         config.document_max_length,
         text_pairs,
+        suffix=config.document_suffix,
         on_cut=on_cut,
     )
     return encode_token_ids(

@@ -26,6 +26,7 @@ from iaa_retrieval.jobs.encoder_options import (
 )
 from iaa_retrieval.notices import warn_once
 from iaa_retrieval.options import Checked, NamesOf, at_least, differing, one_of, option
+from iaa_retrieval.prompt_options import append_eos_field, asked_around, prefix_field, prompt_field, prompt_name_field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,9 +88,10 @@ class EncoderOptions(Checked):
     add_sep: bool = option(False, help="Title and text as two segments.")
     pooling: str | None = option(None, help=POOLING_HELP, check=one_of(*PYSERINI_POOLINGS))
     l2_norm: bool = option(False, help=L2_NORM_HELP)
-    prefix: str | None = option(
-        None, help="Put before every document's text, with a space.", default_text="the model's own prompt"
-    )
+    prefix: str | None = prefix_field("document's text", "the model's own prompt")
+    document_prompt: str | None = prompt_field("document")
+    document_prompt_name: str | None = prompt_name_field("document")
+    append_eos: bool = append_eos_field()
     backend: str = option(LOCAL, help="What computes the vectors.", type=NamesOf(backend_names), metavar="NAME")
 
 
@@ -314,7 +316,7 @@ def _load(model: EncoderOptions) -> BiEncoder:
         encoder_class=model.encoder_class,
         pooling=pooling_named(model.pooling),
         normalize=model.l2_norm or None,
-        document_prefix=model.prefix,
+        **asked_around(model, "document", prefix=model.prefix),
         document_max_length=model.max_length,
         precision=model.precision,
         device=model.device,

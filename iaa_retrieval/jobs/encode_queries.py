@@ -20,6 +20,7 @@ from iaa_retrieval.jobs.encoder_options import (
     PYSERINI_POOLINGS,
 )
 from iaa_retrieval.options import Checked, one_of, option
+from iaa_retrieval.prompt_options import append_eos_field, asked_around, prefix_field, prompt_field, prompt_name_field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +44,10 @@ class EncodeQueriesOptions(Checked):
     )
     pooling: str | None = option(None, help=POOLING_HELP, check=one_of(*PYSERINI_POOLINGS))
     l2_norm: bool = option(False, help=L2_NORM_HELP)
-    query_prefix: str | None = option(
-        None, help="Put before every query, with a space.", default_text="a plain encoder's own prompt"
-    )
+    query_prefix: str | None = prefix_field("query", "a plain encoder's own prompt")
+    query_prompt: str | None = prompt_field("query")
+    query_prompt_name: str | None = prompt_name_field("query")
+    append_eos: bool = append_eos_field()
     precision: str = precision_field("fp32", "Queries are few and short: fp32 costs nothing and is exact.")
     device: str = device_field()
 
@@ -76,7 +78,7 @@ def encode_topics(options: EncodeQueriesOptions) -> int:
         encoder_class=options.encoder_class,
         pooling=pooling_named(options.pooling),
         normalize=options.l2_norm or None,
-        query_prefix=options.query_prefix,
+        **asked_around(options, "query", prefix=options.query_prefix),
         query_max_length=options.max_length,
         precision=options.precision,
         device=options.device,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 # What pyserini.encode calls the classes that our encoder stands for, and those of its own.
-OUR_CLASSES = ("auto", "sentence-transformers", "contriever")
-STOCK_CLASSES = (
-    *("dpr", "bpr", "tct_colbert", "ance", "openai-api", "arctic", "splade", "uniir", "qwen3", "dse", "mmeb"),
-)
+OUR_CLASSES = ("auto", "sentence-transformers", "contriever", "qwen3")
+STOCK_CLASSES = (*("dpr", "bpr", "tct_colbert", "ance", "openai-api", "arctic", "splade", "uniir", "dse", "mmeb"),)
 POOLINGS = ("cls", "mean", "last")
 PYSERINI_POOLINGS = (*POOLINGS, "eos")  # what it calls last
 CUT_ADVICE = "--max-length sets another length"

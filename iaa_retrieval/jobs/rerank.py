@@ -14,6 +14,7 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.jobs.encoder_options import CUT_ADVICE, CUT_ADVICE_IN_PYTHON, OUR_CLASSES, POOLINGS
 from iaa_retrieval.jobs.plain_reranker_options import PlainRerankerOptions
 from iaa_retrieval.options import Checked, at_least, flag_of, group, one_of, option, share
+from iaa_retrieval.prompt_options import append_eos_field, prompt_field, prompt_name_field
 
 if TYPE_CHECKING:
     from iaa_retrieval.collections.base import Collection
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 _ADVICE = "--query-max-length sets another length", CUT_ADVICE
 _ADVICE_IN_PYTHON = "the argument query_max_length sets another length", CUT_ADVICE_IN_PYTHON
 
-BI_ENCODER_ONLY = ("encoder_class", "pooling", "l2_norm", "query_prefix", "document_prefix")
+# What is asked for around the texts of a bi-encoder; by these names load_bi_encoder takes it.
+_PROMPTS = (
+    *("query_prefix", "query_prompt", "query_prompt_name"),
+    *("document_prefix", "document_prompt", "document_prompt_name"),
+)
+BI_ENCODER_ONLY = ("encoder_class", "pooling", "l2_norm", *_PROMPTS, "append_eos")
 
 
 class _Weight(click.FloatRange):
@@ -43,8 +49,8 @@ class _Weight(click.FloatRange):
 class RerankOptions(Checked):
     """One re-ranking; exactly one of ``collection`` and ``index`` gives the documents' texts.
 
-    ``encoder_class``, ``pooling``, ``l2_norm`` and the prefixes are for plain encoders, which re-rank by similarity;
-    what is in ``pair``, for re-rankers that are no checkpoints of ours.
+    ``encoder_class``, ``pooling``, ``l2_norm``, ``append_eos`` and what stands around texts are for plain encoders,
+    which re-rank by similarity; what is in ``pair``, for re-rankers that are no checkpoints of ours.
     """
 
     run: str = option(help="First-stage run (TREC format).", type=click.Path(exists=True, dir_okay=False))
@@ -84,6 +90,11 @@ class RerankOptions(Checked):
     l2_norm: bool = option(False, help="Unit-length vectors, likewise.")
     query_prefix: str | None = option(None, help="Put before every query of a plain bi-encoder, with a space.")
     document_prefix: str | None = option(None, help="The same for documents.", default_text="its own prompts")
+    query_prompt: str | None = prompt_field("query")
+    query_prompt_name: str | None = prompt_name_field("query")
+    document_prompt: str | None = prompt_field("document")
+    document_prompt_name: str | None = prompt_name_field("document")
+    append_eos: bool = append_eos_field()
     tag: str = option("iaa_retrieval", help="Name of the run inside the file.")
     precision: str = precision_field()
     device: str = device_field()
@@ -250,8 +261,8 @@ def _load(options: RerankOptions) -> Retriever:
             "encoder_class": options.encoder_class,
             "pooling": options.pooling,
             "normalize": options.l2_norm or None,
-            "query_prefix": options.query_prefix,
-            "document_prefix": options.document_prefix,
+            **{name: getattr(options, name) for name in _PROMPTS},
+            "append_eos": options.append_eos,
             "document_max_length": options.max_length,
         }
     model: Retriever = load_for_inference(

@@ -72,6 +72,21 @@ def require_token_vectors(network: Any, name: str) -> None:
 
 
 @torch.no_grad()
+def reads_one_way(network: Any) -> bool:
+    """Whether a token's vector depends on nothing that comes after it, as in a decoder; two texts are run to know.
+
+    Its first token then says nothing about a text, and its last token all.
+
+    Args:
+        network: turns a text into one vector per token.
+    """
+    ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=network.device)
+    hidden = network(input_ids=ids, attention_mask=torch.ones_like(ids))[0].float()
+    first, *_, last = (hidden[0] - hidden[1]).abs().amax(-1).tolist()
+    return bool(first <= 1e-4 * last and last > 0)
+
+
+@torch.no_grad()
 def require_pair_scores(classifier: Any, tokenizer: Any, name: str) -> None:
     """Refuse a classifier that does not give one score per pair, by running it on two pairs of unequal length.
 

@@ -14,13 +14,16 @@ from torch import nn
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
 from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
-from iaa_retrieval.models.encoder_classes import settings_of
+from iaa_retrieval.models.encoder_classes import QWEN3, settings_of
+from iaa_retrieval.models.one_way import pooling_of, warn_without_ending
 from iaa_retrieval.models.pooling import POOLINGS, pool
+from iaa_retrieval.models.prompts import Asked, Frame, around, asked_frames, described, require_room
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone
 from iaa_retrieval.models.sizes import position_limit
 from iaa_retrieval.models.text_settings import TextSettings, load_text_tokenizer
+from iaa_retrieval.models.tokenizer_setup import append_eos, ending_of
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -55,8 +58,9 @@ class BiEncoder(Retriever):
 
     @staticmethod
     def fingerprint_settings(config: RetrieverConfig) -> tuple[str, ...]:
-        """Pooling and normalisation."""
-        return config.pooling, str(config.normalize)
+        """Pooling, normalisation and the token that every text is made to end with, if there is one."""
+        appended = (config.append_token,) if config.append_token else ()
+        return config.pooling, str(config.normalize), *appended
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -119,7 +123,7 @@ class BiEncoder(Retriever):
         return tuple(self._encode(network, **inputs) for network in self.networks)
 
     def require_lengths(self, *, query: int | None = None, document: int | None = None) -> None:
-        """Refuse a length in tokens that the encoder cannot take.
+        """Refuse a length in tokens that the encoder cannot take, or that its prompts fill.
 
         Raises:
             UsageError: names the length and what the encoder takes.
@@ -130,6 +134,12 @@ class BiEncoder(Retriever):
                 raise UsageError(
                     f"{label} length {length} is outside what {Path(self.source).name} takes: 3 to {limit} tokens"
                 )
+        require_room(
+            self.tokenizer,
+            self.config,
+            query=query or self.config.query_max_length,
+            document=document or self.config.document_max_length,
+        )
 
     def _encode(self, encoder: nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         hidden = encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
@@ -137,6 +147,7 @@ class BiEncoder(Retriever):
         return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
 
 
+# over 60 lines: most of them say what the arguments are
 def load_bi_encoder(
     name_or_path: str,
     *,
@@ -144,6 +155,11 @@ def load_bi_encoder(
     normalize: bool | None = None,
     query_prefix: str | None = None,
     document_prefix: str | None = None,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    query_prompt_name: str | None = None,
+    document_prompt_name: str | None = None,
+    append_eos: bool = False,
     query_max_length: int | None = None,
     document_max_length: int | None = None,
     encoder_class: str | None = None,
@@ -157,13 +173,18 @@ def load_bi_encoder(
 
     A checkpoint says how it pools and normalises; contradicting it is an error. A plain encoder is used as
     ``encoder_classes.settings_of`` says (its sentence-transformers metadata where it has any, else Pyserini's
-    settings), or as ``settings`` do, and every setting can be overridden; a prefix takes the place of a prompt.
+    settings, but the last token's vector of one that reads from left to right), or as ``settings`` do, and every
+    setting can be overridden.
 
     Args:
         name_or_path: a directory, hub id or ``all-MiniLM-L6-v2``.
         pooling: ``mean``, ``cls`` or ``last``.
         normalize: whether vectors have unit length.
-        query_prefix, document_prefix: put before a text and a space.
+        query_prefix, document_prefix: put before a text and a space; of the class ``qwen3``, without the space.
+        query_prompt, document_prompt: put before a text to the letter, instead of a prefix; with ``{query}`` or
+            ``{document}`` in it, the text stands there, and what follows it is never cut.
+        query_prompt_name, document_prompt_name: of a prompt in the encoder's metadata, instead of either.
+        append_eos: end every text with the tokenizer's end-of-text token, where it does not do so by itself.
         query_max_length, document_max_length: in tokens, special ones included.
         encoder_class: a class of Pyserini's whose settings a plain encoder shall have.
         settings: how a plain encoder is used, in place of what its files say.
@@ -174,57 +195,78 @@ def load_bi_encoder(
             ``backbone_checkpoint``.
 
     Raises:
-        UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.
+        UsageError: an override contradicts the checkpoint or another one, or the encoder needs a class that only
+            Pyserini has.
         IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
     """
-    prefixes = {"query_prefix": query_prefix, "document_prefix": document_prefix}
+    wanted = {
+        "query": Asked(query_prefix, query_prompt, query_prompt_name),
+        "document": Asked(document_prefix, document_prompt, document_prompt_name),
+    }
     lengths = {"query_max_length": query_max_length, "document_max_length": document_max_length}
     changes: dict[str, Any] = {key: value for key, value in lengths.items() if value is not None}
     if as_backbone or read_retriever_config(name_or_path) is None:
-        model = _plain_encoder(name_or_path, settings, encoder_class, pooling, normalize)
-        for key, prefix in prefixes.items():
-            if prefix is not None:
-                changes |= {key: prefix, key.replace("_prefix", "_prompt"): ""}
+        settings = settings_of(name_or_path, encoder_class) if settings is None else settings
+        frames = asked_frames(name_or_path, wanted, settings.prefix_is_verbatim)
+        pooling, normalize = _allowed_options(name_or_path, settings, encoder_class, pooling, normalize)
+        model = _plain_encoder(name_or_path, settings, pooling, normalize, append_eos, asks_prompts=bool(frames))
+        for role, frame in frames.items():
+            changes |= frame.settings(role)
     else:
         config = BiEncoder.read_config(name_or_path)
         _refuse_contradiction(name_or_path, "pooling", pooling, config.pooling)
         _refuse_contradiction(name_or_path, "l2-norm", normalize, config.normalize)
-        _refuse_another_prefix(name_or_path, "query", query_prefix, config.query_prefix, config.query_lead)
-        _refuse_another_prefix(name_or_path, "document", document_prefix, config.document_prefix, config.document_lead)
+        for role, frame in asked_frames(name_or_path, wanted).items():
+            _refuse_another_frame(name_or_path, role, frame, config)
         model = BiEncoder.from_checkpoint(name_or_path, config, backbone)
+        if append_eos and ending_of(model.tokenizer) != model.tokenizer.eos_token:
+            raise UsageError(f"--append-eos contradicts checkpoint {name_or_path}, trained without; leave it out")
     model.config = replace(model.config, **changes)
     model.require_lengths(query=model.config.query_max_length, document=model.config.document_max_length)
     return model.prepare(precision, device)
 
 
+def _allowed_options(
+    name: str, settings: TextSettings, encoder_class: str | None, pooling: str | None, normalize: bool | None
+) -> tuple[str | None, bool | None]:
+    """Pooling and normalisation as asked for, as far as a class that is named leaves them to options."""
+    if encoder_class in (None, "auto"):
+        return pooling, normalize
+    allowed = normalize if encoder_class == QWEN3 else None
+    if pooling not in (None, settings.pooling) or (normalize != allowed and normalize != settings.normalize):
+        LOG.warning(
+            "%s: the encoder class %s says how it pools and normalises, as in Pyserini; other options on that "
+            "have no effect",
+            name,
+            encoder_class,
+        )
+    return None, allowed
+
+
 def _plain_encoder(
     name: str,
-    settings: TextSettings | None,
-    encoder_class: str | None,
+    settings: TextSettings,
     pooling: str | None,
     normalize: bool | None,
+    ends_texts: bool,
+    *,
+    asks_prompts: bool,
 ) -> BiEncoder:
     """An encoder that says at most in sentence-transformers' files how it is used, in fp32 on the CPU."""
-    settings = settings_of(name, encoder_class) if settings is None else settings
-    if encoder_class not in (None, "auto"):
-        if pooling not in (None, settings.pooling) or normalize not in (None, settings.normalize):
-            LOG.warning(
-                "%s: the encoder class %s says how it pools and normalises, as in Pyserini; other options on that "
-                "have no effect",
-                name,
-                encoder_class,
-            )
-        pooling = normalize = None
-    pooling = pooling or settings.pooling
-    if pooling not in POOLINGS:
+    if (pooling or settings.pooling) not in POOLINGS:
         raise UsageError(
-            f"{name}: unknown pooling {pooling!r}; say --pooling with one of {', '.join(POOLINGS)} (encode, search "
-            "faiss, rerank and train bi-encoder have that option)"
+            f"{name}: unknown pooling {pooling or settings.pooling!r}; say --pooling with one of "
+            f"{', '.join(POOLINGS)} (encode, search faiss, rerank and train bi-encoder have that option)"
         )
-    for remark in settings.remarks:
-        LOG.warning("%s", remark)
+    for remark in (*settings.remarks, "" if asks_prompts else settings.unused_prompts):
+        if remark:
+            LOG.warning("%s", remark)
     encoder = load_network(BiEncoder.auto_class(), name)
     tokenizer = load_text_tokenizer(name)
+    appended = append_eos(tokenizer, name) if ends_texts else ""
+    pooling = pooling or pooling_of(encoder, settings, name)
+    if pooling == "last":
+        warn_without_ending(tokenizer, name)
     weights = fingerprint_weights(encoder)
     query_length, document_length = settings.lengths(tokenizer, position_limit(encoder))
     config = RetrieverConfig(
@@ -235,6 +277,7 @@ def _plain_encoder(
         normalize=settings.normalize if normalize is None else normalize,
         query_prompt=settings.query_prompt,
         document_prompt=settings.document_prompt,
+        append_token=appended,
         query_max_length=query_length,
         document_max_length=document_length,
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
@@ -243,14 +286,19 @@ def _plain_encoder(
     return BiEncoder(encoder, tokenizer, config, name)
 
 
-def _refuse_another_prefix(path: str, role: str, asked: str | None, recorded: str, lead: str) -> None:
+def _refuse_another_frame(path: str, role: str, frame: Frame, config: RetrieverConfig) -> None:
     """A prefix that says what the checkpoint's prompt says is no contradiction."""
-    if lead != (f"{asked} " if asked else ""):
-        _refuse_contradiction(path, f"{role} prefix", asked, recorded or lead)
+    if (frame.lead, frame.suffix) != around(role, config):
+        recorded = getattr(config, f"{role}_prefix") if frame.word == "prefix" else ""
+        raise _contradiction(path, f"{role} {frame.word}", frame.asked, recorded or described(role, config))
 
 
 def _refuse_contradiction(path: str, label: str, asked: object, recorded: object) -> None:
     if asked is not None and asked != recorded:
-        raise UsageError(
-            f"{label} {asked!r} contradicts checkpoint {path}, trained with {recorded!r}; leave the option out"
-        )
+        raise _contradiction(path, label, asked, recorded)
+
+
+def _contradiction(path: str, label: str, asked: object, recorded: object) -> UsageError:
+    return UsageError(
+        f"{label} {asked!r} contradicts checkpoint {path}, trained with {recorded!r}; leave the option out"
+    )

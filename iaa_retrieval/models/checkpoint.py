@@ -16,6 +16,7 @@ from iaa_retrieval.models.backbone import fingerprint_weights, hub_options, load
 from iaa_retrieval.models.retriever_config import FILE_NAME, RetrieverConfig
 from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights, weights_untouched
 from iaa_retrieval.models.text_settings import load_text_tokenizer
+from iaa_retrieval.models.tokenizer_setup import append_token
 
 ADAPTER_FILE = "adapter_model.safetensors"
 FULL_FILE = "model.safetensors"
@@ -75,6 +76,8 @@ def load_tuned_tokenizer(path: str, config: RetrieverConfig) -> Any:
     """
     has_own = (Path(path) / "tokenizer.json").is_file()
     tokenizer = load_text_tokenizer(path if has_own else backbone_location(path, config))
+    if config.append_token:
+        append_token(tokenizer, config.append_token, path)
     if tokenizer_fingerprint(tokenizer) != config.tokenizer_fingerprint:
         raise IaaRetrievalError(f"{path}: its tokenizer is not the one it was trained with; copy the checkpoint again")
     return tokenizer

@@ -14,12 +14,15 @@ from iaa_retrieval.models.backbone import looks_like_path
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
 
+QWEN3 = "qwen3"  # whatever is pooled at its last token, not of that family alone
 # Classes that are a Hugging Face encoder with pooling. Pyserini's settings for them; "auto" takes them from options.
 OUR_CLASSES = {
     "auto": TextSettings(),
     "sentence-transformers": TextSettings(pooling="mean", normalize=True),
     "sentence": TextSettings(pooling="mean", normalize=True),  # what pyserini.search.faiss calls it
     "contriever": TextSettings(pooling="mean", normalize=False),
+    # Instructions are its prefixes, to the letter. 256 is what Pyserini's commands pass to this class.
+    QWEN3: TextSettings(pooling="last", query_length=256, document_length=256, prefix_is_verbatim=True),
 }
 # Architectures that are Pyserini's own business, in the order in which a name is matched: "cosdpr" and "dkrr-dpr"
 # before "dpr".
@@ -37,7 +40,6 @@ STOCK_CLASSES = (
     "clip",
     "arctic",
     "uniir",
-    "qwen3",
     "dse",
     "mmeb",
 )
@@ -48,7 +50,7 @@ def pooling_named(name: str | None) -> str | None:
     return "last" if name == "eos" else name
 
 
-def stock_class_of(name: str, encoder_class: str | None = None) -> str | None:
+def stock_class_of(name: str, encoder_class: str | None = None, *, explicit_truncate: bool = False) -> str | None:
     """The class of stock Pyserini that an encoder needs; None where our encoder does it.
 
     A class that is named decides. Without one, a checkpoint of ours, a directory and the packaged MiniLM are ours
@@ -58,6 +60,8 @@ def stock_class_of(name: str, encoder_class: str | None = None) -> str | None:
     Args:
         name: a path, hub id or short name.
         encoder_class: a class by Pyserini's name, or None.
+        explicit_truncate: whether texts shall be cut as only Pyserini's own class ``qwen3`` does it: before the
+            special tokens, which come on top of the length.
 
     Raises:
         UsageError: a class of stock Pyserini for a checkpoint of ours.
@@ -66,10 +70,11 @@ def stock_class_of(name: str, encoder_class: str | None = None) -> str | None:
         if encoder_class in STOCK_CLASSES:
             raise UsageError(f"{name} is a checkpoint of this project, not a {encoder_class} encoder of Pyserini")
         return None
+    own = (*STOCK_CLASSES, QWEN3) if explicit_truncate else STOCK_CLASSES
     if encoder_class is not None:
-        return encoder_class if encoder_class in STOCK_CLASSES else None
+        return encoder_class if encoder_class in own else None
     named = _class_in(name)
-    if named not in STOCK_CLASSES:
+    if named not in own:
         return None
     try:
         return None if read_text_settings(name).from_metadata else named
@@ -120,7 +125,7 @@ def _class_in(name: str) -> str | None:
     """The class whose name stands as a word in a hub id; None in a path."""
     if Path(name).is_dir() or looks_like_path(name):
         return None
-    for known in (*STOCK_CLASSES, "contriever", "sentence-transformers"):
+    for known in (*STOCK_CLASSES, QWEN3, "contriever", "sentence-transformers"):
         if re.search(rf"(?<![a-z]){re.escape(known)}(?![a-z])", name.lower()):
             return known
     return None

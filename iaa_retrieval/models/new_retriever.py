@@ -27,6 +27,7 @@ def new_bi_encoder(
     settings: TextSettings | None = None,
     pooling: str | None = None,
     normalize: bool | None = None,
+    append_eos: bool = False,
     precision: str = "auto",
     device: str = "auto",
 ) -> BiEncoder:
@@ -46,6 +47,7 @@ def new_bi_encoder(
         settings=settings,
         pooling=pooling,
         normalize=normalize,
+        append_eos=append_eos,
         precision=precision,
         device=device,
         as_backbone=True,
@@ -110,6 +112,8 @@ def inherited_settings(checkpoint: RetrieverConfig | None, kind: type[Retriever]
     if not kind.is_kind_of(checkpoint):
         return {}
     names = [field.name for field in fields(RetrieverConfig) if field.name.startswith(("query_", "document_"))]
+    if checkpoint is not None and checkpoint.append_token:  # its tokenizer does it already
+        names.append("append_token")
     return {name: getattr(checkpoint, name) for name in names}
 
 

@@ -12,6 +12,7 @@ from iaa_retrieval.tuning.methods import UNTUNED
 
 FILE_NAME = OURS
 PAIR_FIELDS = ("pair_template", "pair_instruction", "pair_tokens")
+_LEFT_OUT_WHEN_UNSET = ("interpolation", "query_suffix", "document_suffix", "append_token", *PAIR_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class RetrieverConfig:
     """How text becomes vectors or scores, and where the weights came from.
 
     Lengths are in tokens, special tokens included. Prefixes are joined to the text with one space, as Pyserini
-    does; prompts are put before it as they are, as sentence-transformers does. ``fingerprint`` is a hash of every
+    does; prompts are put before it as they are, as sentence-transformers does, and suffixes after it. The tokenizer
+    ends every text with ``append_token``, which it would not do by itself. ``fingerprint`` is a hash of every
     weight and setting that a vector depends on: two artefacts with the same fingerprint may be searched together.
     ``interpolation`` is what a re-ranker's training chose on its dev queries; None is the bare score.
     """
@@ -69,6 +71,9 @@ class RetrieverConfig:
     document_prefix: str = ""
     query_prompt: str = ""
     document_prompt: str = ""
+    query_suffix: str = ""
+    document_suffix: str = ""
+    append_token: str = ""  # empty: texts end as the tokenizer ends them
     query_max_length: int = 64
     document_max_length: int = 256
     tokenizer_fingerprint: str = ""
@@ -96,11 +101,9 @@ class RetrieverConfig:
     def save(self, directory: str | Path) -> None:
         """Write ``retriever.json`` into ``directory``."""
         values = asdict(self)
-        if self.interpolation is None:
-            del values["interpolation"]  # so that versions without it read what has none
-        for name in PAIR_FIELDS:
+        for name in _LEFT_OUT_WHEN_UNSET:  # so that versions without them read what has none
             if not values[name]:
-                del values[name]  # likewise
+                del values[name]
         write_json(Path(directory) / FILE_NAME, values)
 
 

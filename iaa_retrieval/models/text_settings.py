@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import read_json
 from iaa_retrieval.models.backbone import hub_options, load_tokenizer, resolve_backbone
 from iaa_retrieval.models.backbone_files import file_on_hub
+from iaa_retrieval.models.tokenizer_setup import give_padding_token
 
 DEFAULT_DOCUMENT_LENGTH = 256  # Pyserini's, for encoders that say none
+# A tokenizer's own length is meant for retrieval up to here; beyond, it is what a language model can take at all.
+LONGEST_UNSAID = 8192
+DEFAULT_LONG_QUERY = 512  # of a query, where the tokenizer's own length is beyond that
 # Older releases of sentence-transformers named the file after the architecture.
 _TRANSFORMER_FILES = tuple(
     f"sentence_{name}_config.json"
@@ -31,29 +35,37 @@ class TextSettings:
 
     Attributes:
         pooling: may be one that is not ours, such as "max".
+        pooling_is_guessed: whether nothing says so, so that a model that reads one way is pooled otherwise.
         normalize: whether vectors have unit length.
         query_length, document_length: in tokens, where it says them apart.
         max_length: in tokens, of any text; None leaves it to the tokenizer.
         query_prompt, document_prompt: what goes before a text, to the letter.
+        prefix_is_verbatim: whether a prefix that is asked for is put before a text without a space.
         remarks: what it says and is not followed, one sentence each.
+        unused_prompts: a sentence about prompts that no text gets, unless one is asked for.
         from_metadata: whether it said any of this itself.
     """
 
     pooling: str = "cls"
+    pooling_is_guessed: bool = False
     normalize: bool = False
     query_length: int | None = None
     document_length: int | None = None
     max_length: int | None = None
     query_prompt: str = ""
     document_prompt: str = ""
+    prefix_is_verbatim: bool = False
     remarks: tuple[str, ...] = ()
+    unused_prompts: str = ""
     from_metadata: bool = False
 
     def lengths(self, tokenizer: Any, limit: int) -> tuple[int, int]:
         """Tokens of a query and of a document, at most ``limit`` (what the positions allow)."""
-        own = self.max_length or int(tokenizer.model_max_length)
-        default = own if self.from_metadata else DEFAULT_DOCUMENT_LENGTH
-        return min(self.query_length or own, limit), min(self.document_length or default, limit)
+        own = min(self.max_length or int(tokenizer.model_max_length), limit)
+        is_meant = self.max_length is not None or own <= LONGEST_UNSAID
+        query = own if is_meant else DEFAULT_LONG_QUERY
+        document = own if is_meant and self.from_metadata else DEFAULT_DOCUMENT_LENGTH
+        return min(self.query_length or query, limit), min(self.document_length or document, limit)
 
 
 def read_text_settings(name: str) -> TextSettings:
@@ -64,7 +76,7 @@ def read_text_settings(name: str) -> TextSettings:
     """
     modules = _modules(name)
     if modules is None:
-        return TextSettings()
+        return TextSettings(pooling_is_guessed=True)
     unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
     if unknown:
         raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a bi-encoder here does not have")
@@ -73,7 +85,7 @@ def read_text_settings(name: str) -> TextSettings:
     if kind != "SentenceTransformer":
         raise IaaRetrievalError(f"{name} is a {kind} of sentence-transformers; a bi-encoder is needed here")
     if "Pooling" not in modules:
-        return TextSettings()
+        return TextSettings(pooling_is_guessed=True)
     pooling = _read(name, f"{modules['Pooling']}/config.json")
     transformer = _transformer_settings(name, modules.get("Transformer", ""))
     _refuse_what_is_not_done(name, whole, transformer)
@@ -85,7 +97,7 @@ def read_text_settings(name: str) -> TextSettings:
         )
     similarity = str(whole.get("similarity_fn_name") or "")
     normalize = "Normalize" in modules or similarity == "cosine"
-    remarks = list(_unused_prompts(name, prompts, whole.get("default_prompt_name")))
+    remarks = []
     if similarity in ("euclidean", "manhattan") and not (normalize and similarity == "euclidean"):
         remarks.append(
             f"{name} is meant for {similarity} distances between vectors, but search here is by inner product, "
@@ -100,13 +112,28 @@ def read_text_settings(name: str) -> TextSettings:
         query_prompt=query_prompt,
         document_prompt=document_prompt,
         remarks=tuple(remarks),
+        unused_prompts=_unused_prompts(name, prompts, whole.get("default_prompt_name")),
         from_metadata=True,
     )
 
 
+def prompt_named(name: str, prompt_name: str) -> str:
+    """A prompt of a model by the name that its sentence-transformers metadata gives it, to the letter.
+
+    Raises:
+        UsageError: it has no prompt of that name; the message lists those it has.
+    """
+    prompts = _prompts(name, _read(name, "config_sentence_transformers.json"))
+    if prompt_name not in prompts:
+        has = f"its prompts are called {', '.join(prompts)}" if prompts else "it names no prompts"
+        raise UsageError(f"{name} has no prompt called {prompt_name!r} (config_sentence_transformers.json): {has}")
+    return prompts[prompt_name]
+
+
 def load_text_tokenizer(name: str) -> Any:
-    """The fast tokenizer of a plain encoder, which lowercases first where its metadata says so."""
+    """The fast tokenizer of a plain encoder, which lowercases first where its metadata says so, and can pad."""
     tokenizer = load_tokenizer(name)
+    give_padding_token(tokenizer)
     modules = _modules(name)
     if modules is not None and _transformer_settings(name, modules.get("Transformer", "")).get("do_lower_case"):
         _lowercase_first(tokenizer)
@@ -183,7 +210,7 @@ def _refuse_what_is_not_done(name: str, whole: dict[str, Any], transformer: dict
             raise IaaRetrievalError(f"{name} sets {setting} in its sentence-transformers files, which is not done here")
 
 
-def _unused_prompts(name: str, prompts: dict[str, str], default: Any) -> list[str]:
+def _unused_prompts(name: str, prompts: dict[str, str], default: Any) -> str:
     """Prompts that look as if they were meant for queries or documents, but go by a name that is not looked up.
 
     sentence-transformers finds "query" and "document" in every model (empty where the file has none), so neither
@@ -195,13 +222,13 @@ def _unused_prompts(name: str, prompts: dict[str, str], default: Any) -> list[st
         named.append(str(default))
     named = list(dict.fromkeys(named))
     if not named:
-        return []
+        return ""
     others = f" and {len(named) - 1} more" if len(named) > 1 else ""
-    return [
+    return (
         f"{name} has a prompt {named[0]!r} ({prompts[named[0]]!r}){others} that no text gets: as in "
-        "sentence-transformers, only those named 'query' and 'document' are used; a prefix sets another (encode: "
-        "--prefix, encode queries and search: --query-prefix, train and rerank: --query-prefix and --document-prefix)"
-    ]
+        "sentence-transformers, only those named 'query' and 'document' are used; --query-prompt-name and "
+        "--document-prompt-name choose another, --query-prompt and --document-prompt any text"
+    )
 
 
 def _lowercase_first(tokenizer: Any) -> None:

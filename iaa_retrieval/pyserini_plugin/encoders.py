@@ -31,10 +31,11 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         model_name: what to load.
         device: ``cpu``, ``cuda:0``, ... or ``auto``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        pooling, l2_norm, prefix: overrides for a plain encoder; a checkpoint says these itself.
+        pooling, l2_norm, prefix, prompt, prompt_name, append_eos: overrides for a plain encoder, see
+            ``load_bi_encoder``; a checkpoint says these itself.
         max_length: in tokens; default: the encoder's own.
-        encoder_class: ``auto``, ``sentence-transformers`` or ``contriever`` for Pyserini's settings of that class
-            instead of a plain encoder's own.
+        encoder_class: ``auto``, ``sentence-transformers``, ``contriever`` or ``qwen3`` for Pyserini's settings of
+            that class instead of a plain encoder's own.
 
     Raises:
         UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.
@@ -50,6 +51,9 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         pooling: str | None = None,
         l2_norm: bool | None = None,
         prefix: str | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        append_eos: bool = False,
         max_length: int | None = None,
         encoder_class: str | None = None,
     ) -> None:
@@ -60,6 +64,9 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
             pooling=pooling,
             normalize=l2_norm,
             document_prefix=prefix,
+            document_prompt=prompt,
+            document_prompt_name=prompt_name,
+            append_eos=append_eos,
             document_max_length=max_length,
             encoder_class=encoder_class,
             precision=precision,
@@ -115,7 +122,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
 
     ``FaissSearcher(directory, IaaQueryEncoder(checkpoint))`` searches; its ``batch_search`` encodes the
     queries in batches, and refuses an index that another encoder made. Arguments and errors are those of
-    ``IaaDocumentEncoder``; ``prefix`` goes before queries, and ``max_length`` is theirs.
+    ``IaaDocumentEncoder``; ``prefix`` and ``prompt`` go before queries, and ``max_length`` is theirs.
     """
 
     def __init__(
@@ -127,6 +134,9 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
         pooling: str | None = None,
         l2_norm: bool | None = None,
         prefix: str | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        append_eos: bool = False,
         max_length: int | None = None,
         encoder_class: str | None = None,
     ) -> None:
@@ -138,6 +148,9 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
             pooling=pooling,
             normalize=l2_norm,
             query_prefix=prefix,
+            query_prompt=prompt,
+            query_prompt_name=prompt_name,
+            append_eos=append_eos,
             query_max_length=max_length,
             encoder_class=encoder_class,
             precision=precision,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.models.encoder_classes import OUR_CLASSES
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config, require_same_encoder
 from iaa_retrieval.pyserini_plugin.index_directories import require_dimension
 
@@ -35,7 +36,11 @@ def require_fitting_index(
 
 
 def require_same_class(left: str, left_class: str, right: str, right_class: str) -> None:
-    """Refuse to use together what different encoder classes made; an empty class is this package's encoder."""
+    """Refuse to use together what different encoder classes made; an empty class is this package's encoder.
+
+    So is a class of Pyserini's that it stands for, which may have made an index itself.
+    """
+    left_class, right_class = ("" if name in OUR_CLASSES else name for name in (left_class, right_class))
     if left_class != right_class:
         classes = [
             f"Pyserini's class {name}" if name else "the encoder of iaa_retrieval" for name in (left_class, right_class)
@@ -48,7 +53,8 @@ def require_same_class(left: str, left_class: str, right: str, right_class: str)
 
 def described(name: str, config: RetrieverConfig) -> str:
     """A side of a mismatch with its settings, since the same weights under others are another encoder."""
-    return f"{name}, {config.pooling} pooling{', l2 norm' if config.normalize else ''}"
+    norm, ending = ", l2 norm" if config.normalize else "", config.append_token
+    return f"{name}, {config.pooling} pooling{norm}{f', {ending} after every text' if ending else ''}"
 
 
 def guard_faiss_searcher(encoder_type: type) -> None:

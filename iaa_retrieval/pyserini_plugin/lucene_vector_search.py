@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 128
 # Pyserini's own, with which a graph gives no more hits than its --ef-search.
 _DEFAULT_HITS, _DEFAULT_EF = 1000, 100
-# Options of ours, which stock ``search.lucene`` does not know; the last one has no value.
+# Options that stock ``search.lucene`` does not know; the last one has no value.
 _OF_ENCODERS = ("--encoder", "--encoder-class", "--device", "--pooling", "--query-prefix", "--max-length")
 _NORM = "--l2-norm"
 _MAKE = "make one with: python -m iaa_retrieval.encode ... output --embeddings DIR --to-lucene hnsw ..."

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.java import require_java_can_open
 from iaa_retrieval.models.encoder_classes import OUR_CLASSES, STOCK_CLASSES, pooling_named, stock_class_of
 from iaa_retrieval.models.retriever_config import read_retriever_config, require_same_encoder
+from iaa_retrieval.prompt_options import typed_prompt
 from iaa_retrieval.pyserini_plugin.index_directories import (
     dimension_of_encoded,
     require_dimension,
@@ -19,7 +20,7 @@ from iaa_retrieval.pyserini_plugin.index_directories import (
 )
 from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class
 from iaa_retrieval.pyserini_plugin.online_tables import is_prebuilt_index
-from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
+from iaa_retrieval.pyserini_plugin.stock_arguments import OWN_OPTIONS, StockArguments
 from iaa_retrieval.pyserini_plugin.stock_classes import only_class
 
 if TYPE_CHECKING:
@@ -63,25 +64,30 @@ def _require_prebuilt_index(index: str) -> None:
 def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
     """Our encoder for ``--encoder``, or None where stock Pyserini shall decide.
 
-    A checkpoint says itself how it pools. A plain encoder follows what its files say, or with an explicit
-    ``--encoder-class`` that our encoder stands for, Pyserini's settings for that class. Any other class, and a hub
-    id that needs one (``encoder_classes.stock_class_of``), are left to Pyserini.
+    A checkpoint says itself how it pools, and what stands around a query. A plain encoder follows what its files say,
+    or with an explicit ``--encoder-class`` that our encoder stands for, Pyserini's settings for that class. Any other
+    class, and a hub id that needs one (``encoder_classes.stock_class_of``), are left to Pyserini.
 
-    Side effect: ``--encoder-class auto`` is set, so that Pyserini does not guess a class from the path.
+    Side effects: ``--encoder-class auto`` is set, so that Pyserini does not guess a class from the path, and the
+    options that Pyserini does not know are taken out.
 
     Raises:
         UsageError: an option contradicts the checkpoint, or has no effect on the queries.
         IaaRetrievalError: it cannot be loaded.
     """
     name, stock_class = arguments.get("--encoder"), arguments.get("--encoder-class")
+    own = _take_own_options(arguments)
     if name is None:
+        _require_none_of(own, "queries that are encoded already")
         if arguments.has("--max-length"):
             raise UsageError("--max-length has no effect on queries that are encoded already; leave it out")
         return None
     if stock_class not in (None, *OUR_CLASSES, *STOCK_CLASSES):
+        _require_none_of(own, f"an encoder of class {stock_class}")
         return None  # stock Pyserini says which it has
-    needed = stock_class_of(name, stock_class)
+    needed = stock_class_needed(arguments)
     if needed is not None:
+        _require_none_of(own, f"Pyserini's encoder class {needed}")
         if arguments.has("--max-length") and needed not in _CLASSES_WITH_LENGTH:
             raise UsageError(f"--max-length has no effect on Pyserini's encoder class {needed}; leave it out")
         return None
@@ -95,11 +101,54 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
         pooling=pooling_named(arguments.get("--pooling") or None),
         l2_norm=True if arguments.has("--l2-norm") else None,
         prefix=arguments.get("--query-prefix"),
+        prompt=own.prompt,
+        prompt_name=own.prompt_name,
+        append_eos=own.append_eos,
         max_length=_whole_number(arguments, "--max-length"),
         encoder_class=stock_class,
     )
     arguments.set("--encoder-class", "auto")
     return encoder
+
+
+class _OwnOptions(NamedTuple):
+    """What only our encoders know of a search's options."""
+
+    prompt: str | None
+    prompt_name: str | None
+    append_eos: bool
+
+
+def _take_own_options(arguments: StockArguments) -> _OwnOptions:
+    """These options, which are no longer among the arguments then."""
+    prompt = arguments.get("--query-prompt")
+    own = _OwnOptions(
+        None if prompt is None else typed_prompt(prompt),
+        arguments.get("--query-prompt-name"),
+        arguments.has("--append-eos"),
+    )
+    for option in OWN_OPTIONS:
+        arguments.remove(option, has_value=option != "--append-eos")
+    return own
+
+
+def _require_none_of(own: _OwnOptions, what: str) -> None:
+    given = [option for option, value in zip(OWN_OPTIONS, own, strict=True) if value not in (None, False)]
+    if given:
+        raise UsageError(f"{', '.join(given)} has no effect on {what}; leave it out")
+
+
+def stock_class_needed(arguments: StockArguments) -> str | None:
+    """The class of stock Pyserini that ``--encoder`` needs under these arguments; None where our encoder does it.
+
+    Raises:
+        UsageError: a class of stock Pyserini for a checkpoint of ours.
+    """
+    return stock_class_of(
+        arguments.get("--encoder") or "",
+        arguments.get("--encoder-class"),
+        explicit_truncate=arguments.has("--explicit-truncate"),
+    )
 
 
 def _whole_number(arguments: StockArguments, option: str) -> int | None:
@@ -125,7 +174,7 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
     made_by = read_retriever_config(index)
     name = arguments.get("--encoder")
     if made_by is not None and name is not None:
-        needed = stock_class_of(name, arguments.get("--encoder-class"))
+        needed = stock_class_needed(arguments)
         require_same_class(index_name, made_by.encoder_class, encoder_name, needed or "")
         return
     if encoded is not None and (dimension := dimension_of_encoded(encoded)) is not None:
@@ -150,6 +199,6 @@ def registered(arguments: StockArguments | None, encoder: IaaQueryEncoder | None
         with only_class(query_encoder_class_map, "auto", lambda **options: encoder):
             yield
         return
-    needed = None if arguments.has("--encoder-class") else stock_class_of(name)
+    needed = None if arguments.has("--encoder-class") else stock_class_needed(arguments)
     with only_class(query_encoder_class_map, needed):
         yield

@@ -7,6 +7,8 @@ HYBRID_SECTIONS = ("dense", "sparse", "fusion", "run")
 _WHOLE = frozenset(
     ("--b", "--bm25", "--dismax", "--encoder", "--max-passage", "--output", "--prcl", "--rm3", "--rocchio", "--topics")
 )
+# Options that only this package knows; no beginning of them stands for them.
+OWN_OPTIONS = ("--query-prompt", "--query-prompt-name", "--append-eos")
 
 
 class StockArguments:
@@ -51,7 +53,11 @@ class StockArguments:
 
 def _stands_for(word: str, option: str) -> bool:
     return word == option or (
-        len(word) > 2 and word.startswith("--") and word not in _WHOLE and option.startswith(word)
+        option not in OWN_OPTIONS
+        and len(word) > 2
+        and word.startswith("--")
+        and word not in _WHOLE
+        and option.startswith(word)
     )
 
 

@@ -46,8 +46,11 @@ class BiEncoderCollator:
         passages = with_lead(config.document_lead, [self._data.passages[d] for d in doc_ids])
         query_length, passage_length = config.query_max_length, self._document_max_length
         on_query_cut = self.cuts[0].among([example.query_id for example in examples])
-        query_rows = tokenize_texts(tokenizer, queries, query_length, on_cut=on_query_cut)
-        passage_rows = tokenize_texts(tokenizer, passages, passage_length, on_cut=self.cuts[1].among(doc_ids))
+        query_rows = tokenize_texts(tokenizer, queries, query_length, suffix=config.query_suffix, on_cut=on_query_cut)
+        on_passage_cut = self.cuts[1].among(doc_ids)
+        passage_rows = tokenize_texts(
+            tokenizer, passages, passage_length, suffix=config.document_suffix, on_cut=on_passage_cut
+        )
         query_ids, query_mask = pad(query_rows, pad_id, cpu, query_length)
         passage_ids, passage_mask = pad(passage_rows, pad_id, cpu, passage_length)
         relevant = [self._no_negatives_of(example.query_id) for example in examples]

@@ -24,8 +24,9 @@ from iaa_retrieval.training.data import Example, TrainingData
 from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
 from iaa_retrieval.training.losses.distillation import Distillation
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
-from iaa_retrieval.training.option_groups import DevOptions, ObjectiveOptions, TextOptions
+from iaa_retrieval.training.option_groups import DevOptions, ObjectiveOptions
 from iaa_retrieval.training.options import ResolvedHyperparameters
+from iaa_retrieval.training.text_options import TextOptions
 
 DEFAULT_QUERY_LENGTH = 64  # of a backbone that says none
 
@@ -71,9 +72,10 @@ def _new_bi_encoder(backbone: str, text: TextOptions) -> BiEncoder:
     inherits = BiEncoder.is_kind_of(read_backbone_checkpoint(backbone))
     return new_bi_encoder(
         backbone,
-        settings=None if inherits else _backbone_settings(backbone),
+        settings=None if inherits else _backbone_settings(backbone, text),
         pooling=text.pooling,
         normalize=text.normalize,
+        append_eos=text.append_eos,
         precision="fp32",
         device="cpu",
     )
@@ -83,9 +85,11 @@ def _new_cross_encoder(backbone: str, text: TextOptions) -> CrossEncoder:
     return new_cross_encoder(backbone, pair=text.pair)
 
 
-def _backbone_settings(backbone: str) -> TextSettings:
+def _backbone_settings(backbone: str, text: TextOptions) -> TextSettings:
     """What a plain backbone says about its use; one that says nothing is pooled as works best untuned."""
     settings = read_text_settings(backbone)
+    if text.asks_for_prompts:
+        settings = replace(settings, unused_prompts="")
     if settings.from_metadata:
         return settings
     return replace(settings, pooling="mean", normalize=True, query_length=DEFAULT_QUERY_LENGTH)

@@ -85,7 +85,7 @@ def model_card(config: RetrieverConfig) -> str:
             auto_class=retriever.auto_class().__name__,
             extra="".join(f", {name}={value}" for name, value in retriever.network_options.items()),
         )
-    if stock and not config.separate_encoders:
+    if stock and not config.separate_encoders and not config.query_suffix + config.document_suffix:
         use += _SENTENCE_TRANSFORMERS_USE.format(st_class=texts.st_class)
     if stock and method.loads_with_peft_model_only():
         use += _PEFT_MODEL_ONLY.format(method=config.method)
@@ -97,6 +97,10 @@ def model_card(config: RetrieverConfig) -> str:
         if config.query_lead or config.document_lead
         else ""
     )
+    if config.query_suffix or config.document_suffix:
+        leads += f"| put after the text | {config.query_suffix!r} (queries), {config.document_suffix!r} (passages) |\n"
+    if config.append_token:
+        leads += f"| every text ends with | {config.append_token!r}, which the tokenizer in here appends |\n"
     head = "" if stock else f"| head | {config.head} |\n"
     head += _pair_rows(config)
     front = "library_name: peft\n" if method.is_adapter else ""

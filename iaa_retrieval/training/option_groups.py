@@ -19,7 +19,6 @@ from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, loss_names
 from iaa_retrieval.training.option_files import read_peft_config
 from iaa_retrieval.training.option_texts import MarginType, default_dropout, default_rates
-from iaa_retrieval.training.pair_options import PairOptions
 from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, peft_method
 
 BI_ENCODER, CROSS_ENCODER = (KINDS[0],), (KINDS[1],)
@@ -34,7 +33,6 @@ DEFAULT_DEV_FRACTION = 0.1
 FEWEST_DEV_QUERIES = 10  # fewer tell nothing, and their training queries are worth more
 
 _RUN = {"type": click.Path(dir_okay=False), "metavar": "RUN"}
-_OWN_PROMPT = {"bi-encoder": "the backbone's own prompt, if it has one; '' means none"}
 
 
 def dimension_options() -> dict[str, Option]:
@@ -293,42 +291,3 @@ class DevOptions(Checked):
     def given(self) -> bool:
         """Whether there are dev queries."""
         return bool(self.dev_split or self.dev_fraction)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextOptions(PairOptions):
-    """How texts go into the network, and how vectors come out. Lengths are in tokens.
-
-    Without a prefix, a bi-encoder keeps its backbone's prompt or prefix; an empty one means none.
-    """
-
-    query_prefix: str | None = option(None, help="Put before every query, with a space.", default_text=_OWN_PROMPT)
-    document_prefix: str | None = option(
-        None, help="Put before every document, with a space.", default_text=_OWN_PROMPT
-    )
-    query_max_length: int | None = option(
-        None,
-        help="Tokens of a query.",
-        default_text={"bi-encoder": "what the backbone says, else 64", "cross-encoder": "64"},
-    )
-    document_max_length: int | None = option(
-        None,
-        help={"bi-encoder": "Tokens of a document.", "cross-encoder": "Tokens of a query and document together."},
-        default_text={
-            "bi-encoder": "what the backbone says, else 256",
-            "cross-encoder": "256, and those of a template",
-        },
-    )
-    train_max_length: int | None = option(
-        None, help="The same during training, to train faster.", default_text="--document-max-length"
-    )
-    pooling: str | None = option(
-        None,
-        help="Token vectors to one.",
-        default_text="the backbone's own, else mean",
-        check=one_of("mean", "cls", "last"),
-        variants=BI_ENCODER,
-    )
-    normalize: bool | None = option(
-        None, help="Unit-length vectors.", default_text="the backbone's own, else yes", variants=BI_ENCODER
-    )

@@ -17,9 +17,9 @@ from iaa_retrieval.training.option_groups import (
     DevOptions,
     ObjectiveOptions,
     OptimisationOptions,
-    TextOptions,
     TuningOptions,
 )
+from iaa_retrieval.training.text_options import TextOptions
 from iaa_retrieval.tuning.methods import check_overrides
 
 TEACHER_OPTIONS = ("distillation", "distillation_weight", "teacher_temperature")

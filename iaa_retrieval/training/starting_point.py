@@ -22,7 +22,8 @@ from iaa_retrieval.models.kinds import fingerprint_of, retriever_class
 from iaa_retrieval.models.new_retriever import pair_settings_of
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
-from iaa_retrieval.training.option_groups import TextOptions, TuningOptions
+from iaa_retrieval.training.option_groups import TuningOptions
+from iaa_retrieval.training.text_options import TextOptions
 from iaa_retrieval.tuning.methods import ADAPTER_NAME
 
 LOG = logging.getLogger("iaa_retrieval")
@@ -48,7 +49,7 @@ class StartingPoint:
     config: RetrieverConfig
 
     def text_options(self, kind: str, text: TextOptions) -> TextOptions:
-        """``text``, with the pooling or head that the checkpoint has where ``text`` says none and the kind is its own.
+        """``text``, with the checkpoint's pooling, head and end of texts where it says none and the kind is the same.
 
         Args:
             kind: of the retriever that is trained.
@@ -64,6 +65,7 @@ class StartingPoint:
             pooling=self.config.pooling if pooling is None else pooling,
             normalize=self.config.normalize if normalize is None else normalize,
             head=self.config.head if head is None else head,
+            append_eos=text.append_eos or bool(self.config.append_token),
         )
 
     def _pair_options(self, text: TextOptions) -> dict[str, Any]:

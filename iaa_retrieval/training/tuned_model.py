@@ -11,12 +11,14 @@ from torch import nn
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.models.new_retriever import inherited_settings
+from iaa_retrieval.models.prompts import Asked, asked_frames, require_room
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
 from iaa_retrieval.training.kinds import TrainingKind
 from iaa_retrieval.training.network_settings import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
-from iaa_retrieval.training.option_groups import DEFAULT_BUDGET, TextOptions, TuningOptions
+from iaa_retrieval.training.option_groups import DEFAULT_BUDGET, TuningOptions
 from iaa_retrieval.training.starting_point import StartingPoint, read_starting_point
+from iaa_retrieval.training.text_options import TextOptions
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import dimensions_on, parse_budget
 from iaa_retrieval.tuning.methods import Method, sizes_of
@@ -104,13 +106,14 @@ def _count_trainable(model: Retriever, method: Method) -> dict[str, int]:
 def new_untuned_model(
     kind: TrainingKind, backbone: str, text: TextOptions, start: StartingPoint | None = None
 ) -> Retriever:
-    """The backbone as a model of the kind on the CPU, with the lengths and prefixes that ``text`` asks for.
+    """The backbone as a model of the kind on the CPU, with the lengths, prefixes and prompts that ``text`` asks for.
 
     Where ``text`` says nothing, those of ``start`` count, if it is of this kind.
 
     Raises:
-        UsageError: a length that the backbone does not take.
+        UsageError: a length that the backbone does not take, or prompts that contradict each other or do not exist.
     """
+    frames = asked_frames(backbone, {role: Asked(*said) for role, said in text.around.items()})
     if start is not None:
         text = start.text_options(kind.name, text)
     model = kind.new_model(backbone, text)
@@ -127,13 +130,12 @@ def new_untuned_model(
                 f"--{name.replace('_', '-')} {length} is outside what {backbone} takes: 3 to {limit} tokens"
             )
     # An adapter may learn another prefix than the checkpoint that it starts from; it takes the prompt's place.
-    prefixes: dict[str, Any] = {
-        key: value
-        for role in ("query", "document")
-        if (prefix := getattr(text, f"{role}_prefix")) is not None
-        for key, value in ((f"{role}_prefix", prefix), (f"{role}_prompt", ""))
-    }
-    model.config = replace(model.config, **lengths, **prefixes)
+    changes = dict(lengths)
+    for role, frame in frames.items():
+        changes |= frame.settings(role)
+    model.config = replace(model.config, **changes)
+    document = min(model.config.document_max_length, text.train_max_length or model.config.document_max_length)
+    require_room(model.tokenizer, model.config, query=model.query_limit, document=document)
     return model
 
 

@@ -24,7 +24,8 @@ from iaa_retrieval.models.bi_encoder import load_bi_encoder
 from iaa_retrieval.models.kinds import load_retriever
 from iaa_retrieval.models.retriever_config import read_retriever_config
 from iaa_retrieval.training.kinds import TRAINING_KINDS
-from iaa_retrieval.training.option_groups import TextOptions, TuningOptions
+from iaa_retrieval.training.option_groups import TuningOptions
+from iaa_retrieval.training.text_options import TextOptions
 from iaa_retrieval.training.tuned_model import new_tuned_model
 from iaa_retrieval.tuning.methods import get_method, method_names
 

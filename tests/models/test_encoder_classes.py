@@ -100,7 +100,7 @@ def test_every_class_of_pyserini_is_in_the_table(same_environment: None):
     from pyserini.encode import document_encoder_class_map, query_encoder_class_map
 
     assert set(OUR_CLASSES) | set(STOCK_CLASSES) >= set(document_encoder_class_map) | set(query_encoder_class_map)
-    for name in OUR_CLASSES:
+    for name in set(OUR_CLASSES) - {"qwen3"}:  # which tests/models/test_decoders.py compares
         for table in (document_encoder_class_map, query_encoder_class_map):
             assert name not in table or table[name].__name__.startswith("Auto")
 

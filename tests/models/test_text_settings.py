@@ -134,7 +134,7 @@ def test_a_prompt_that_is_not_looked_up_is_named_once(
     with caplog.at_level(logging.WARNING, logger="iaa_retrieval"):
         require_the_same(directory)  # sentence-transformers does not use it either
     said = [record.getMessage() for record in caplog.records if record.name == "iaa_retrieval"]
-    assert len(said) == 1 and f"{named!r} ('read: ')" in said[0] and "--document-prefix" in said[0]
+    assert len(said) == 1 and f"{named!r} ('read: ')" in said[0] and "--document-prompt-name" in said[0]
 
 
 @pytest.mark.parametrize(
