@@ -18,7 +18,7 @@ class TokenOddsHead(nn.Module):
         width: hidden size d.
 
     Attributes:
-        rows: fp32 [2, d]; zero until ``take`` or a checkpoint fills them.
+        rows: fp32 [2, d], yes and no; zero until those of a language model or a checkpoint are put in.
         soft_cap: c, or None.
     """
 
