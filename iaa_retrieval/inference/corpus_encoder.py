@@ -230,6 +230,7 @@ def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
         "document_prefix": encoder.config.document_prefix,
         "document_prompt": encoder.config.document_prompt,
         "precision": str(encoder.dtype),
+        **({"truncate_dim": encoder.config.truncate_dim} if encoder.config.truncate_dim else {}),
         **{key: value for key, value in asdict(encoding).items() if key not in _WITHOUT_INFLUENCE},
         # By this name: all forms but embeddings.jsonl keep the same of a window.
         "to_faiss": encoding.output is not None,

@@ -19,8 +19,9 @@ from iaa_retrieval.models.pooling import POOLINGS, pool
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone
-from iaa_retrieval.models.sizes import position_limit
+from iaa_retrieval.models.sizes import encoder_width, position_limit
 from iaa_retrieval.models.text_settings import TextSettings, load_text_tokenizer
+from iaa_retrieval.models.truncation import cut, remark_on_size, require_size
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -91,8 +92,8 @@ class BiEncoder(Retriever):
 
     @property
     def dimension(self) -> int:
-        """Length d of a vector."""
-        return self.width
+        """Length d of a vector: the hidden size, or what the vectors are cut to."""
+        return self.config.truncate_dim or self.width
 
     def encode_queries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids [batch, tokens] of queries into fp32 vectors [batch, d] (unit length when normalised)."""
@@ -131,10 +132,23 @@ class BiEncoder(Retriever):
                     f"{label} length {length} is outside what {Path(self.source).name} takes: 3 to {limit} tokens"
                 )
 
+    def cut_to(self, size: int | None) -> BiEncoder:
+        """The same networks with vectors of ``size`` numbers; None keeps what there are.
+
+        Raises:
+            UsageError: the vectors have fewer.
+        """
+        if size is None:
+            return self
+        name = Path(self.source).name
+        require_size(size, self.width, name)
+        remark_on_size(self.config, size, self.width, name)
+        return self.with_config(truncate_dim=size)
+
     def _encode(self, encoder: nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         hidden = encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
         vectors = pool(hidden, attention_mask, self.config.pooling)
-        return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
+        return cut(vectors, self.dimension, normalize=self.config.normalize)
 
 
 def load_bi_encoder(
@@ -146,6 +160,7 @@ def load_bi_encoder(
     document_prefix: str | None = None,
     query_max_length: int | None = None,
     document_max_length: int | None = None,
+    truncate_dim: int | None = None,
     encoder_class: str | None = None,
     settings: TextSettings | None = None,
     precision: str = "auto",
@@ -165,6 +180,7 @@ def load_bi_encoder(
         normalize: whether vectors have unit length.
         query_prefix, document_prefix: put before a text and a space.
         query_max_length, document_max_length: in tokens, special ones included.
+        truncate_dim: numbers to keep of each vector; None is all, or what the encoder says.
         encoder_class: a class of Pyserini's whose settings a plain encoder shall have.
         settings: how a plain encoder is used, in place of what its files say.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
@@ -174,7 +190,8 @@ def load_bi_encoder(
             ``backbone_checkpoint``.
 
     Raises:
-        UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.
+        UsageError: an override contradicts the checkpoint, the vectors have fewer numbers than shall be kept, or the
+            encoder needs a class that only Pyserini has.
         IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
     """
     prefixes = {"query_prefix": query_prefix, "document_prefix": document_prefix}
@@ -194,7 +211,7 @@ def load_bi_encoder(
         model = BiEncoder.from_checkpoint(name_or_path, config, backbone)
     model.config = replace(model.config, **changes)
     model.require_lengths(query=model.config.query_max_length, document=model.config.document_max_length)
-    return model.prepare(precision, device)
+    return model.cut_to(truncate_dim).prepare(precision, device)
 
 
 def _plain_encoder(
@@ -233,6 +250,7 @@ def _plain_encoder(
         backbone_fingerprint=weights,
         pooling=pooling,
         normalize=settings.normalize if normalize is None else normalize,
+        truncate_dim=None if settings.truncate_dim is None else min(settings.truncate_dim, encoder_width(encoder)),
         query_prompt=settings.query_prompt,
         document_prompt=settings.document_prompt,
         query_max_length=query_length,

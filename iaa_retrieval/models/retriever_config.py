@@ -58,6 +58,7 @@ class RetrieverConfig:
     backbone_fingerprint: str = ""
     pooling: str = "mean"  # "mean", "cls" or "last"; bi-encoders only
     normalize: bool = True
+    truncate_dim: int | None = None  # numbers that are kept of a vector; None: all; bi-encoders only
     similarity: str = "dot"
     head: str = "pooler"  # from token vectors to a score, see ``models.heads``; cross-encoders only
     encoder_class: str = ""  # the class of stock Pyserini that made an index; empty: an encoder of this package
@@ -80,6 +81,11 @@ class RetrieverConfig:
         return self.method == UNTUNED.name
 
     @property
+    def matryoshka(self) -> tuple[int, ...]:
+        """The sizes to which vectors may be cut because training minded them, largest first."""
+        return tuple(self.training.get("matryoshka") or ())
+
+    @property
     def query_lead(self) -> str:
         """All that goes before a query's text, to the letter."""
         return self.query_prompt + (f"{self.query_prefix} " if self.query_prefix else "")
@@ -92,8 +98,9 @@ class RetrieverConfig:
     def save(self, directory: str | Path) -> None:
         """Write ``retriever.json`` into ``directory``."""
         values = asdict(self)
-        if self.interpolation is None:
-            del values["interpolation"]  # so that versions without it read what has none
+        for name in ("interpolation", "truncate_dim"):
+            if values[name] is None:
+                del values[name]  # so that versions without it read what has none
         write_json(Path(directory) / FILE_NAME, values)
 
 

@@ -33,6 +33,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         pooling, l2_norm, prefix: overrides for a plain encoder; a checkpoint says these itself.
         max_length: in tokens; default: the encoder's own.
+        truncate_dim: numbers to keep of each vector; default: all, or what the encoder says.
         encoder_class: ``auto``, ``sentence-transformers`` or ``contriever`` for Pyserini's settings of that class
             instead of a plain encoder's own.
 
@@ -51,6 +52,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         l2_norm: bool | None = None,
         prefix: str | None = None,
         max_length: int | None = None,
+        truncate_dim: int | None = None,
         encoder_class: str | None = None,
     ) -> None:
         self.has_model = True
@@ -61,6 +63,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
             normalize=l2_norm,
             document_prefix=prefix,
             document_max_length=max_length,
+            truncate_dim=truncate_dim,
             encoder_class=encoder_class,
             precision=precision,
             device=device,
@@ -116,6 +119,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
     ``FaissSearcher(directory, IaaQueryEncoder(checkpoint))`` searches; its ``batch_search`` encodes the
     queries in batches, and refuses an index that another encoder made. Arguments and errors are those of
     ``IaaDocumentEncoder``; ``prefix`` goes before queries, and ``max_length`` is theirs.
+    Where the vectors of an index are cut, the searcher's queries are cut likewise.
     """
 
     def __init__(
@@ -128,6 +132,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
         l2_norm: bool | None = None,
         prefix: str | None = None,
         max_length: int | None = None,
+        truncate_dim: int | None = None,
         encoder_class: str | None = None,
     ) -> None:
         super().__init__()
@@ -139,6 +144,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
             normalize=l2_norm,
             query_prefix=prefix,
             query_max_length=max_length,
+            truncate_dim=truncate_dim,
             encoder_class=encoder_class,
             precision=precision,
             device=device,

@@ -17,7 +17,12 @@ from iaa_retrieval.pyserini_plugin.index_directories import (
     require_faiss_index,
     require_lucene_index,
 )
-from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class
+from iaa_retrieval.pyserini_plugin.index_guard import (
+    cut_as,
+    require_fitting_index,
+    require_same_class,
+    require_same_size,
+)
 from iaa_retrieval.pyserini_plugin.online_tables import is_prebuilt_index
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 from iaa_retrieval.pyserini_plugin.stock_classes import only_class
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from iaa_retrieval.pyserini_plugin.encoders import IaaQueryEncoder
 
 
+TRUNCATE = "--truncate-dim"
 _CLASSES_WITH_LENGTH = ("openai-api", "qwen3")  # the classes to which Pyserini passes --max-length
 
 
@@ -67,7 +73,10 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
     ``--encoder-class`` that our encoder stands for, Pyserini's settings for that class. Any other class, and a hub
     id that needs one (``encoder_classes.stock_class_of``), are left to Pyserini.
 
-    Side effect: ``--encoder-class auto`` is set, so that Pyserini does not guess a class from the path.
+    Its vectors are cut as those of ``--index``, unless ``--truncate-dim`` says how.
+
+    Side effect: ``--encoder-class auto`` is set, so that Pyserini does not guess a class from the path, and
+    ``--truncate-dim``, which it does not know, is taken out.
 
     Raises:
         UsageError: an option contradicts the checkpoint, or has no effect on the queries.
@@ -75,13 +84,16 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
     """
     name, stock_class = arguments.get("--encoder"), arguments.get("--encoder-class")
     if name is None:
-        if arguments.has("--max-length"):
-            raise UsageError("--max-length has no effect on queries that are encoded already; leave it out")
+        for option in ("--max-length", TRUNCATE):
+            if arguments.has(option):
+                raise UsageError(f"{option} has no effect on queries that are encoded already; leave it out")
         return None
     if stock_class not in (None, *OUR_CLASSES, *STOCK_CLASSES):
         return None  # stock Pyserini says which it has
     needed = stock_class_of(name, stock_class)
     if needed is not None:
+        if arguments.has(TRUNCATE):
+            raise UsageError(f"{TRUNCATE} is not known to Pyserini's encoder class {needed}; leave it out")
         if arguments.has("--max-length") and needed not in _CLASSES_WITH_LENGTH:
             raise UsageError(f"--max-length has no effect on Pyserini's encoder class {needed}; leave it out")
         return None
@@ -96,8 +108,13 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
         l2_norm=True if arguments.has("--l2-norm") else None,
         prefix=arguments.get("--query-prefix"),
         max_length=_whole_number(arguments, "--max-length"),
+        truncate_dim=_whole_number(arguments, TRUNCATE),
         encoder_class=stock_class,
     )
+    index = arguments.get("--index") or ""
+    if Path(index).is_dir():
+        encoder.bi_encoder = cut_as(index, encoder.bi_encoder)
+    arguments.remove(TRUNCATE)
     arguments.set("--encoder-class", "auto")
     return encoder
 
@@ -128,11 +145,13 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
         needed = stock_class_of(name, arguments.get("--encoder-class"))
         require_same_class(index_name, made_by.encoder_class, encoder_name, needed or "")
         return
-    if encoded is not None and (dimension := dimension_of_encoded(encoded)) is not None:
-        require_dimension(index, f"--encoded-queries {encoded}", dimension, pca_model, index_name=index_name)
     queries = read_retriever_config(encoded) if encoded is not None else None
+    encoded_name = f"--encoded-queries {encoded}"
+    if made_by is not None and queries is not None and made_by.fingerprint == queries.fingerprint:
+        require_same_size(index_name, made_by, encoded_name, queries)
+    if encoded is not None and (dimension := dimension_of_encoded(encoded)) is not None:
+        require_dimension(index, encoded_name, dimension, pca_model, index_name=index_name)
     if made_by is not None and queries is not None:
-        encoded_name = f"--encoded-queries {encoded}"
         require_same_class(index_name, made_by.encoder_class, encoded_name, queries.encoder_class)
         require_same_encoder(index_name, made_by.fingerprint, encoded_name, queries.fingerprint)
 
