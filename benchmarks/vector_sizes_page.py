@@ -78,8 +78,8 @@ Lucene has int8 of its own (`--to-lucene hnsw --quantize int8`), beside the vect
 ## Measured
 
 Bytes are those of the file `index` for each document, ids apart. nDCG@10 and R@100 are of the first 100 hits.
-Milliseconds are of one query among all searched at once, in one thread, at best of five; the machine did other work at
-the same time, so only large differences mean something. Test queries chose nothing. Made with
+Milliseconds are of one query among all searched at once, in one thread, the best of five times; the machine did other
+work at the same time, so only large differences mean something. Test queries chose nothing. Made with
 
 ```bash
 python -m iaa_retrieval.encode input --corpus beir/scifact output --embeddings runs/vectors --to-parquet \\
