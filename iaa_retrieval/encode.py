@@ -133,6 +133,8 @@ def _encode(sections: list[tuple[str, dict[str, Any]]]) -> None:
             "--precision": model["precision"] != EncoderOptions.precision,
             "--index-factory": target["index_factory"] != EmbeddingsOptions.index_factory,
             "--to-parquet": target["to_parquet"],
+            "--truncate-dim": target["truncate_dim"] is not None,
+            "--quantize": target["quantize"] is not None,
             "--to-lucene": target["to_lucene"] is not None,
             "--backend": model["backend"] != EncoderOptions.backend,
             "--document-prompt": model["document_prompt"] is not None,

@@ -14,7 +14,8 @@ This is Pyserini's own `python -m pyserini.search.{kind}`; every option means wh
 """
 ENCODER_LINES = """\
   --encoder  takes a checkpoint of ours (which says how it pools), a directory, a hub id, all-MiniLM-L6-v2
-  --index    an index that another encoder made is refused
+  --index    an index that another encoder made is refused; queries are cut as its vectors are
+             (--truncate-dim N says so for an index that does not say what made it)
   --query-prompt TEXT     before every query of a plain encoder to the letter, where --query-prefix adds a space;
              with {query} in it, the query stands there. \\n is a line end
   --query-prompt-name N   instead, the prompt of that name in the encoder's sentence-transformers files

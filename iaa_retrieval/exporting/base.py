@@ -29,6 +29,7 @@ class ExportFormat(ABC):
         help: a phrase about it for ``export --help``.
         requires: packages that it needs beyond those that this package installs.
         requires_advice: what a user is told where one is missing, ``{package}`` standing for its name.
+        cuts_vectors: whether what reads it keeps only so many numbers of a vector as the checkpoint says.
         holds_separate_encoders: whether it can hold a checkpoint with an encoder for queries and one for passages.
     """
 
@@ -37,6 +38,7 @@ class ExportFormat(ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     requires_advice: ClassVar[str] = "this format needs the package {package}; pip install {package}"
     holds_separate_encoders: ClassVar[bool] = False
+    cuts_vectors: ClassVar[bool] = True
 
     def require_packages(self) -> None:
         """Refuse where a package is missing.

@@ -25,6 +25,7 @@ class MergedFormat(CheckpointFormat):
     """
 
     name = "merged"
+    cuts_vectors = False
 
     @property
     def help(self) -> str:  # type: ignore[override]

@@ -47,7 +47,7 @@ def _merged_if_possible(source: Source) -> Source:
     try:
         merge(source)
     except NotMergeableError:
-        return load_source(source.name)
+        return load_source(source.name, source.config.truncate_dim)
     return source
 
 

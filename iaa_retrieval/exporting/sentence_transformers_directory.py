@@ -159,5 +159,7 @@ def _settings(source: Source) -> dict[str, Any]:
         "requirements": requirements,
         "prompts": {"query": config.query_lead, "document": config.document_lead},
         "default_prompt_name": None,
-        "similarity_fn_name": config.similarity,
+        # It cuts after it has normalised, and does not normalise again; only cosines are those of our vectors then.
+        **({"truncate_dim": config.truncate_dim} if config.truncate_dim else {}),
+        "similarity_fn_name": "cosine" if config.truncate_dim and config.normalize else config.similarity,
     }

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import read_json, write_json
+from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.checkpoint import save_tokenizer, weights_fingerprint
 from iaa_retrieval.models.kinds import load_retriever
 from iaa_retrieval.models.retriever import Retriever
@@ -82,10 +84,21 @@ class Source:
         return self.model.fingerprint_of(self.config, weights_fingerprint(directory))
 
 
-def load_source(name: str) -> Source:
+def load_source(name: str, truncate_dim: int | None = None) -> Source:
     """Load a checkpoint or a plain encoder.
 
+    Args:
+        truncate_dim: numbers to keep of each vector; None is all, or what it says.
+
     Raises:
+        UsageError: vectors of fewer numbers, or none at all.
         IaaRetrievalError: it cannot be loaded, or its files do not fit together.
     """
-    return Source(name, load_retriever(name, precision="fp32", device="cpu"))
+    model = load_retriever(name, precision="fp32", device="cpu")
+    if truncate_dim is None:
+        return Source(name, model)
+    if not isinstance(model, BiEncoder):
+        raise UsageError(
+            f"--truncate-dim {truncate_dim}: {name} is a {model.kind}, which makes no vectors; leave it out"
+        )
+    return Source(name, model.cut_to(truncate_dim).eval())

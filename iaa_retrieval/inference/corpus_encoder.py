@@ -236,6 +236,7 @@ def _settings(encoder: BiEncoder, encoding: CorpusEncoding) -> dict[str, Any]:
         "document_prompt": encoder.config.document_prompt,
         **({"document_suffix": suffix} if suffix else {}),
         "precision": str(encoder.dtype),
+        **({"truncate_dim": encoder.config.truncate_dim} if encoder.config.truncate_dim else {}),
         **{key: value for key, value in asdict(encoding).items() if key not in _WITHOUT_INFLUENCE},
         # By this name: all forms but embeddings.jsonl keep the same of a window.
         "to_faiss": encoding.output is not None,

@@ -12,6 +12,7 @@ import numpy as np
 
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.files import atomic_file
+from iaa_retrieval.inference.quantization import RESCORED_PER_HIT
 
 # Vectors that an index with a trained quantiser learns from.
 TRAINING_VECTORS = 262_144
@@ -219,6 +220,8 @@ def _set_search_effort(index: Any) -> None:
     for layer in _layers(index):
         if isinstance(layer, faiss.IndexHNSW):
             layer.hnsw.efSearch = CANDIDATES
+        if isinstance(layer, faiss.IndexRefine):
+            layer.k_factor = RESCORED_PER_HIT
     for layer in _document_layers(index):
         if not isinstance(layer, faiss.IndexIVF):
             continue

@@ -61,4 +61,10 @@ def convert_encoded(source: CorpusOptions, target: EmbeddingsOptions) -> int:
             "or --to-parquet"
         )
     require_empty(target.embeddings, overwrite=target.overwrite)
-    return convert_vectors(ParquetVectors(source.corpus), target.embeddings, form, overwrite=target.overwrite)
+    return convert_vectors(
+        ParquetVectors(source.corpus),
+        target.embeddings,
+        form,
+        truncate_dim=target.truncate_dim,
+        overwrite=target.overwrite,
+    )

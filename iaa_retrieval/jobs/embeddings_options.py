@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.inference.quantization import FACTORIES, RESCORED_PER_HIT, RESCORING, quantized_factory
 from iaa_retrieval.options import Checked, at_least, differing, flag_of, one_of, option
 
 if TYPE_CHECKING:
@@ -28,11 +30,28 @@ class EmbeddingsOptions(Checked):
         type=click.Choice(("hnsw", "flat")),
         check=one_of("hnsw", "flat"),
     )
+    truncate_dim: int | None = option(
+        None,
+        help="Keep so many numbers of each vector, the first ones; searches cut their queries alike. For encoders that "
+        "were trained for it (train bi-encoder --matryoshka).",
+        default_text="all, or what the encoder says",
+        type=click.IntRange(min=1),
+        check=at_least(1),
+    )
     quantize: str | None = option(
         None,
-        help="Search a Lucene index by numbers of one byte each.",
-        type=click.Choice(("int8",)),
-        check=one_of("int8"),
+        help="Search by shorter numbers: int8 takes one byte each (a Faiss index holds nothing else then, a Lucene "
+        "index has them beside the vectors), binary one bit each (Faiss only).",
+        type=click.Choice(tuple(FACTORIES)),
+        check=one_of(*FACTORIES),
+    )
+    rescore: str | None = option(
+        None,
+        help="With --to-faiss --quantize: keep vectors of such numbers beside the shorter ones, and score "
+        f"{RESCORED_PER_HIT} times as many documents as there shall be hits anew with them.",
+        default_text="none",
+        type=click.Choice(tuple(RESCORING)),
+        check=one_of(*RESCORING),
     )
     hnsw_m: int = option(
         16, help="Links per document in a graph of Lucene.", type=click.IntRange(min=2), check=at_least(2)
@@ -53,7 +72,7 @@ class EmbeddingsOptions(Checked):
     overwrite: bool = option(False, help="Discard an interrupted encoding, and replace a finished one at its end.")
 
 
-_OF_LUCENE = ("quantize", "hnsw_m", "hnsw_ef_construction", "threads")
+_OF_LUCENE = ("hnsw_m", "hnsw_ef_construction", "threads")
 _OF_GRAPHS = ("hnsw_m", "hnsw_ef_construction")
 
 
@@ -69,6 +88,7 @@ def vector_output(options: EmbeddingsOptions) -> VectorOutput | None:
         raise UsageError(f"{' and '.join(map(flag_of, forms))} are different outputs; ask for one of them")
     if "index_factory" in given and not options.to_faiss:
         raise UsageError("--index-factory describes a Faiss index; add --to-faiss")
+    _check_quantization(options, given)
     for name in _OF_LUCENE:
         if name in given and not options.to_lucene:
             raise UsageError(f"{flag_of(name)} is about a Lucene index; add --to-lucene")
@@ -77,7 +97,8 @@ def vector_output(options: EmbeddingsOptions) -> VectorOutput | None:
     from iaa_retrieval.inference.vector_outputs import FaissOutput, ParquetOutput
 
     if options.to_faiss:
-        return FaissOutput(options.index_factory)
+        quantized = options.quantize and quantized_factory(options.quantize, options.rescore)
+        return FaissOutput(quantized or options.index_factory)
     if options.to_parquet:
         return ParquetOutput()
     if options.to_lucene:
@@ -91,3 +112,21 @@ def vector_output(options: EmbeddingsOptions) -> VectorOutput | None:
             threads=options.threads,
         )
     return None
+
+
+def _check_quantization(options: EmbeddingsOptions, given: Sequence[str]) -> None:
+    """Refuse shorter numbers where they mean nothing.
+
+    Raises:
+        UsageError: says which.
+    """
+    if options.quantize and not (options.to_faiss or options.to_lucene):
+        raise UsageError("--quantize is about an index; add --to-faiss or --to-lucene")
+    if options.quantize == "binary" and options.to_lucene:
+        raise UsageError("--quantize binary makes a Faiss index; say --to-faiss, or --quantize int8")
+    if options.quantize and "index_factory" in given:
+        raise UsageError("--quantize and --index-factory both describe the index; give one of them")
+    if options.rescore and not (options.quantize and options.to_faiss):
+        raise UsageError("--rescore scores hits of shorter numbers anew; add --to-faiss and --quantize")
+    if options.rescore and options.rescore == options.quantize:
+        raise UsageError(f"--rescore {options.rescore} scores by what --quantize {options.quantize} holds already")

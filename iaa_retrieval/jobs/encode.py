@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import click
 
@@ -137,7 +136,7 @@ def encode_documents(options: EncodeOptions, *, form: VectorOutput | None = None
     source, target, model = options.source, options.target, options.model
     require_empty(target.embeddings, overwrite=target.overwrite)
     form = form or vector_output(target)
-    encoder = _load(model)  # first: what is wrong with it is known before a large corpus is opened
+    encoder = _load(model, target.truncate_dim)  # first: what is wrong with it is known before a large corpus is opened
     corpus = Corpus(
         source.corpus,
         source.input_fields or None,
@@ -174,6 +173,7 @@ def encode_corpus(
     documents: Collection | Mapping[str, str] | str | Path,
     output: None = None,
     *,
+    truncate_dim: int | None = ...,
     max_length: int | None = ...,
     batch_size: int = ...,
     backend: str = ...,
@@ -192,6 +192,7 @@ def encode_corpus(
     index_factory: str = ...,
     to_parquet: bool = ...,
     to_lucene: str | None = ...,
+    truncate_dim: int | None = ...,
     max_length: int | None = ...,
     batch_size: int = ...,
     backend: str = ...,
@@ -212,6 +213,7 @@ def encode_corpus(
     index_factory: str = EmbeddingsOptions.index_factory,
     to_parquet: bool = EmbeddingsOptions.to_parquet,
     to_lucene: str | None = EmbeddingsOptions.to_lucene,
+    truncate_dim: int | None = EmbeddingsOptions.truncate_dim,
     max_length: int | None = EncoderOptions.max_length,
     batch_size: int = EncoderOptions.batch_size,
     backend: str = EncoderOptions.backend,
@@ -232,6 +234,7 @@ def encode_corpus(
         index_factory: Faiss's description of the index, such as ``HNSW32,Flat``; scores are inner products.
         to_parquet: one Parquet file (``docid``, ``vector``) instead of a Faiss directory.
         to_lucene: ``hnsw`` or ``flat``: such a Lucene index of vectors instead of a Faiss directory; needs Java.
+        truncate_dim: numbers to keep of each vector, the first ones; None is all, or what the retriever says.
         max_length: tokens of a document; None is the retriever's own.
         batch_size: documents of full length at a time; shorter ones travel in larger batches.
         backend: what computes the vectors, by the name under which ``register_backend`` knows it; ``local`` is this
@@ -256,6 +259,7 @@ def encode_corpus(
     from iaa_retrieval.inference import corpus_encoder
     from iaa_retrieval.inference.corpus_reader import Corpus
     from iaa_retrieval.inference.loading import load_for_inference
+    from iaa_retrieval.inference.vectors_in_memory import encode_into_memory
 
     if batch_size < 1:
         raise UsageError(f"batch_size {batch_size}: at least 1 is needed")
@@ -266,16 +270,17 @@ def encode_corpus(
         index_factory=index_factory,
         to_parquet=to_parquet,
         to_lucene=to_lucene,
+        truncate_dim=truncate_dim,
         resume=resume,
         overwrite=overwrite,
     )
     if output is not None:
         require_empty(output, overwrite=overwrite)
-    elif differing(target) != ["to_faiss"]:
+    elif [name for name in differing(target) if name != "truncate_dim"] != ["to_faiss"]:
         raise UsageError("index_factory, to_faiss and its like, resume and overwrite are about an output; name one")
     if isinstance(retriever, (str, Path)):
         retriever = load_for_inference(str(retriever), kind="bi-encoder", precision=precision, device=device)
-    encoder = require_bi_encoder(retriever).with_lengths(document=max_length)
+    encoder = require_bi_encoder(retriever).with_lengths(document=max_length).cut_to(truncate_dim)
     corpus = Corpus(str(documents) if isinstance(documents, (str, Path)) else as_collection(documents))
     encoding = corpus_encoder.CorpusEncoding(
         fields=corpus.fields,
@@ -285,7 +290,7 @@ def encode_corpus(
         backend=backend,
     )
     if output is None:
-        return _encode_into_memory(encoder, corpus, encoding)
+        return EncodedCorpus(*encode_into_memory(encoder, corpus, encoding, CUT_ADVICE_IN_PYTHON))
     return corpus_encoder.encode_corpus(
         encoder, corpus, output, encoding, resume=resume, overwrite=overwrite, cut_advice=CUT_ADVICE_IN_PYTHON
     )
@@ -306,7 +311,7 @@ def _encoded_fields(source: CorpusOptions, model: EncoderOptions, corpus: Corpus
     return fields
 
 
-def _load(model: EncoderOptions) -> BiEncoder:
+def _load(model: EncoderOptions, truncate_dim: int | None) -> BiEncoder:
     from iaa_retrieval.inference.loading import load_for_inference
     from iaa_retrieval.models.encoder_classes import pooling_named
 
@@ -318,6 +323,7 @@ def _load(model: EncoderOptions) -> BiEncoder:
         normalize=model.l2_norm or None,
         **asked_around(model, "document", prefix=model.prefix),
         document_max_length=model.max_length,
+        truncate_dim=truncate_dim,
         precision=model.precision,
         device=model.device,
     )
@@ -334,17 +340,3 @@ def require_bi_encoder(retriever: object) -> BiEncoder:
     if not isinstance(retriever, BiEncoder):
         raise IaaRetrievalError(f"a {type(retriever).__name__} makes no vectors; a bi-encoder is needed here")
     return retriever
-
-
-def _encode_into_memory(encoder: BiEncoder, corpus: Corpus, encoding: Any) -> EncodedCorpus:
-    """What a Faiss directory of full vectors holds; made as one, so that both are the same to the bit."""
-    import faiss
-
-    from iaa_retrieval.inference.corpus_encoder import encode_corpus
-
-    with tempfile.TemporaryDirectory(prefix="vectors-") as folder:
-        made = Path(folder) / "index"
-        encode_corpus(encoder, corpus, made, encoding, cut_advice=CUT_ADVICE_IN_PYTHON)
-        index = faiss.read_index(str(made / "index"))
-        ids = (made / "docid").read_text(encoding="utf-8").split("\n")[:-1]  # an id may hold other line ends
-        return EncodedCorpus(ids, index.reconstruct_n(0, index.ntotal))

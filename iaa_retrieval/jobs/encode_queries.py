@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from iaa_retrieval.device_options import device_field, precision_field
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.jobs.encode import require_bi_encoder
@@ -19,7 +21,7 @@ from iaa_retrieval.jobs.encoder_options import (
     POOLING_HELP,
     PYSERINI_POOLINGS,
 )
-from iaa_retrieval.options import Checked, one_of, option
+from iaa_retrieval.options import Checked, at_least, one_of, option
 from iaa_retrieval.prompt_options import append_eos_field, asked_around, prefix_field, prompt_field, prompt_name_field
 
 if TYPE_CHECKING:
@@ -48,6 +50,13 @@ class EncodeQueriesOptions(Checked):
     query_prompt: str | None = prompt_field("query")
     query_prompt_name: str | None = prompt_name_field("query")
     append_eos: bool = append_eos_field()
+    truncate_dim: int | None = option(
+        None,
+        help="Keep so many numbers of each vector, the first ones; as many as those of the index have.",
+        default_text="all, or what the encoder says",
+        type=click.IntRange(min=1),
+        check=at_least(1),
+    )
     precision: str = precision_field("fp32", "Queries are few and short: fp32 costs nothing and is exact.")
     device: str = device_field()
 
@@ -80,6 +89,7 @@ def encode_topics(options: EncodeQueriesOptions) -> int:
         normalize=options.l2_norm or None,
         **asked_around(options, "query", prefix=options.query_prefix),
         query_max_length=options.max_length,
+        truncate_dim=options.truncate_dim,
         precision=options.precision,
         device=options.device,
     )
@@ -94,6 +104,7 @@ def encode_queries(
     output: str | Path | None = None,
     *,
     max_length: int | None = EncodeQueriesOptions.max_length,
+    truncate_dim: int | None = EncodeQueriesOptions.truncate_dim,
     batch_size: int | None = None,
     precision: str = EncodeQueriesOptions.precision,
     device: str = EncodeQueriesOptions.device,
@@ -106,6 +117,7 @@ def encode_queries(
             an ir_datasets id or Pyserini's name of topics.
         output: a directory to make, as ``pyserini.search.faiss --encoded-queries`` reads it (``embedding.pkl``).
         max_length: tokens of a query; None is the retriever's own.
+        truncate_dim: numbers to keep of each vector, the first ones; None is all, or what the retriever says.
         batch_size: queries of full length at a time; None is 8 on a CPU and 32 elsewhere.
         precision: ``fp32``, ``auto``, ``bf16`` or ``fp16``, of a retriever that is not loaded yet.
         device: ``auto``, ``cpu``, ``cuda:0``, ..., likewise.
@@ -129,7 +141,7 @@ def encode_queries(
     asked = _as_queries(queries)
     if isinstance(retriever, (str, Path)):
         retriever = load_bi_encoder(str(retriever), precision=precision, device=device)
-    encoder = require_bi_encoder(retriever).with_lengths(query=max_length)
+    encoder = require_bi_encoder(retriever).with_lengths(query=max_length).cut_to(truncate_dim)
     if output is not None:
         return write_encoded_queries(encoder, asked, output, batch_size=batch_size, cut_advice=CUT_ADVICE_IN_PYTHON)
     texts = [query.text for query in asked]

@@ -11,7 +11,7 @@ import click
 
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.exporting.formats import FORMATS, format_names, get_format
-from iaa_retrieval.options import Checked, NamesOf, option
+from iaa_retrieval.options import Checked, NamesOf, at_least, option
 
 if TYPE_CHECKING:
     from iaa_retrieval.exporting.source import Source
@@ -28,6 +28,13 @@ class ExportOptions(Checked):
     checkpoint: str = option(help="What to export: a checkpoint, or a plain encoder.")
     format: str = option(help="See above.", type=NamesOf(format_names))
     output: str = option(help="Directory to make.", type=click.Path(file_okay=False))
+    truncate_dim: int | None = option(
+        None,
+        help="Of a bi-encoder: its vectors shall have so many numbers, the first ones.",
+        default_text="all, or what the checkpoint says",
+        type=click.IntRange(min=1),
+        check=at_least(1),
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,13 @@ def export(options: ExportOptions) -> Exported:
     chosen = get_format(options.format)
     output = Path(options.output)
     with atomic_directory(output) as directory:
-        source = load_source(options.checkpoint)
+        source = load_source(options.checkpoint, options.truncate_dim)
+        if source.config.truncate_dim and not chosen.cuts_vectors:
+            others = [name for name in FORMATS.names() if get_format(name).cuts_vectors]
+            raise UsageError(
+                f"the vectors of {options.checkpoint} are cut to {source.config.truncate_dim} numbers, and what reads "
+                f"{chosen.name} would not cut them; use --format {' or '.join(others)}"
+            )
         if source.config.separate_encoders and not chosen.holds_separate_encoders:
             others = [name for name in FORMATS.names() if get_format(name).holds_separate_encoders]
             raise UsageError(

@@ -21,9 +21,10 @@ from iaa_retrieval.models.prompts import Asked, Frame, around, asked_frames, des
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.models.shared_backbone import SharedBackbone
-from iaa_retrieval.models.sizes import position_limit
+from iaa_retrieval.models.sizes import encoder_width, position_limit
 from iaa_retrieval.models.text_settings import TextSettings, load_text_tokenizer
 from iaa_retrieval.models.tokenizer_setup import append_eos, ending_of
+from iaa_retrieval.models.truncation import cut, remark_on_size, require_size
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -95,8 +96,8 @@ class BiEncoder(Retriever):
 
     @property
     def dimension(self) -> int:
-        """Length d of a vector."""
-        return self.width
+        """Length d of a vector: the hidden size, or what the vectors are cut to."""
+        return self.config.truncate_dim or self.width
 
     def encode_queries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode token ids [batch, tokens] of queries into fp32 vectors [batch, d] (unit length when normalised)."""
@@ -141,10 +142,23 @@ class BiEncoder(Retriever):
             document=document or self.config.document_max_length,
         )
 
+    def cut_to(self, size: int | None) -> BiEncoder:
+        """The same networks with vectors of ``size`` numbers; None keeps what there are.
+
+        Raises:
+            UsageError: the vectors have fewer.
+        """
+        if size is None:
+            return self
+        name = Path(self.source).name
+        require_size(size, self.width, name)
+        remark_on_size(self.config, size, self.width, name)
+        return self.with_config(truncate_dim=size)
+
     def _encode(self, encoder: nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         hidden = encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
         vectors = pool(hidden, attention_mask, self.config.pooling)
-        return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
+        return cut(vectors, self.dimension, normalize=self.config.normalize)
 
 
 # over 60 lines: most of them say what the arguments are
@@ -162,6 +176,7 @@ def load_bi_encoder(
     append_eos: bool = False,
     query_max_length: int | None = None,
     document_max_length: int | None = None,
+    truncate_dim: int | None = None,
     encoder_class: str | None = None,
     settings: TextSettings | None = None,
     precision: str = "auto",
@@ -186,6 +201,7 @@ def load_bi_encoder(
         query_prompt_name, document_prompt_name: of a prompt in the encoder's metadata, instead of either.
         append_eos: end every text with the tokenizer's end-of-text token, where it does not do so by itself.
         query_max_length, document_max_length: in tokens, special ones included.
+        truncate_dim: numbers to keep of each vector; None is all, or what the encoder says.
         encoder_class: a class of Pyserini's whose settings a plain encoder shall have.
         settings: how a plain encoder is used, in place of what its files say.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
@@ -195,8 +211,8 @@ def load_bi_encoder(
             ``backbone_checkpoint``.
 
     Raises:
-        UsageError: an override contradicts the checkpoint or another one, or the encoder needs a class that only
-            Pyserini has.
+        UsageError: an override contradicts the checkpoint or another one, the vectors have fewer numbers than shall be
+            kept, or the encoder needs a class that only Pyserini has.
         IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
     """
     wanted = {
@@ -223,7 +239,7 @@ def load_bi_encoder(
             raise UsageError(f"--append-eos contradicts checkpoint {name_or_path}, trained without; leave it out")
     model.config = replace(model.config, **changes)
     model.require_lengths(query=model.config.query_max_length, document=model.config.document_max_length)
-    return model.prepare(precision, device)
+    return model.cut_to(truncate_dim).prepare(precision, device)
 
 
 def _allowed_options(
@@ -275,6 +291,7 @@ def _plain_encoder(
         backbone_fingerprint=weights,
         pooling=pooling,
         normalize=settings.normalize if normalize is None else normalize,
+        truncate_dim=None if settings.truncate_dim is None else min(settings.truncate_dim, encoder_width(encoder)),
         query_prompt=settings.query_prompt,
         document_prompt=settings.document_prompt,
         append_token=appended,

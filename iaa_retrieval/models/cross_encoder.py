@@ -106,7 +106,9 @@ class CrossEncoder(Retriever):
         if not config.pair_template:
             return None
         template = parse_template(config.pair_template, config.pair_instruction)
-        return template.around(query=(config.query_lead, ""), document=(config.document_lead, ""))
+        return template.around(
+            query=(config.query_lead, config.query_suffix), document=(config.document_lead, config.document_suffix)
+        )
 
     @property
     def has_open_end(self) -> bool:

@@ -41,7 +41,9 @@ def new_bi_encoder(
     """
     checkpoint = read_backbone_checkpoint(backbone)
     if checkpoint is not None and BiEncoder.is_kind_of(checkpoint):
-        settings = TextSettings(pooling=checkpoint.pooling, normalize=checkpoint.normalize)
+        settings = TextSettings(
+            pooling=checkpoint.pooling, normalize=checkpoint.normalize, truncate_dim=checkpoint.truncate_dim
+        )
     model = load_bi_encoder(
         backbone,
         settings=settings,

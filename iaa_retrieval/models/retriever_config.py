@@ -12,7 +12,14 @@ from iaa_retrieval.tuning.methods import UNTUNED
 
 FILE_NAME = OURS
 PAIR_FIELDS = ("pair_template", "pair_instruction", "pair_tokens")
-_LEFT_OUT_WHEN_UNSET = ("interpolation", "query_suffix", "document_suffix", "append_token", *PAIR_FIELDS)
+_LEFT_OUT_WHEN_UNSET = (
+    "interpolation",
+    "truncate_dim",
+    "query_suffix",
+    "document_suffix",
+    "append_token",
+    *PAIR_FIELDS,
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class RetrieverConfig:
     backbone_fingerprint: str = ""
     pooling: str = "mean"  # "mean", "cls" or "last"; bi-encoders only
     normalize: bool = True
+    truncate_dim: int | None = None  # numbers that are kept of a vector; None: all; bi-encoders only
     similarity: str = "dot"
     head: str = "pooler"  # from token vectors to a score, see ``models.heads``; cross-encoders only
     encoder_class: str = ""  # the class of stock Pyserini that made an index; empty: an encoder of this package
@@ -87,6 +95,11 @@ class RetrieverConfig:
     def is_untuned(self) -> bool:
         """Whether these are a plain encoder's settings, not those of a checkpoint of ours."""
         return self.method == UNTUNED.name
+
+    @property
+    def matryoshka(self) -> tuple[int, ...]:
+        """The sizes to which vectors may be cut because training minded them, largest first."""
+        return tuple(self.training.get("matryoshka") or ())
 
     @property
     def query_lead(self) -> str:

@@ -39,6 +39,7 @@ class TextSettings:
         normalize: whether vectors have unit length.
         query_length, document_length: in tokens, where it says them apart.
         max_length: in tokens, of any text; None leaves it to the tokenizer.
+        truncate_dim: numbers that are kept of a vector; None is all.
         query_prompt, document_prompt: what goes before a text, to the letter.
         prefix_is_verbatim: whether a prefix that is asked for is put before a text without a space.
         remarks: what it says and is not followed, one sentence each.
@@ -52,6 +53,7 @@ class TextSettings:
     query_length: int | None = None
     document_length: int | None = None
     max_length: int | None = None
+    truncate_dim: int | None = None
     query_prompt: str = ""
     document_prompt: str = ""
     prefix_is_verbatim: bool = False
@@ -109,6 +111,7 @@ def read_text_settings(name: str) -> TextSettings:
         query_length=_length(name, transformer, "query_length"),
         document_length=_length(name, transformer, "document_length"),
         max_length=_length(name, transformer, "max_seq_length"),
+        truncate_dim=_length(name, whole, "truncate_dim", "numbers"),
         query_prompt=query_prompt,
         document_prompt=document_prompt,
         remarks=tuple(remarks),
@@ -177,13 +180,13 @@ def _prompts(name: str, whole: dict[str, Any]) -> dict[str, str]:
     return {key: text or "" for key, text in prompts.items()}
 
 
-def _length(name: str, transformer: dict[str, Any], setting: str) -> int | None:
-    value = transformer.get(setting)
+def _length(name: str, values: dict[str, Any], setting: str, unit: str = "tokens") -> int | None:
+    value = values.get(setting)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise IaaRetrievalError(
-            f"{name}: {setting} in its sentence-transformers files must be a whole number of tokens, not {value!r}"
+            f"{name}: {setting} in its sentence-transformers files must be a whole number of {unit}, not {value!r}"
         )
     return value
 
@@ -199,7 +202,8 @@ def _transformer_settings(name: str, folder: str) -> dict[str, Any]:
 def _refuse_what_is_not_done(name: str, whole: dict[str, Any], transformer: dict[str, Any]) -> None:
     """Settings that change every vector and have no counterpart here."""
     asked = {
-        "truncate_dim": whole.get("truncate_dim"),
+        # The inner product of vectors that were of unit length before the cut; here they are after it.
+        "truncate_dim together with dot": whole.get("truncate_dim") and whole.get("similarity_fn_name") == "dot",
         "processing_kwargs": transformer.get("processing_kwargs"),
         "query_expansion": transformer.get("query_expansion"),
         "transformer_task": transformer.get("transformer_task", "feature-extraction") != "feature-extraction",

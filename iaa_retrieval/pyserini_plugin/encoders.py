@@ -34,6 +34,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         pooling, l2_norm, prefix, prompt, prompt_name, append_eos: overrides for a plain encoder, see
             ``load_bi_encoder``; a checkpoint says these itself.
         max_length: in tokens; default: the encoder's own.
+        truncate_dim: numbers to keep of each vector; default: all, or what the encoder says.
         encoder_class: ``auto``, ``sentence-transformers``, ``contriever`` or ``qwen3`` for Pyserini's settings of
             that class instead of a plain encoder's own.
 
@@ -55,6 +56,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
         prompt_name: str | None = None,
         append_eos: bool = False,
         max_length: int | None = None,
+        truncate_dim: int | None = None,
         encoder_class: str | None = None,
     ) -> None:
         self.has_model = True
@@ -68,6 +70,7 @@ class IaaDocumentEncoder(DocumentEncoder):  # type: ignore[misc]
             document_prompt_name=prompt_name,
             append_eos=append_eos,
             document_max_length=max_length,
+            truncate_dim=truncate_dim,
             encoder_class=encoder_class,
             precision=precision,
             device=device,
@@ -123,6 +126,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
     ``FaissSearcher(directory, IaaQueryEncoder(checkpoint))`` searches; its ``batch_search`` encodes the
     queries in batches, and refuses an index that another encoder made. Arguments and errors are those of
     ``IaaDocumentEncoder``; ``prefix`` and ``prompt`` go before queries, and ``max_length`` is theirs.
+    Where the vectors of an index are cut, the searcher's queries are cut likewise.
     """
 
     def __init__(
@@ -138,6 +142,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
         prompt_name: str | None = None,
         append_eos: bool = False,
         max_length: int | None = None,
+        truncate_dim: int | None = None,
         encoder_class: str | None = None,
     ) -> None:
         super().__init__()
@@ -152,6 +157,7 @@ class IaaQueryEncoder(QueryEncoder):  # type: ignore[misc]
             query_prompt_name=prompt_name,
             append_eos=append_eos,
             query_max_length=max_length,
+            truncate_dim=truncate_dim,
             encoder_class=encoder_class,
             precision=precision,
             device=device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,37 @@ def require_fitting_index(
     if made_by is not None:
         require_same_class(index_name, made_by.encoder_class, encoder_name, encoder.config.encoder_class)
         require_same_encoder(described(index_name, made_by), made_by.fingerprint, name, encoder.fingerprint)
+        require_same_size(index_name, made_by, encoder_name, encoder.config)
     if (Path(index) / "index").is_file():
         require_dimension(index, name, encoder.dimension, pca_model, index_name=index_name)
+
+
+def cut_as(index: str | Path, encoder: BiEncoder) -> BiEncoder:
+    """The encoder, with vectors cut as those of an index, unless they are cut already: then it must fit as it is."""
+    made_by = read_retriever_config(index)
+    if made_by is None or made_by.truncate_dim is None or encoder.config.truncate_dim is not None:
+        return encoder
+    return encoder.with_config(truncate_dim=made_by.truncate_dim)
+
+
+def require_same_size(left: str, left_config: RetrieverConfig, right: str, right_config: RetrieverConfig) -> None:
+    """Refuse to compare vectors of one encoder that are cut to different sizes.
+
+    Args:
+        left: how to name the index in the error.
+        left_config: what made its vectors.
+        right: how to name the other side.
+        right_config: what makes the queries' vectors.
+    """
+    if left_config.truncate_dim != right_config.truncate_dim:
+        sizes = [
+            f"cut to {config.truncate_dim} numbers" if config.truncate_dim else "not cut"
+            for config in (left_config, right_config)
+        ]
+        advice = f"--truncate-dim {left_config.truncate_dim}" if left_config.truncate_dim else "no --truncate-dim"
+        raise IaaRetrievalError(
+            f"the vectors of {left} are {sizes[0]}, those of {right} {sizes[1]}; give the queries {advice}"
+        )
 
 
 def require_same_class(left: str, left_class: str, right: str, right_class: str) -> None:
@@ -61,7 +91,7 @@ def guard_faiss_searcher(encoder_type: type) -> None:
     """From now on, ``FaissSearcher(INDEX, ENCODER)`` refuses an index that an encoder of ``encoder_type`` did not make.
 
     Pyserini's searcher does not look at who made an index, and would search it. Its constructor is wrapped once in a
-    process; searchers with any other query encoder are made as before.
+    process; searchers with any other query encoder are made as before. Queries are cut as the vectors of the index are.
     """
     from pyserini.search.faiss import FaissSearcher
 
@@ -72,10 +102,13 @@ def guard_faiss_searcher(encoder_type: type) -> None:
     @functools.wraps(stock)
     def guarded(self: Any, index_dir: str, query_encoder: Any, *args: Any, **options: Any) -> None:
         if isinstance(query_encoder, encoder_type):
-            encoder = query_encoder.bi_encoder  # type: ignore[attr-defined]
+            encoder = cut_as(index_dir, query_encoder.bi_encoder)  # type: ignore[attr-defined]
             require_fitting_index(
                 index_dir, encoder, index_name=f"index {index_dir}", encoder_name=f"encoder {encoder.source}"
             )
+            if encoder is not query_encoder.bi_encoder:  # type: ignore[attr-defined]
+                query_encoder = copy.copy(query_encoder)  # the caller's may have another index to search
+                query_encoder.bi_encoder = encoder
         stock(self, index_dir, query_encoder, *args, **options)
 
     guarded.guarded = True  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.vector_outputs import require_unit_length
 from iaa_retrieval.models.retriever_config import read_retriever_config, require_same_encoder
 from iaa_retrieval.pyserini_plugin.index_directories import dimension_of_encoded
-from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class
+from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class, require_same_size
 from iaa_retrieval.pyserini_plugin.search_encoder import load_query_encoder, require_sparse_index
 from iaa_retrieval.pyserini_plugin.stock_arguments import StockArguments
 
@@ -156,6 +156,7 @@ def _look_up(arguments: StockArguments, encoded: str, queries: Sequence[Query]) 
         index_name, name = f"--index {index}", f"--encoded-queries {encoded}"
         require_same_class(index_name, made_by.encoder_class, name, asked_by.encoder_class)
         require_same_encoder(index_name, made_by.fingerprint, name, asked_by.fingerprint)
+        require_same_size(index_name, made_by, name, asked_by)
     import pandas
 
     frame = pandas.read_pickle(Path(encoded) / "embedding.pkl")

@@ -18,7 +18,12 @@ from iaa_retrieval.pyserini_plugin.index_directories import (
     require_faiss_index,
     require_lucene_index,
 )
-from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index, require_same_class
+from iaa_retrieval.pyserini_plugin.index_guard import (
+    cut_as,
+    require_fitting_index,
+    require_same_class,
+    require_same_size,
+)
 from iaa_retrieval.pyserini_plugin.online_tables import is_prebuilt_index
 from iaa_retrieval.pyserini_plugin.stock_arguments import OWN_OPTIONS, StockArguments
 from iaa_retrieval.pyserini_plugin.stock_classes import only_class
@@ -68,6 +73,8 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
     or with an explicit ``--encoder-class`` that our encoder stands for, Pyserini's settings for that class. Any other
     class, and a hub id that needs one (``encoder_classes.stock_class_of``), are left to Pyserini.
 
+    Its vectors are cut as those of ``--index``, unless ``--truncate-dim`` says how.
+
     Side effects: ``--encoder-class auto`` is set, so that Pyserini does not guess a class from the path, and the
     options that Pyserini does not know are taken out.
 
@@ -105,8 +112,12 @@ def load_query_encoder(arguments: StockArguments) -> IaaQueryEncoder | None:
         prompt_name=own.prompt_name,
         append_eos=own.append_eos,
         max_length=_whole_number(arguments, "--max-length"),
+        truncate_dim=own.truncate_dim,
         encoder_class=stock_class,
     )
+    index = arguments.get("--index") or ""
+    if Path(index).is_dir():
+        encoder.bi_encoder = cut_as(index, encoder.bi_encoder)
     arguments.set("--encoder-class", "auto")
     return encoder
 
@@ -117,6 +128,7 @@ class _OwnOptions(NamedTuple):
     prompt: str | None
     prompt_name: str | None
     append_eos: bool
+    truncate_dim: int | None
 
 
 def _take_own_options(arguments: StockArguments) -> _OwnOptions:
@@ -126,6 +138,7 @@ def _take_own_options(arguments: StockArguments) -> _OwnOptions:
         None if prompt is None else typed_prompt(prompt),
         arguments.get("--query-prompt-name"),
         arguments.has("--append-eos"),
+        _whole_number(arguments, "--truncate-dim"),
     )
     for option in OWN_OPTIONS:
         arguments.remove(option, has_value=option != "--append-eos")
@@ -177,11 +190,13 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
         needed = stock_class_needed(arguments)
         require_same_class(index_name, made_by.encoder_class, encoder_name, needed or "")
         return
-    if encoded is not None and (dimension := dimension_of_encoded(encoded)) is not None:
-        require_dimension(index, f"--encoded-queries {encoded}", dimension, pca_model, index_name=index_name)
     queries = read_retriever_config(encoded) if encoded is not None else None
+    encoded_name = f"--encoded-queries {encoded}"
+    if made_by is not None and queries is not None and made_by.fingerprint == queries.fingerprint:
+        require_same_size(index_name, made_by, encoded_name, queries)
+    if encoded is not None and (dimension := dimension_of_encoded(encoded)) is not None:
+        require_dimension(index, encoded_name, dimension, pca_model, index_name=index_name)
     if made_by is not None and queries is not None:
-        encoded_name = f"--encoded-queries {encoded}"
         require_same_class(index_name, made_by.encoder_class, encoded_name, queries.encoder_class)
         require_same_encoder(index_name, made_by.fingerprint, encoded_name, queries.fingerprint)
 

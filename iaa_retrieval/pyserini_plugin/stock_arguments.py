@@ -8,7 +8,7 @@ _WHOLE = frozenset(
     ("--b", "--bm25", "--dismax", "--encoder", "--max-passage", "--output", "--prcl", "--rm3", "--rocchio", "--topics")
 )
 # Options that only this package knows; no beginning of them stands for them.
-OWN_OPTIONS = ("--query-prompt", "--query-prompt-name", "--append-eos")
+OWN_OPTIONS = ("--query-prompt", "--query-prompt-name", "--append-eos", "--truncate-dim")
 
 
 class StockArguments:

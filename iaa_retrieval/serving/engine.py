@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+import numpy as np
+
 from iaa_retrieval.collections.loading import load_collection
 from iaa_retrieval.collections.runs import rank
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.interpolation import interpolated
 from iaa_retrieval.models.retriever_config import read_retriever_config
+from iaa_retrieval.models.truncation import cut_array
 from iaa_retrieval.nearest import did_you_mean
 from iaa_retrieval.pyserini_plugin.bm25 import K1, B
-from iaa_retrieval.pyserini_plugin.index_guard import require_fitting_index
+from iaa_retrieval.pyserini_plugin.index_guard import cut_as, require_fitting_index
 from iaa_retrieval.serving.config import ServeConfig
 from iaa_retrieval.serving.documents import CollectionStore, DocumentStore, LuceneStore, StoredDocument
 from iaa_retrieval.serving.encoders import Encoders, needs_encoders
@@ -65,6 +68,7 @@ class Engine:
             for alias, index in self.indexes.items()
             if isinstance(index, DenseIndex)
         }
+        self._sizes = {alias: _size_of(self.indexes[alias]) for alias in self._encoder_of}
         self._stores = {
             alias: LuceneStore(index) for alias, index in self.indexes.items() if isinstance(index, Bm25Index)
         }
@@ -180,7 +184,16 @@ class Engine:
             self._require_fit(search.index, name)
         except IaaRetrievalError as error:
             raise BadRequest(str(error)) from error
-        return index.search(self.encoders.query_vector(name, search.query), hits)
+        return index.search(self._query_vector(name, search), hits)
+
+    def _query_vector(self, name: str, search: Search) -> np.ndarray:
+        """The vector of a query, cut as those of the index are."""
+        assert self.encoders is not None
+        vector = self.encoders.query_vector(name, search.query)
+        size = self._sizes[search.index]
+        if size is None or size == len(vector):
+            return vector
+        return cut_array(vector, size, normalize=self.encoders.bi_encoder(name).config.normalize)
 
     def _index(self, alias: str) -> Bm25Index | DenseIndex:
         if alias not in self.indexes:
@@ -217,6 +230,7 @@ class Engine:
         if (alias, name) in self._fits:
             return
         path = self.config.indexes[alias].path
+        encoder = cut_as(path, encoder)
         require_fitting_index(path, encoder, index_name=f"index {alias}", encoder_name=f"checkpoint {name}")
         with self._lock:
             self._fits.add((alias, name))
@@ -241,3 +255,9 @@ class Engine:
                     self.encoders.require_cross_encoder(system.rerank)
             except UsageError as error:
                 raise UsageError(f"systems.{name}: {error}") from error
+
+
+def _size_of(index: Bm25Index | DenseIndex) -> int | None:
+    """What the vectors of an index are cut to; None where they are whole, or nothing says."""
+    made_by = read_retriever_config(index.path)
+    return None if made_by is None else made_by.truncate_dim

@@ -98,7 +98,9 @@ def _backbone_settings(backbone: str, text: TextOptions) -> TextSettings:
 def _bi_encoder_objective(
     model: BiEncoder, hyper: ResolvedHyperparameters, options: ObjectiveOptions
 ) -> BiEncoderObjective:
-    return BiEncoderObjective(model, options.temperature, _distillation(hyper), options.grad_cache, hyper.loss)
+    return BiEncoderObjective(
+        model, options.temperature, _distillation(hyper), options.grad_cache, hyper.loss, options.matryoshka or ()
+    )
 
 
 def _cross_encoder_objective(

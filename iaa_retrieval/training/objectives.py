@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.truncation import cut
 from iaa_retrieval.training.across_processes import gather_rows, rows_before, scaled_for_averaging, widest
 from iaa_retrieval.training.chunks import forward_in_chunks
 from iaa_retrieval.training.losses.distillation import Distillation
@@ -25,6 +28,8 @@ class BiEncoderObjective(nn.Module):
         distillation: how a teacher's scores enter; None without a teacher.
         grad_cache: texts whose activations are held at once; None holds all.
         loss: the name of a loss for bi-encoders.
+        matryoshka: sizes to which the vectors shall be cut later. The loss is the mean of that of the whole vectors and
+            that of each cut, distillation included (Kusupati et al., NeurIPS 2022, with equal weights).
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class BiEncoderObjective(nn.Module):
         distillation: Distillation | None = None,
         grad_cache: int | None = None,
         loss: str = DEFAULT_LOSSES["bi-encoder"],
+        matryoshka: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.bi_encoder = bi_encoder
@@ -41,6 +47,7 @@ class BiEncoderObjective(nn.Module):
         self.temperature = temperature
         self.distillation = distillation
         self.grad_cache = grad_cache
+        self.sizes = (bi_encoder.dimension, *matryoshka)
 
     def forward(
         self,
@@ -67,18 +74,25 @@ class BiEncoderObjective(nn.Module):
             gather_rows(functional.pad(relevant_keys, (0, width), value=NO_DOCUMENT)),
             all_positives,
         )
-        scores = self._similarities(gather_rows(queries), gather_rows(passages))
-        loss = scaled_for_averaging(self.loss(scores, all_positives, ignore))
-        if self.distillation is not None and teacher_scores is not None:
-            # A teacher scored a query's own passages only, so this part needs no other process.
-            own = self._similarities(queries, passages)
-            columns = positive_index[:, None] + torch.arange(teacher_scores.shape[1], device=own.device)
-            loss = self.distillation.mixed_with(loss, own.gather(1, columns), teacher_scores)
-        return {"loss": loss}
+        all_queries, all_passages = gather_rows(queries), gather_rows(passages)
+        losses = []
+        for size in self.sizes:
+            scores = self._similarities(all_queries, all_passages, size)
+            loss = scaled_for_averaging(self.loss(scores, all_positives, ignore))
+            if self.distillation is not None and teacher_scores is not None:
+                # A teacher scored a query's own passages only, so this part needs no other process.
+                own = self._similarities(queries, passages, size)
+                columns = positive_index[:, None] + torch.arange(teacher_scores.shape[1], device=own.device)
+                loss = self.distillation.mixed_with(loss, own.gather(1, columns), teacher_scores)
+            losses.append(loss)
+        return {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).mean()}
 
-    def _similarities(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+    def _similarities(self, queries: torch.Tensor, passages: torch.Tensor, size: int) -> torch.Tensor:
         # Autocast would round to bf16, and dividing by the temperature makes that error 20 times larger.
         with torch.autocast(queries.device.type, enabled=False):
+            if size < queries.shape[1]:
+                unit = self.bi_encoder.config.normalize
+                queries, passages = cut(queries, size, normalize=unit), cut(passages, size, normalize=unit)
             return queries @ passages.T / self.temperature
 
 

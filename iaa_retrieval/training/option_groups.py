@@ -18,6 +18,7 @@ from iaa_retrieval.options import Check, Checked, NamesOf, Option, above, at_lea
 from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import DEFAULT_LOSSES, loss_names
 from iaa_retrieval.training.option_files import read_peft_config
+from iaa_retrieval.training.option_sizes import SIZES
 from iaa_retrieval.training.option_texts import MarginType, default_dropout, default_rates
 from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, peft_method
 
@@ -200,6 +201,14 @@ class ObjectiveOptions(Checked):
         type={kind: NamesOf(partial(loss_names, kind)) for kind in KINDS},
     )
     temperature: float = option(0.05, help="Divides the similarities.", check=above(0), variants=BI_ENCODER)
+    matryoshka: tuple[int, ...] | None = option(
+        None,
+        help="Train vectors that may be cut to these sizes, such as 256,128,64, and keep most of what they find: the "
+        "loss is the mean over whole and cut vectors.",
+        default_text="whole vectors only",
+        variants=BI_ENCODER,
+        **SIZES,
+    )
     distillation: str | None = option(
         None,
         help="How the teacher's scores are learnt.",

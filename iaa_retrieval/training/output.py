@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def training_record(
         "batch_size": hyper.batch_size,
         "learning_rate": hyper.lr,
         "temperature": options.objective.temperature if "temperature" in names_of(TrainOptions, options.kind) else None,
+        **_matryoshka(options.objective.matryoshka),
         "steps": steps,
         "seed": options.seed,
         **_start(options.tuning.start_from),
@@ -50,6 +52,11 @@ def training_record(
         "precision": precision,
         "torch_threads": torch.get_num_threads(),
     }
+
+
+def _matryoshka(sizes: Sequence[int] | None) -> dict[str, list[int]]:
+    """The sizes for which the vectors were trained besides their whole length; nothing where there are none."""
+    return {} if sizes is None else {"matryoshka": sorted(sizes, reverse=True)}
 
 
 def _start(checkpoint: str | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import require_empty
 from iaa_retrieval.models.precision import choose_device, choose_precision
 from iaa_retrieval.models.retriever_config import Interpolation
+from iaa_retrieval.models.truncation import require_matryoshka
 from iaa_retrieval.options import changed
 from iaa_retrieval.training.across_processes import launched_processes
 from iaa_retrieval.training.default_dev import with_default_dev
@@ -94,6 +95,9 @@ def train_retriever(
     set_seed(options.seed)
     # First: what is wrong with the backbone or the method is known before a collection is opened.
     model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision)
+    if options.objective.matryoshka:
+        width = model.config.truncate_dim or model.width
+        require_matryoshka(options.objective.matryoshka, width, options.tuning.backbone)
     options, judgments, run = _read_judgments(options, first_stage)
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)

@@ -90,6 +90,31 @@ def test_pooling_prefixes_and_lengths_come_along(
     np.testing.assert_allclose(loaded.similarity(found, found), expected @ expected.T, atol=1e-4)
 
 
+@pytest.mark.parametrize("method", ("lora", "iaa-l"))
+def test_cut_vectors_are_cut_there_too(method: str, tiny_backbone: Callable[[str], Path], tmp_path: Path):
+    done = trained("bi-encoder", method, tiny_backbone("bert"))
+    output = tmp_path / "out"
+    export(ExportOptions(str(done.path), "sentence-transformers", str(output), truncate_dim=8))
+    loaded = SentenceTransformer(str(output), device="cpu")
+    expected = encode_passages(done.model.cut_to(8), TEXTS)
+    found = loaded.encode_document(TEXTS)
+    assert found.shape == (len(TEXTS), 8)
+    np.testing.assert_allclose(found / np.linalg.norm(found, axis=1, keepdims=True), expected, atol=1e-5)
+    np.testing.assert_allclose(loaded.similarity(found, found), expected @ expected.T, atol=1e-5)
+    ours = load_bi_encoder(str(output), precision="fp32", device="cpu")
+    np.testing.assert_allclose(encode_passages(ours, TEXTS), expected, atol=1e-5)
+
+
+def test_who_cannot_cut_gets_no_cut_vectors(tiny_backbone: Callable[[str], Path], tmp_path: Path):
+    checkpoint = trained("bi-encoder", "lora", tiny_backbone("bert")).path
+    with pytest.raises(UsageError, match=r"are cut to 8 numbers, .* use --format self-contained or sent"):
+        export(ExportOptions(str(checkpoint), "merged", str(tmp_path / "out"), truncate_dim=8))
+    reranker = trained("cross-encoder", "iaa-l", tiny_backbone("bert")).path
+    with pytest.raises(UsageError, match="is a cross-encoder, which makes no vectors"):
+        export(ExportOptions(str(reranker), "self-contained", str(tmp_path / "out"), truncate_dim=8))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_query_prefix_of_a_cross_encoder_is_its_prompt(exported: Callable[..., Any]):
     path, model, _ = exported("sentence-transformers", "cross-encoder", "iaa-l", query_prefix="find")
     loaded = CrossEncoder(str(path), device="cpu")

@@ -75,6 +75,22 @@ def test_what_sentence_transformers_saves_is_followed(written: Callable[..., Pat
     assert (config.query_max_length, config.document_max_length, config.normalize) == (40, 40, False)
 
 
+def test_vectors_are_cut_as_it_says(written: Callable[..., Path]):
+    directory = written(truncate_dim=8)
+    ours = load_bi_encoder(str(directory), precision="fp32", device="cpu")
+    theirs = SentenceTransformer(str(directory), device="cpu")
+    vectors = encode_queries(ours, TEXTS)
+    assert vectors.shape == (3, 8) and ours.config.truncate_dim == 8
+    # It cuts after its normalising layer, and compares by cosine.
+    np.testing.assert_allclose(vectors, theirs.encode_query(TEXTS, normalize_embeddings=True), atol=1e-5)
+    np.testing.assert_allclose(vectors @ vectors.T, theirs.similarity(vectors, vectors), atol=1e-5)
+    other = load_bi_encoder(str(directory), precision="fp32", device="cpu", truncate_dim=12)
+    expected = theirs.encode_document(TEXTS, truncate_dim=12, normalize_embeddings=True)
+    np.testing.assert_allclose(encode_passages(other, TEXTS), expected, atol=1e-5)
+    beyond = written(truncate_dim=99)
+    require_the_same(beyond)
+
+
 def test_older_files_that_keep_the_length_beside_the_tokenizer_are_followed(written: Callable[..., Path]):
     directory = written(changes={"sentence_bert_config.json": {"max_seq_length": 20, "do_lower_case": False}})
     assert require_the_same(directory).config.query_max_length == 20
@@ -140,7 +156,8 @@ def test_a_prompt_that_is_not_looked_up_is_named_once(
 @pytest.mark.parametrize(
     ("file", "values", "named"),
     [
-        ("config_sentence_transformers.json", {"truncate_dim": 8}, "truncate_dim"),
+        ("config_sentence_transformers.json", {"truncate_dim": 8, "similarity_fn_name": "dot"}, "truncate_dim"),
+        ("config_sentence_transformers.json", {"truncate_dim": "8"}, "truncate_dim"),
         ("config_sentence_transformers.json", {"model_type": "CrossEncoder"}, "CrossEncoder"),
         ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "transformer_task"),
         ("sentence_bert_config.json", {"modality_config": {"message": {}}}, "chat template"),

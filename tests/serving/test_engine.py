@@ -49,6 +49,23 @@ def test_dense_search_is_that_of_the_verb(world: World, engine: Engine, tmp_path
         assert_same(engine.search(Search(text, name, ALL)), of_run(run, query_id))
 
 
+def test_queries_are_cut_for_each_index(world: World, engine: Engine, tmp_path: Path) -> None:
+    """One checkpoint with an index of its whole vectors and two of cut ones."""
+    from iaa_retrieval.jobs.encode import encode_corpus
+
+    folders = {"tuned": world.faiss("tuned"), "eight": tmp_path / "eight", "twelve": tmp_path / "twelve"}
+    for name, size in (("eight", 8), ("twelve", 12)):
+        encode_corpus(str(world.tuned), str(world.collection), folders[name], truncate_dim=size, precision="fp32")
+    indexes = {name: {"path": str(path), "index_type": "faiss"} for name, path in folders.items()}
+    served = Engine(with_paths(parse_config(world.values(indexes=indexes, systems={})), world.folder), device="cpu")
+    for query_id, text in QUERIES.items():
+        for name, path in folders.items():
+            run = tmp_path / f"{name}-{query_id}.trec"
+            words = ["--index", str(path), "--encoder", str(world.tuned), "--topics", str(world.collection / TOPICS)]
+            run_search("faiss", [*words, "--output", str(run), "--hits", str(ALL)])
+            assert_same(served.search(Search(text, name, ALL)), of_run(run, query_id))
+
+
 def test_bm25_is_that_of_the_verb(world: World, engine: Engine, tmp_path: Path) -> None:
     for number, words in enumerate(([], ["--k1", "0.5", "--b", "0.1"])):
         run = tmp_path / f"{number}.trec"

@@ -38,7 +38,7 @@ def objective(kind: str, backbone: str, grad_cache: int | None) -> tuple[Any, di
     if kind == "bi-encoder":
         bi_encoder = load_bi_encoder(backbone, pooling="mean", normalize=True, precision="fp32", device="cpu")
         bi_encoder.encoder = apply_method(bi_encoder.encoder, "iaa-l", {"r": 4, "ar": 3}, task_type=EMBEDDING_TASK)
-        made: Any = BiEncoderObjective(bi_encoder, 0.05, distillation, grad_cache)
+        made: Any = BiEncoderObjective(bi_encoder, 0.05, distillation, grad_cache, matryoshka=(16, 8))
         batch = BiEncoderCollator(bi_encoder, data(), 32)(examples)
     else:
         cross_encoder = new_cross_encoder(backbone)
