@@ -238,7 +238,7 @@ def architecture_of(model: Any) -> Architecture:
         UsageError: of a type that we do not support, or an encoder-decoder of which only the encoder is.
     """
     found = get_architecture(getattr(model.config, "model_type", None))
-    if getattr(model.config, "is_encoder_decoder", False):
+    if getattr(getattr(model, "base_model", model), "decoder", None) is not None:
         raise UsageError(
             f"adapters go on the encoder of a {model.config.model_type} alone, and this network has its decoder too; "
             "train a bi-encoder, or a cross-encoder with --head mean, which use the encoder by itself"

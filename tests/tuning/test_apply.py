@@ -170,3 +170,10 @@ def test_bitfit_safe_merge_refuses_what_is_not_finite(tiny_backbone: Backbone):
         model.base_model.model.encoder.layer[0].output.dense.bitfit_delta["default"][0] = float("inf")
     with pytest.raises(IaaRetrievalError, match="'default' is not finite"):
         model.merge_and_unload(safe_merge=True)
+
+
+@pytest.mark.parametrize("method", ["bitfit", "lora", "iaa-l"])
+def test_an_adapter_is_not_trained_beside_a_decoder(method: str, tiny_backbone: Backbone):
+    whole = AutoModel.from_pretrained(tiny_backbone("t5"))
+    with pytest.raises(UsageError, match="adapters go on the encoder of a t5 alone, and this network has its decoder"):
+        apply_method(whole, method, sizes_of(method))

@@ -95,7 +95,7 @@ def test_what_an_adapter_promises(method: str, family: str, tiny_backbone: Backb
             model.merge_and_unload()
 
 
-@families
+@pytest.mark.parametrize(("method", "family"), [*FAMILIES, ("mam", "modernbert")])
 def test_a_text_has_one_result(method: str, family: str, tiny_backbone: Backbone, tmp_path: Path):
     """With padding on either side or none, with or without a mask, and by either attention."""
     directory = tiny_backbone(family)

@@ -160,7 +160,7 @@ def first_place(positions: tuple[Tensor, Tensor], mask: Tensor | None) -> Place:
 def rotated(key: Tensor, place: Place) -> Tensor:
     """``key``, (batch, heads, length, head size), at a rotary position; the halves of a head make up the pairs."""
     left, right = key.chunk(2, dim=-1)
-    return key * place[0] + torch.cat([-right, left], dim=-1) * place[1]
+    return (key * place[0] + torch.cat([-right, left], dim=-1) * place[1]).to(key.dtype)
 
 
 def _causal_mask(query: Tensor) -> Tensor:
