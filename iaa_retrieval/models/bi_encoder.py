@@ -211,8 +211,8 @@ def load_bi_encoder(
             ``backbone_checkpoint``.
 
     Raises:
-        UsageError: an override contradicts the checkpoint or another one, the vectors have fewer numbers than shall be
-            kept, or the encoder needs a class that only Pyserini has.
+        UsageError: an override contradicts the checkpoint or another one or is out of range, or only Pyserini has the
+            encoder's class.
         IaaRetrievalError: unreachable, a cross-encoder, or not matching its backbone.
     """
     wanted = {

@@ -24,12 +24,12 @@ from iaa_retrieval.training.default_dev import with_default_dev
 from iaa_retrieval.training.dev import RerankedDev
 from iaa_retrieval.training.interpolation import learn_interpolation
 from iaa_retrieval.training.judgments import Judgments, load_judgments, make_examples, mine_training_data
-from iaa_retrieval.training.kinds import TRAINING_KINDS, DevEvaluator
+from iaa_retrieval.training.kinds import TRAINING_KINDS, DevEvaluator, TrainingKind
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
 from iaa_retrieval.training.trainer import RetrievalTrainer, finite_entries, last_checkpoint, require_finite_weights
-from iaa_retrieval.training.tuned_model import new_tuned_model
+from iaa_retrieval.training.tuned_model import TunedModel, new_tuned_model
 from iaa_retrieval.versions import library_versions
 from iaa_retrieval.work_in_progress import require_free, work_in_progress
 
@@ -94,10 +94,7 @@ def train_retriever(
 
     set_seed(options.seed)
     # First: what is wrong with the backbone or the method is known before a collection is opened.
-    model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision)
-    if options.objective.matryoshka:
-        width = model.config.truncate_dim or model.width
-        require_matryoshka(options.objective.matryoshka, width, options.tuning.backbone)
+    model, dimensions, counts = _tuned_model(kind, options, device, precision)
     options, judgments, run = _read_judgments(options, first_stage)
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)
@@ -166,6 +163,15 @@ def _require_what_a_run_needs(options: TrainOptions, work: Path, processes: int)
         raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
     device = choose_device(options.device)
     return device, choose_precision(options.precision, device)
+
+
+def _tuned_model(kind: TrainingKind, options: TrainOptions, device: str, precision: str) -> TunedModel:
+    """The model to train, whose vectors are long enough for what they shall be cut to."""
+    tuned = new_tuned_model(kind, options.tuning, options.text, device, precision)
+    if options.objective.matryoshka:
+        width = tuned.model.config.truncate_dim or tuned.model.width
+        require_matryoshka(options.objective.matryoshka, width, options.tuning.backbone)
+    return tuned
 
 
 def _learnt_interpolation(evaluate_dev: DevEvaluator | None, options: TrainOptions) -> Interpolation | None:
