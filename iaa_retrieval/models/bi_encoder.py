@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
+from iaa_retrieval.models.backbone import backbone_name, load_network
+from iaa_retrieval.models.backbone_fingerprint import fingerprint_loaded
 from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
 from iaa_retrieval.models.encoder_classes import settings_of
+from iaa_retrieval.models.loading import IN_FP32, Loading
 from iaa_retrieval.models.pooling import POOLINGS, pool
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
@@ -152,6 +154,7 @@ def load_bi_encoder(
     device: str = "auto",
     backbone: SharedBackbone | None = None,
     as_backbone: bool = False,
+    loading: Loading | None = None,
 ) -> BiEncoder:
     """Load a checkpoint of ours, or any plain encoder, ready for inference.
 
@@ -172,6 +175,8 @@ def load_bi_encoder(
         backbone: what a checkpoint's adapters are put on, in memory, in ``precision`` and on ``device`` already.
         as_backbone: load a checkpoint that is a whole network as a plain encoder is: its weights alone count, see
             ``backbone_checkpoint``.
+        loading: of a plain encoder that is to be tuned, in place of ``precision`` and ``device``: it stays in the form
+            and place that this says.
 
     Raises:
         UsageError: an override contradicts the checkpoint, or the encoder needs a class that only Pyserini has.
@@ -181,7 +186,7 @@ def load_bi_encoder(
     lengths = {"query_max_length": query_max_length, "document_max_length": document_max_length}
     changes: dict[str, Any] = {key: value for key, value in lengths.items() if value is not None}
     if as_backbone or read_retriever_config(name_or_path) is None:
-        model = _plain_encoder(name_or_path, settings, encoder_class, pooling, normalize)
+        model = _plain_encoder(name_or_path, settings, encoder_class, pooling, normalize, loading or IN_FP32)
         for key, prefix in prefixes.items():
             if prefix is not None:
                 changes |= {key: prefix, key.replace("_prefix", "_prompt"): ""}
@@ -194,7 +199,7 @@ def load_bi_encoder(
         model = BiEncoder.from_checkpoint(name_or_path, config, backbone)
     model.config = replace(model.config, **changes)
     model.require_lengths(query=model.config.query_max_length, document=model.config.document_max_length)
-    return model.prepare(precision, device)
+    return model.prepare(precision, device) if loading is None else model.ready()
 
 
 def _plain_encoder(
@@ -203,8 +208,9 @@ def _plain_encoder(
     encoder_class: str | None,
     pooling: str | None,
     normalize: bool | None,
+    loading: Loading,
 ) -> BiEncoder:
-    """An encoder that says at most in sentence-transformers' files how it is used, in fp32 on the CPU."""
+    """An encoder that says at most in sentence-transformers' files how it is used."""
     settings = settings_of(name, encoder_class) if settings is None else settings
     if encoder_class not in (None, "auto"):
         if pooling not in (None, settings.pooling) or normalize not in (None, settings.normalize):
@@ -223,9 +229,9 @@ def _plain_encoder(
         )
     for remark in settings.remarks:
         LOG.warning("%s", remark)
-    encoder = load_network(BiEncoder.auto_class(), name)
+    encoder = load_network(BiEncoder.auto_class(), name, loading=loading)
     tokenizer = load_text_tokenizer(name)
-    weights = fingerprint_weights(encoder)
+    weights = fingerprint_loaded(encoder, name, loading)
     query_length, document_length = settings.lengths(tokenizer, position_limit(encoder))
     config = RetrieverConfig(
         kind=BiEncoder.kind,

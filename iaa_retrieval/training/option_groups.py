@@ -219,7 +219,8 @@ class ObjectiveOptions(Checked):
     )
     grad_cache: int | None = option(
         None,
-        help="Hold the activations of so many texts at once (gradient caching): memory for time.",
+        help="Hold the activations of so many texts at once (gradient caching): memory for time. This is gradient "
+        "accumulation with the gradient of the whole batch, in-batch negatives included; there is no other.",
         default_text="all",
         metavar="TEXTS",
         check=at_least(1),

@@ -25,6 +25,7 @@ from iaa_retrieval.training.interpolation import learn_interpolation
 from iaa_retrieval.training.judgments import Judgments, load_judgments, make_examples, mine_training_data
 from iaa_retrieval.training.kinds import TRAINING_KINDS, DevEvaluator
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
+from iaa_retrieval.training.optimizers import require_optimizer
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
 from iaa_retrieval.training.trainer import RetrievalTrainer, finite_entries, last_checkpoint, require_finite_weights
@@ -93,7 +94,7 @@ def train_retriever(
 
     set_seed(options.seed)
     # First: what is wrong with the backbone or the method is known before a collection is opened.
-    model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision)
+    model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision, options.memory)
     options, judgments, run = _read_judgments(options, first_stage)
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)
@@ -161,7 +162,10 @@ def _require_what_a_run_needs(options: TrainOptions, work: Path, processes: int)
     if processes > 1 and options.device.startswith("cuda:"):
         raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
     device = choose_device(options.device)
-    return device, choose_precision(options.precision, device)
+    precision = choose_precision(options.precision, device)
+    options.memory.loading(precision, device).require_possible(processes)
+    require_optimizer(options.memory.optimizer, device)
+    return device, precision
 
 
 def _learnt_interpolation(evaluate_dev: DevEvaluator | None, options: TrainOptions) -> Interpolation | None:

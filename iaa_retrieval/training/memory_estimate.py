@@ -1,0 +1,171 @@
+"""How much memory a training run will need, found out before its first step.
+
+Weights, gradients and the optimiser's state are counted. What the activations need is measured on one and two texts of
+full and of half length, with everything set as in training, and extended: it is proportional to the texts, and a
+multiple of their length plus a multiple of its square (the attention's scores).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from iaa_retrieval.models.precision import DTYPES
+from iaa_retrieval.models.retriever import Retriever
+from iaa_retrieval.training.chunks import chunks_of
+from iaa_retrieval.training.live_memory import bytes_of_pass
+from iaa_retrieval.training.optimizers import state_bytes
+
+_SCORES = 6  # matrices of all similarities of a batch: scores, scaled, masked, softmax, and two gradients
+
+
+class Chunk(NamedTuple):
+    """Texts that go through the network together, and their length in tokens."""
+
+    texts: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Bytes as ``fixed + texts * (linear * tokens + square * tokens**2)``."""
+
+    fixed: float
+    linear: float
+    square: float
+
+    def at(self, chunk: Chunk) -> float:
+        """The bytes for a chunk."""
+        return self.fixed + chunk.texts * (self.linear * chunk.tokens + self.square * chunk.tokens**2)
+
+    @classmethod
+    def through(cls, tokens: int, one: float, two: float, half: float) -> Growth:
+        """That of three measurements: of one and of two texts of ``tokens``, and of two of half as many."""
+        each = max(two - one, 0.0)
+        fixed = max(one - each, 0.0)
+        each_half = max((half - fixed) / 2, 0.0)
+        # each = linear * t + square * t**2, and each_half = linear * h + square * h**2
+        shorter = tokens // 2
+        square = max((each / tokens - each_half / shorter) / (tokens - shorter), 0.0)
+        return cls(fixed, each / tokens - square * tokens, square)
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes that a training run needs at its most, on all of its devices together.
+
+    Attributes:
+        weights: of the network, in the form in which they are in memory.
+        gradients: of what is trained.
+        state: that the optimiser keeps.
+        activations: the most that a step needs beside these, gradients that are there at that moment included.
+    """
+
+    weights: int
+    gradients: int
+    state: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.state + max(self.activations, self.gradients)
+
+
+def estimate_memory(
+    model: Retriever,
+    masks: Sequence[torch.Tensor],
+    *,
+    precision: str,
+    grad_cache: int | None = None,
+    optimizer: str | None = None,
+) -> MemoryEstimate:
+    """What a step on a batch of such texts will need.
+
+    Args:
+        model: with its method on it, set and placed as for training.
+        masks: attention masks [texts, tokens] of what goes through the network, on the CPU: of queries and passages,
+            or of pairs.
+        precision: of the step.
+        grad_cache: texts whose activations are held at once; None holds all.
+        optimizer: by transformers' name; None is AdamW.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    chunks = [chunk for mask in masks for chunk in _chunks(model, mask, grad_cache)]
+    kept, beside = _growth(model, max(chunk.tokens for chunk in chunks), precision)
+    activations = _peak(chunks, kept, beside, gradients, cached=grad_cache is not None)
+    if not model.reads_pairs:
+        activations += _SCORES * 4 * masks[0].shape[0] * masks[-1].shape[0]
+    return MemoryEstimate(
+        weights=weight_bytes(model),
+        gradients=gradients,
+        state=state_bytes(optimizer, sum(parameter.numel() for parameter in trained)),
+        activations=int(activations),
+    )
+
+
+def weight_bytes(model: torch.nn.Module) -> int:
+    """Bytes of a model's parameters and buffers, shared ones once."""
+    storages = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for tensor in (*model.parameters(), *model.buffers())
+    }
+    return sum(storages.values())
+
+
+def _chunks(model: Retriever, mask: torch.Tensor, grad_cache: int | None) -> list[Chunk]:
+    """The passes that ``forward_in_chunks`` makes of these texts."""
+    on_device = torch.empty(mask.shape, dtype=mask.dtype, device="meta") if model.device.type != "cpu" else mask
+    rows = grad_cache or (None if on_device.device.type == "cpu" else mask.shape[0])
+    return [Chunk(len(chunk), min(width, mask.shape[1])) for chunk, width in chunks_of(mask, rows)]
+
+
+def _growth(model: Retriever, tokens: int, precision: str) -> tuple[Growth, Growth]:
+    """What a pass keeps for its gradient, and what it needs beside that at its most."""
+    tokens = max(tokens, 4)
+    was_training = model.training
+    model.train()
+    measured = [
+        bytes_of_pass(model, _pass(model, texts, length, precision))
+        for texts, length in ((1, tokens), (2, tokens), (2, tokens // 2))
+    ]
+    model.train(was_training)
+    kept = Growth.through(tokens, *(entry[0] for entry in measured))
+    beside = Growth.through(tokens, *(peak - before for before, peak in measured))
+    return kept, beside
+
+
+def _pass(model: Retriever, texts: int, tokens: int, precision: str) -> Callable[[], torch.Tensor]:
+    """A forward pass over so many texts of some token that every network has."""
+    device = model.device
+    ids = torch.zeros((texts, tokens), dtype=torch.long)
+    ids[:, :] = model.tokenizer.eos_token_id or model.tokenizer.sep_token_id or 1
+    inputs: dict[str, Any] = {
+        name: (ids if name == "input_ids" else torch.ones_like(ids) if name == "attention_mask" else ids * 0).to(device)
+        for name in model.input_names
+    }
+
+    def run() -> torch.Tensor:
+        with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
+            encode: Any = model if model.reads_pairs else model.encode_queries
+            result: torch.Tensor = encode(**inputs)
+        return result
+
+    return run
+
+
+def _peak(chunks: Sequence[Chunk], kept: Growth, beside: Growth, gradients: int, *, cached: bool) -> float:
+    """The most bytes while the chunks go through the network and, the last one first, back."""
+    if cached:
+        done = gradients if len(chunks) > 1 else 0
+        return done + max(kept.at(chunk) + beside.at(chunk) for chunk in chunks)
+    peak, held = 0.0, 0.0
+    for number, chunk in enumerate(chunks, start=1):
+        held += kept.at(chunk)
+        done = gradients if number < len(chunks) else 0  # of the chunks after this one, whose turn came before
+        peak = max(peak, held + beside.at(chunk) + done)
+    return peak
