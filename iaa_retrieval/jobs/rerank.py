@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from iaa_retrieval.device_options import device_field, precision_field
+from iaa_retrieval.device_options import attention_field, device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.jobs.encoder_options import CUT_ADVICE, CUT_ADVICE_IN_PYTHON, OUR_CLASSES, POOLINGS
 from iaa_retrieval.options import Checked, at_least, flag_of, one_of, option, share
@@ -80,6 +80,7 @@ class RerankOptions(Checked):
     document_prefix: str | None = option(None, help="The same for documents.", default_text="its own prompts")
     tag: str = option("iaa_retrieval", help="Name of the run inside the file.")
     precision: str = precision_field()
+    attn_implementation: str | None = attention_field()
     device: str = device_field()
 
 
@@ -248,6 +249,7 @@ def _load(options: RerankOptions) -> Retriever:
         query_max_length=options.query_max_length,
         precision=options.precision,
         device=options.device,
+        attn_implementation=options.attn_implementation,
         **settings,
     )
     return model

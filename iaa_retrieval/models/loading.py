@@ -85,8 +85,8 @@ class Loading:
                 )
             if processes > 1:
                 raise UsageError(
-                    f"--device-map {self.device_map} shares one model between all GPUs, and torchrun started {processes} "
-                    "processes with a copy each; start one process, or leave it out"
+                    f"--device-map {self.device_map} shares one model between all GPUs, and torchrun started "
+                    f"{processes} processes with a copy each; start one process, or leave it out"
                 )
 
 

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within it, counts the memory of every tensor that an operation makes, on any device, until it is freed.
 
     Gradients of parameters count only until they are handed over: there is one of each, however many texts there are.
@@ -27,10 +27,10 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, known: Iterable[torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = 0
         self.peak = 0
-        self._sizes: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._sizes: Any = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]
         for tensor in known:
             self._sizes[tensor.untyped_storage()] = [0]
 
@@ -71,7 +71,8 @@ def bytes_of_pass(module: nn.Module, run: Any) -> tuple[int, int]:
     gpus = {tensor.device for tensor in module.parameters() if tensor.device.type == "cuda"}
     with torch.random.fork_rng(devices=list(gpus)), torch.enable_grad():
         live = LiveBytes([*module.parameters(), *module.buffers()])
-        hooks = [parameter.register_post_accumulate_grad_hook(live.handed_over) for parameter in trained]
+        untyped: list[Any] = trained
+        hooks = [parameter.register_post_accumulate_grad_hook(live.handed_over) for parameter in untyped]
         with live:
             result = run()
             kept = live.now

@@ -61,7 +61,7 @@ class MemoryEstimate:
         weights: of the network, in the form in which they are in memory.
         gradients: of what is trained.
         state: that the optimiser keeps.
-        activations: the most that a step needs beside these, gradients that are there at that moment included.
+        activations: the most that a step needs beside weights and state, gradients that are there then included.
     """
 
     weights: int
@@ -75,37 +75,45 @@ class MemoryEstimate:
         return self.weights + self.state + max(self.activations, self.gradients)
 
 
-def estimate_memory(
-    model: Retriever,
-    masks: Sequence[torch.Tensor],
-    *,
-    precision: str,
-    grad_cache: int | None = None,
-    optimizer: str | None = None,
-) -> MemoryEstimate:
-    """What a step on a batch of such texts will need.
+class MemoryEstimator:
+    """Measures what one text needs, and says what whole steps will.
 
     Args:
         model: with its method on it, set and placed as for training.
-        masks: attention masks [texts, tokens] of what goes through the network, on the CPU: of queries and passages,
-            or of pairs.
-        precision: of the step.
-        grad_cache: texts whose activations are held at once; None holds all.
+        masks: attention masks [texts, tokens] of a batch, on the CPU: of queries and passages, or of pairs.
+        precision: of the steps.
         optimizer: by transformers' name; None is AdamW.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
-    chunks = [chunk for mask in masks for chunk in _chunks(model, mask, grad_cache)]
-    kept, beside = _growth(model, max(chunk.tokens for chunk in chunks), precision)
-    activations = _peak(chunks, kept, beside, gradients, cached=grad_cache is not None)
-    if not model.reads_pairs:
-        activations += _SCORES * 4 * masks[0].shape[0] * masks[-1].shape[0]
-    return MemoryEstimate(
-        weights=weight_bytes(model),
-        gradients=gradients,
-        state=state_bytes(optimizer, sum(parameter.numel() for parameter in trained)),
-        activations=int(activations),
-    )
+
+    def __init__(
+        self, model: Retriever, masks: Sequence[torch.Tensor], precision: str, optimizer: str | None = None
+    ) -> None:
+        self._masks = masks
+        self._chunks_alike = model.device.type != "cpu"
+        self._scores = 0 if model.reads_pairs else _SCORES * 4 * masks[0].shape[0] * masks[-1].shape[0]
+        self._kept, self._beside = _growth(model, max(chunk.tokens for chunk in self._chunks(None)), precision)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._weights = weight_bytes(model)
+        self._gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+        self._state = state_bytes(optimizer, sum(parameter.numel() for parameter in trained))
+
+    def estimate(self, grad_cache: int | None) -> MemoryEstimate:
+        """What a step on such a batch needs.
+
+        Args:
+            grad_cache: texts whose activations are held at once; None holds all.
+        """
+        chunks = self._chunks(grad_cache)
+        peak = _peak(chunks, self._kept, self._beside, self._gradients, cached=grad_cache is not None)
+        return MemoryEstimate(self._weights, self._gradients, self._state, int(peak) + self._scores)
+
+    def _chunks(self, grad_cache: int | None) -> list[Chunk]:
+        """The passes that ``forward_in_chunks`` makes of the texts, in their order."""
+        return [
+            Chunk(len(chunk), min(width, mask.shape[1]))
+            for mask in self._masks
+            for chunk, width in chunks_of(mask, grad_cache or (mask.shape[0] if self._chunks_alike else None))
+        ]
 
 
 def weight_bytes(model: torch.nn.Module) -> int:
@@ -115,13 +123,6 @@ def weight_bytes(model: torch.nn.Module) -> int:
         for tensor in (*model.parameters(), *model.buffers())
     }
     return sum(storages.values())
-
-
-def _chunks(model: Retriever, mask: torch.Tensor, grad_cache: int | None) -> list[Chunk]:
-    """The passes that ``forward_in_chunks`` makes of these texts."""
-    on_device = torch.empty(mask.shape, dtype=mask.dtype, device="meta") if model.device.type != "cpu" else mask
-    rows = grad_cache or (None if on_device.device.type == "cpu" else mask.shape[0])
-    return [Chunk(len(chunk), min(width, mask.shape[1])) for chunk, width in chunks_of(mask, rows)]
 
 
 def _growth(model: Retriever, tokens: int, precision: str) -> tuple[Growth, Growth]:

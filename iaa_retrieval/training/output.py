@@ -45,7 +45,9 @@ def training_record(
         "steps": steps,
         "seed": options.seed,
         **_start(options.tuning.start_from),
-        **_if_asked(quantize=options.memory.quantize, optimizer=options.memory.optimizer),
+        **_if_asked(
+            quantize=options.memory.quantize, optimizer=options.memory.optimizer, targets=options.tuning.targets
+        ),
         "scaling": options.tuning.scaling,
         "activation": options.tuning.activation,
         "precision": precision,

@@ -25,6 +25,7 @@ from iaa_retrieval.training.interpolation import learn_interpolation
 from iaa_retrieval.training.judgments import Judgments, load_judgments, make_examples, mine_training_data
 from iaa_retrieval.training.kinds import TRAINING_KINDS, DevEvaluator
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
+from iaa_retrieval.training.memory_report import say_memory
 from iaa_retrieval.training.optimizers import require_optimizer
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
@@ -104,6 +105,8 @@ def train_retriever(
     trainer = make_trainer(kind, options, hyper, model, examples, work, precision, evaluate_dev)
     for callback in callbacks:
         trainer.add_callback(callback)
+    if trainer.is_world_process_zero():
+        say_memory(kind, options, hyper, model, examples, precision)
     with ExitStack() as held:
         with trainer.args.main_process_first(local=False):
             if trainer.is_world_process_zero():

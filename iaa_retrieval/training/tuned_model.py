@@ -31,6 +31,7 @@ from iaa_retrieval.training.starting_point import StartingPoint, read_starting_p
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import choose_dimensions, parse_budget
 from iaa_retrieval.tuning.methods import Method
+from iaa_retrieval.tuning.methods.lora import Lora
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -214,4 +215,7 @@ def _own_dimensions(tuning: TuningOptions, model: Retriever) -> dict[str, int]:
         int(layers),
         parameter_count(base),
     )
+    method = tuning.chosen_method
+    if isinstance(method, Lora) and method.targets == "all":
+        chosen = method.spread(base, chosen)
     return {**chosen, **explicit}
