@@ -31,26 +31,28 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Growth:
-    """Bytes as ``fixed + texts * (linear * tokens + square * tokens**2)``."""
+    """Bytes as ``fixed + shared * tokens + texts * (linear * tokens + square * tokens**2)``."""
 
     fixed: float
+    shared: float
     linear: float
     square: float
 
     def at(self, chunk: Chunk) -> float:
         """The bytes for a chunk."""
-        return self.fixed + chunk.texts * (self.linear * chunk.tokens + self.square * chunk.tokens**2)
+        texts, tokens = chunk
+        once = max(self.fixed + self.shared * tokens, 0.0)
+        return once + texts * max(self.linear * tokens + self.square * tokens**2, 0.0)
 
     @classmethod
-    def through(cls, tokens: int, one: float, two: float, half: float) -> Growth:
-        """That of three measurements: of one and of two texts of ``tokens``, and of two of half as many."""
-        each = max(two - one, 0.0)
-        fixed = max(one - each, 0.0)
-        each_half = max((half - fixed) / 2, 0.0)
-        # each = linear * t + square * t**2, and each_half = linear * h + square * h**2
+    def through(cls, tokens: int, one: float, two: float, one_half: float, two_half: float) -> Growth:
+        """That of four measurements: of one and of two texts of ``tokens``, and of half as many."""
         shorter = tokens // 2
-        square = max((each / tokens - each_half / shorter) / (tokens - shorter), 0.0)
-        return cls(fixed, each / tokens - square * tokens, square)
+        each, each_half = two - one, two_half - one_half
+        square = (each / tokens - each_half / shorter) / (tokens - shorter)
+        once, once_half = one - each, one_half - each_half
+        shared = (once - once_half) / (tokens - shorter)
+        return cls(once - shared * tokens, shared, each / tokens - square * tokens, square)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _growth(model: Retriever, tokens: int, precision: str) -> tuple[Growth, Grow
     model.train()
     measured = [
         bytes_of_pass(model, _pass(model, texts, length, precision))
-        for texts, length in ((1, tokens), (2, tokens), (2, tokens // 2))
+        for texts, length in ((1, tokens), (2, tokens), (1, tokens // 2), (2, tokens // 2))
     ]
     model.train(was_training)
     kept = Growth.through(tokens, *(entry[0] for entry in measured))
