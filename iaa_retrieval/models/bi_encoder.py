@@ -139,6 +139,7 @@ class BiEncoder(Retriever):
         return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
 
 
+# over 60 lines: most of them say what the arguments are
 def load_bi_encoder(
     name_or_path: str,
     *,

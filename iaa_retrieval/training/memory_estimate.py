@@ -19,6 +19,8 @@ from iaa_retrieval.training.chunks import chunks_of
 from iaa_retrieval.training.live_memory import bytes_of_pass
 from iaa_retrieval.training.optimizers import state_bytes
 
+# Of a process on a CPU, beside tensors: the tokenizer, and code of libraries that comes with its first use. Measured.
+_PROCESS = 50 * 2**20
 _SCORES = 6  # matrices of all similarities of a batch: scores, scaled, masked, softmax, and two gradients
 
 
@@ -64,17 +66,19 @@ class MemoryEstimate:
         gradients: of what is trained.
         state: that the optimiser keeps.
         activations: the most that a step needs beside weights and state, gradients that are there then included.
+        other: what the process needs beside tensors.
     """
 
     weights: int
     gradients: int
     state: int
     activations: int
+    other: int
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.state + max(self.activations, self.gradients)
+        return self.weights + self.state + max(self.activations, self.gradients) + self.other
 
 
 class MemoryEstimator:
@@ -91,7 +95,7 @@ class MemoryEstimator:
         self, model: Retriever, masks: Sequence[torch.Tensor], precision: str, optimizer: str | None = None
     ) -> None:
         self._masks = masks
-        self._chunks_alike = model.device.type != "cpu"
+        self._on_gpu = model.device.type != "cpu"
         self._scores = 0 if model.reads_pairs else _SCORES * 4 * masks[0].shape[0] * masks[-1].shape[0]
         self._kept, self._beside = _growth(model, max(chunk.tokens for chunk in self._chunks(None)), precision)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -107,14 +111,15 @@ class MemoryEstimator:
         """
         chunks = self._chunks(grad_cache)
         peak = _peak(chunks, self._kept, self._beside, self._gradients, cached=grad_cache is not None)
-        return MemoryEstimate(self._weights, self._gradients, self._state, int(peak) + self._scores)
+        other = 0 if self._on_gpu else _PROCESS
+        return MemoryEstimate(self._weights, self._gradients, self._state, int(peak) + self._scores, other)
 
     def _chunks(self, grad_cache: int | None) -> list[Chunk]:
         """The passes that ``forward_in_chunks`` makes of the texts, in their order."""
         return [
             Chunk(len(chunk), min(width, mask.shape[1]))
             for mask in self._masks
-            for chunk, width in chunks_of(mask, grad_cache or (mask.shape[0] if self._chunks_alike else None))
+            for chunk, width in chunks_of(mask, grad_cache or (mask.shape[0] if self._on_gpu else None))
         ]
 
 
