@@ -31,10 +31,12 @@ def say_memory(
     examples: ExampleDataset,
     precision: str,
 ) -> None:
-    """Say how much memory the run needs, and warn where that is more than there is.
+    """Say (in the first process) how much memory the run needs, and warn where that is more than there is.
 
     The batch is the longest of three: the first, one in the middle and the last.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return
     try:
         estimator = MemoryEstimator(
             model, _longest_batch(kind, options, hyper, model, examples), precision, options.memory.optimizer

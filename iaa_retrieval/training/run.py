@@ -95,7 +95,8 @@ def train_retriever(
 
     set_seed(options.seed)
     # First: what is wrong with the backbone or the method is known before a collection is opened.
-    model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision, options.memory)
+    tuned = new_tuned_model(kind, options.tuning, options.text, device, precision, options.memory)
+    model, dimensions, counts = tuned
     options, judgments, run = _read_judgments(options, first_stage)
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)
@@ -105,8 +106,7 @@ def train_retriever(
     trainer = make_trainer(kind, options, hyper, model, examples, work, precision, evaluate_dev)
     for callback in callbacks:
         trainer.add_callback(callback)
-    if trainer.is_world_process_zero():
-        say_memory(kind, options, hyper, model, examples, precision)
+    say_memory(kind, options, hyper, model, examples, precision)
     with ExitStack() as held:
         with trainer.args.main_process_first(local=False):
             if trainer.is_world_process_zero():
