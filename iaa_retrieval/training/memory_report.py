@@ -16,7 +16,6 @@ from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 
 LOG = logging.getLogger("iaa_retrieval")
 
-GIBIBYTE = 2**30
 # glibc keeps what a training step frees; as measured (docs/backbones.md), the process then holds about twice the
 # activations, unless it is told to give large blocks back at once.
 _KEPT_BY_LIBRARY = 2.0
@@ -49,17 +48,17 @@ def say_memory(
     grad_cache = options.objective.grad_cache
     wanted = estimator.estimate(grad_cache)
     if free is None:
-        LOG.info("training needs about %.1f GiB of memory", wanted.total / GIBIBYTE)
+        LOG.info("training needs about %s of memory", _said(wanted.total))
         return
     there = free + wanted.weights  # the weights are in memory already
     needed = held_bytes(wanted, model.device)
     if needed <= there:
-        LOG.info("training needs about %.1f GiB of memory, of %.1f GiB free", needed / GIBIBYTE, there / GIBIBYTE)
+        LOG.info("training needs about %s of memory, of %s free", _said(needed), _said(there))
         return
     LOG.warning(
-        "training needs about %.1f GiB of memory, and %.1f GiB are free; use %s",
-        needed / GIBIBYTE,
-        there / GIBIBYTE,
+        "training needs about %s of memory, and %s are free; use %s",
+        _said(needed),
+        _said(there),
         _advice(options, estimator, there, model.device),
     )
 
@@ -102,3 +101,7 @@ def _advice(options: TrainOptions, estimator: MemoryEstimator, there: int, devic
     if device.type == "cpu" and not os.environ.get(_GIVE_BACK):
         ways.append(f"{_GIVE_BACK}=1048576 in the environment (slower)")
     return " or ".join(ways) or "a smaller backbone, or a machine with more"
+
+
+def _said(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

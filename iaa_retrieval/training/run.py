@@ -95,14 +95,12 @@ def train_retriever(
 
     set_seed(options.seed)
     # First: what is wrong with the backbone or the method is known before a collection is opened.
-    tuned = new_tuned_model(kind, options.tuning, options.text, device, precision, options.memory)
-    model, dimensions, counts = tuned
+    model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision, options.memory)
     options, judgments, run = _read_judgments(options, first_stage)
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)
 
     evaluate_dev = make_dev_evaluator(kind, model, judgments, run, options.dev, options.seed, precision)
-
     trainer = make_trainer(kind, options, hyper, model, examples, work, precision, evaluate_dev)
     for callback in callbacks:
         trainer.add_callback(callback)
