@@ -40,7 +40,7 @@ def test_every_file_of_the_package_that_is_no_module_goes_into_the_distribution(
 
 def test_every_extra_says_by_itself_what_it_needs() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set(project["optional-dependencies"]) == {"dev", "onnx", "serve"}
+    assert set(project["optional-dependencies"]) == {"dev", "onnx", "quantized", "serve"}
     for extra, lines in project["optional-dependencies"].items():
         requirements = [Requirement(line) for line in lines]
         assert requirements, extra

@@ -82,7 +82,7 @@ def measure_training(
     hyper, kind = options.resolved(), TRAINING_KINDS[options.kind]
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
-    tuned = new_tuned_model(kind, options.tuning, options.text, device, precision)
+    tuned = new_tuned_model(kind, options.tuning, options.text, device, precision, options.memory)
     objective = kind.objective(tuned.model, hyper, options.objective).train()
     loaded = peak_bytes(device)
     seconds, optimizer_bytes = _take_steps(

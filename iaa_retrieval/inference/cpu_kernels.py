@@ -28,16 +28,19 @@ PIECE = 1_600_000
 ACTIVATIONS = (("dense", "intermediate_act_fn"), ("lin1", "activation"))
 
 
-def use_cpu_kernels(model: Retriever) -> None:
+def use_cpu_kernels(model: Retriever, *, keep_attention: bool = False) -> None:
     """Prepare a model for fast inference, where that is possible; else leave it alone.
 
     Only for a model whose weights are not trained, saved, merged, shared or moved any more.
+
+    Args:
+        keep_attention: leave the attention kernel as it is, because somebody chose it.
     """
     if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     network: Any
     for network in model.networks:
-        if model.dtype == torch.bfloat16 and network.config.model_type in MODEL_TYPES:
+        if not keep_attention and model.dtype == torch.bfloat16 and network.config.model_type in MODEL_TYPES:
             network.set_attn_implementation(ATTENTION)
         if packing_pays(model.dtype) and find_method(model.config.method).packable:
             _pack(network)

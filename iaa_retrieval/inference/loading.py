@@ -38,5 +38,5 @@ def load_for_inference(
     moved any more. Arguments and errors are those of ``load_retriever``.
     """
     model = load_retriever(name_or_path, kind=kind, precision=precision, device=device, **settings)
-    use_cpu_kernels(model)
+    use_cpu_kernels(model, keep_attention=settings.get("attn_implementation") is not None)
     return model

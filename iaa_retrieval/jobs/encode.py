@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 import click
 
-from iaa_retrieval.device_options import device_field, precision_field
+from iaa_retrieval.device_options import attention_field, device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.inference.backends import LOCAL, backend_names, get_backend
 from iaa_retrieval.jobs.embeddings_options import EmbeddingsOptions, vector_output
@@ -84,6 +84,7 @@ class EncoderOptions(Checked):
     dimension: int | None = option(None, help="Checked against the encoder, which knows it.")
     device: str = device_field()
     precision: str = precision_field()
+    attn_implementation: str | None = attention_field()
     add_sep: bool = option(False, help="Title and text as two segments.")
     pooling: str | None = option(None, help=POOLING_HELP, check=one_of(*PYSERINI_POOLINGS))
     l2_norm: bool = option(False, help=L2_NORM_HELP)
@@ -326,6 +327,7 @@ def _load(model: EncoderOptions, truncate_dim: int | None) -> BiEncoder:
         truncate_dim=truncate_dim,
         precision=model.precision,
         device=model.device,
+        attn_implementation=model.attn_implementation,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from iaa_retrieval.device_options import device_field, precision_field
+from iaa_retrieval.device_options import attention_field, device_field, precision_field
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.jobs.encoder_options import CUT_ADVICE, CUT_ADVICE_IN_PYTHON, OUR_CLASSES, POOLINGS
 from iaa_retrieval.jobs.plain_reranker_options import PlainRerankerOptions
@@ -97,6 +97,7 @@ class RerankOptions(Checked):
     append_eos: bool = append_eos_field()
     tag: str = option("iaa_retrieval", help="Name of the run inside the file.")
     precision: str = precision_field()
+    attn_implementation: str | None = attention_field()
     device: str = device_field()
 
 
@@ -271,6 +272,7 @@ def _load(options: RerankOptions) -> Retriever:
         query_max_length=options.query_max_length,
         precision=options.precision,
         device=options.device,
+        attn_implementation=options.attn_implementation,
         **settings,
     )
     return model

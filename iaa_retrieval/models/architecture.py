@@ -60,7 +60,7 @@ def require_token_vectors(network: Any, name: str) -> None:
     Raises:
         IaaRetrievalError: it needs other inputs, or gives something else; the reason is said.
     """
-    ids = torch.tensor([[0, 1, 0, 1]])
+    ids = torch.tensor([[0, 1, 0, 1]], device=network.device)
     try:
         hidden = network(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
     except Exception as error:  # a network of another kind may raise anything
@@ -96,8 +96,9 @@ def require_pair_scores(classifier: Any, tokenizer: Any, name: str) -> None:
     pad_id = tokenizer.pad_token_id or 0
     rows = [tokenizer(*pair)["input_ids"] for pair in (("a", "b"), ("a a a", "b b b"))]
     longest = max(map(len, rows))
-    ids = torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    device = classifier.device
+    ids = torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
     try:
         logits = classifier(input_ids=ids, attention_mask=mask).logits
         shape = tuple(logits.shape)

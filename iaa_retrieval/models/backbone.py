@@ -30,6 +30,7 @@ from iaa_retrieval.models.backbone_files import (
     require_tokenizer_files,
     warn_of_own_code,
 )
+from iaa_retrieval.models.loading import IN_FP32, Loading
 from iaa_retrieval.models.retriever_config import FILE_NAME
 
 MINILM = "all-MiniLM-L6-v2"
@@ -72,8 +73,16 @@ def public_name(backbone: str) -> str:
     return MINILM_HUB_ID if backbone == MINILM else backbone
 
 
-def load_network(auto_class: Any, name: str, *, expects_more: bool = False, whole: bool = False, **options: Any) -> Any:
-    """A model in fp32, with every weight of its encoder read from ``name``.
+def load_network(
+    auto_class: Any,
+    name: str,
+    *,
+    expects_more: bool = False,
+    whole: bool = False,
+    loading: Loading = IN_FP32,
+    **options: Any,
+) -> Any:
+    """A model with every weight of its encoder read from ``name``, in fp32 on the CPU unless ``loading`` says else.
 
     ``AutoModel`` gives what turns a text into one vector per token: of T5 and its like, the encoder. A task head
     that is not there, or is for other labels, is a fresh one.
@@ -84,6 +93,7 @@ def load_network(auto_class: Any, name: str, *, expects_more: bool = False, whol
         expects_more: whether the files hold weights that the network has no place for, of which transformers need not
             tell.
         whole: whether the task head must be there too.
+        loading: in what form, and where, its weights come into memory.
         options: for ``from_pretrained``.
 
     Raises:
@@ -102,7 +112,7 @@ def load_network(auto_class: Any, name: str, *, expects_more: bool = False, whol
         config = load_pretrained(AutoConfig, name)
         require_float_weights(name, config)
         auto_class = choose_network_class(auto_class, config, name)
-    options = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True, **options}
+    options = {"ignore_mismatched_sizes": True, "output_loading_info": True, **loading.options(), **options}
     with _without_report() if expects_more else nullcontext():
         network, report = load_pretrained(auto_class, name, **options)
     own_code = names_own_code(config)

@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, load_network
+from iaa_retrieval.models.backbone import backbone_name, load_network
+from iaa_retrieval.models.backbone_fingerprint import fingerprint_loaded
 from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
 from iaa_retrieval.models.encoder_classes import QWEN3, settings_of
+from iaa_retrieval.models.loading import IN_FP32, Loading
 from iaa_retrieval.models.one_way import pooling_of, warn_without_ending
 from iaa_retrieval.models.pooling import POOLINGS, pool
 from iaa_retrieval.models.prompts import Asked, Frame, around, asked_frames, described, require_room
@@ -183,6 +185,7 @@ def load_bi_encoder(
     device: str = "auto",
     backbone: SharedBackbone | None = None,
     as_backbone: bool = False,
+    loading: Loading | None = None,
 ) -> BiEncoder:
     """Load a checkpoint of ours, or any plain encoder, ready for inference.
 
@@ -209,6 +212,8 @@ def load_bi_encoder(
         backbone: what a checkpoint's adapters are put on, in memory, in ``precision`` and on ``device`` already.
         as_backbone: load a checkpoint that is a whole network as a plain encoder is: its weights alone count, see
             ``backbone_checkpoint``.
+        loading: of a plain encoder that is to be tuned, in place of ``precision`` and ``device``: it stays in the form
+            and place that this says.
 
     Raises:
         UsageError: an override contradicts the checkpoint or another one or is out of range, or only Pyserini has the
@@ -225,7 +230,15 @@ def load_bi_encoder(
         settings = settings_of(name_or_path, encoder_class) if settings is None else settings
         frames = asked_frames(name_or_path, wanted, settings.prefix_is_verbatim)
         pooling, normalize = _allowed_options(name_or_path, settings, encoder_class, pooling, normalize)
-        model = _plain_encoder(name_or_path, settings, pooling, normalize, append_eos, asks_prompts=bool(frames))
+        model = _plain_encoder(
+            name_or_path,
+            settings,
+            pooling,
+            normalize,
+            append_eos,
+            asks_prompts=bool(frames),
+            loading=loading or IN_FP32,
+        )
         for role, frame in frames.items():
             changes |= frame.settings(role)
     else:
@@ -239,7 +252,8 @@ def load_bi_encoder(
             raise UsageError(f"--append-eos contradicts checkpoint {name_or_path}, trained without; leave it out")
     model.config = replace(model.config, **changes)
     model.require_lengths(query=model.config.query_max_length, document=model.config.document_max_length)
-    return model.cut_to(truncate_dim).prepare(precision, device)
+    model = model.cut_to(truncate_dim)
+    return model.prepare(precision, device) if loading is None else model.ready()
 
 
 def _allowed_options(
@@ -267,8 +281,9 @@ def _plain_encoder(
     ends_texts: bool,
     *,
     asks_prompts: bool,
+    loading: Loading,
 ) -> BiEncoder:
-    """An encoder that says at most in sentence-transformers' files how it is used, in fp32 on the CPU."""
+    """An encoder that says at most in sentence-transformers' files how it is used."""
     if (pooling or settings.pooling) not in POOLINGS:
         raise UsageError(
             f"{name}: unknown pooling {pooling or settings.pooling!r}; say --pooling with one of "
@@ -277,13 +292,13 @@ def _plain_encoder(
     for remark in (*settings.remarks, "" if asks_prompts else settings.unused_prompts):
         if remark:
             LOG.warning("%s", remark)
-    encoder = load_network(BiEncoder.auto_class(), name)
+    encoder = load_network(BiEncoder.auto_class(), name, loading=loading)
     tokenizer = load_text_tokenizer(name)
     appended = append_eos(tokenizer, name) if ends_texts else ""
     pooling = pooling or pooling_of(encoder, settings, name)
     if pooling == "last":
         warn_without_ending(tokenizer, name)
-    weights = fingerprint_weights(encoder)
+    weights = fingerprint_loaded(encoder, name, loading)
     query_length, document_length = settings.lengths(tokenizer, position_limit(encoder))
     config = RetrieverConfig(
         kind=BiEncoder.kind,

@@ -8,8 +8,10 @@ from typing import Any
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
+from iaa_retrieval.models.loading import require_attention, set_attention
 from iaa_retrieval.models.pair_template import PairSettings
 from iaa_retrieval.models.plain_rerankers import read_plain_reranker
+from iaa_retrieval.models.precision import choose_device, choose_precision
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 
@@ -34,7 +36,13 @@ def fingerprint_of(config: RetrieverConfig, weights: str) -> str:
 
 
 def load_retriever(
-    name_or_path: str, *, kind: str | None = None, precision: str = "auto", device: str = "auto", **settings: Any
+    name_or_path: str,
+    *,
+    kind: str | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    attn_implementation: str | None = None,
+    **settings: Any,
 ) -> Retriever:
     """Load a checkpoint of ours, a plain re-ranker, or any other plain encoder (a bi-encoder), ready for inference.
 
@@ -44,6 +52,8 @@ def load_retriever(
         kind: ``bi-encoder`` or ``cross-encoder``, where another will not do; None takes either.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         device: ``auto``, ``cpu``, ``cuda:0``, ...
+        attn_implementation: the attention kernel by transformers' name, such as ``sdpa`` or ``flash_attention_2``;
+            None is transformers' choice. It is recorded nowhere, since results differ by rounding only.
         settings: further arguments of the kind's own loader: ``load_bi_encoder`` or ``load_cross_encoder``.
 
     Returns:
@@ -54,7 +64,14 @@ def load_retriever(
         IaaRetrievalError: it cannot be loaded, is of another kind, or its files do not fit together.
     """
     kind = retriever_class(kind or kind_of(name_or_path, settings.get("pair"))).kind
-    return _LOADERS[kind](name_or_path, precision=precision, device=device, **settings)
+    if attn_implementation is not None:
+        on = choose_device(device)
+        require_attention(attn_implementation, on, choose_precision(precision, on))
+    model = _LOADERS[kind](name_or_path, precision=precision, device=device, **settings)
+    if attn_implementation is not None:
+        for network in model.networks:
+            set_attention(network, attn_implementation, name_or_path)
+    return model
 
 
 def kind_of(name: str, pair: PairSettings | None = None) -> str:

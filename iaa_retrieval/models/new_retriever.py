@@ -6,12 +6,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.models.backbone import backbone_name, fingerprint_weights, read_network_config
+from iaa_retrieval.models.backbone import backbone_name, read_network_config
 from iaa_retrieval.models.backbone_checkpoint import read_backbone_checkpoint
+from iaa_retrieval.models.backbone_fingerprint import fingerprint_loaded
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.checkpoint import tokenizer_fingerprint
 from iaa_retrieval.models.cross_encoder import CrossEncoder
 from iaa_retrieval.models.heads.registry import get_head
+from iaa_retrieval.models.loading import IN_FP32, Loading
 from iaa_retrieval.models.pair_network import pair_network
 from iaa_retrieval.models.pair_settings import default_head
 from iaa_retrieval.models.pair_template import NO_TEMPLATE, PairSettings
@@ -30,6 +32,7 @@ def new_bi_encoder(
     append_eos: bool = False,
     precision: str = "auto",
     device: str = "auto",
+    loading: Loading | None = None,
 ) -> BiEncoder:
     """A bi-encoder on a bare backbone, to be tuned or to carry adapters.
 
@@ -53,13 +56,16 @@ def new_bi_encoder(
         precision=precision,
         device=device,
         as_backbone=True,
+        loading=loading,
     )
     model.config = replace(model.config, **inherited_settings(checkpoint, BiEncoder))
     return model
 
 
-def new_cross_encoder(backbone: str, head: str | None = None, pair: PairSettings | None = None) -> CrossEncoder:
-    """A backbone with a one-output head, in fp32, for training.
+def new_cross_encoder(
+    backbone: str, head: str | None = None, pair: PairSettings | None = None, *, loading: Loading = IN_FP32
+) -> CrossEncoder:
+    """A backbone with a one-output head, for training.
 
     The head is the backbone's own where it has one of that name, such as a cross-encoder checkpoint's, else a fresh
     one. Such a checkpoint hands on its prefixes, lengths and template; of a bi-encoder checkpoint only the encoder's
@@ -70,6 +76,7 @@ def new_cross_encoder(backbone: str, head: str | None = None, pair: PairSettings
         head: a name in ``models.heads``; None is that of a cross-encoder checkpoint, else ``last`` for a decoder that
             is no classifier with one output, else ``pooler``.
         pair: how a pair becomes a text, and which words are an answer; its head counts where ``head`` is None.
+        loading: in what form, and where, the weights come into memory.
 
     Raises:
         UsageError: there is no such head, or it cannot work with this backbone or template.
@@ -84,12 +91,12 @@ def new_cross_encoder(backbone: str, head: str | None = None, pair: PairSettings
         if asked.tokens not in (None, own.pair_tokens):
             raise UsageError(f"--pair-tokens cannot change: {backbone} answers {' or '.join(own.pair_tokens)}")
         asked = asked.or_else(pair_settings_of(own))
-    classifier, tokenizer, settings = pair_network(backbone, chosen, asked, own_head=keeps)
+    classifier, tokenizer, settings = pair_network(backbone, chosen, asked, own_head=keeps, loading=loading)
     limit = position_limit(classifier)
     config = RetrieverConfig(
         kind=CrossEncoder.kind,
         backbone=backbone_name(backbone),
-        backbone_fingerprint=fingerprint_weights(classifier.base_model),
+        backbone_fingerprint=fingerprint_loaded(classifier, backbone, loading),
         query_max_length=min(64, limit),
         document_max_length=min(256, limit),
         head=chosen.name,

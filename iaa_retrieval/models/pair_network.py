@@ -14,6 +14,7 @@ from iaa_retrieval.models.checkpoint import FULL_FILE
 from iaa_retrieval.models.first_step import FirstStepOdds
 from iaa_retrieval.models.headed_encoder import HEAD, NO_SEPARATOR, separator_of, with_head
 from iaa_retrieval.models.heads.head import Head
+from iaa_retrieval.models.loading import IN_FP32, Loading
 from iaa_retrieval.models.pair_settings import complete_settings, token_ids
 from iaa_retrieval.models.pair_template import PairSettings
 from iaa_retrieval.models.text_settings import load_text_tokenizer
@@ -30,9 +31,15 @@ class PairNetwork(NamedTuple):
 
 
 def pair_network(
-    backbone: str, head: Head, asked: PairSettings, *, own_head: bool = False, whole: bool = False
+    backbone: str,
+    head: Head,
+    asked: PairSettings,
+    *,
+    own_head: bool = False,
+    whole: bool = False,
+    loading: Loading = IN_FP32,
 ) -> PairNetwork:
-    """A backbone with a head on it, in fp32 and in evaluation mode.
+    """A backbone with a head on it, in evaluation mode.
 
     Args:
         backbone: a directory, hub id or ``all-MiniLM-L6-v2``.
@@ -41,6 +48,7 @@ def pair_network(
         own_head: whether the backbone is a checkpoint of ours with this head, which is kept; else it is fresh, or
             what transformers finds in the backbone.
         whole: whether it is used as it is, so that nothing in it may be fresh.
+        loading: in what form, and where, the weights come into memory.
 
     Raises:
         UsageError: the head cannot work with this backbone, or with what is asked.
@@ -51,11 +59,11 @@ def pair_network(
     answers = head.of_vocabulary and not own_head
     network: Any
     if head.build is None:
-        network = load_network(AutoModelForSequenceClassification, backbone, whole=whole, num_labels=1)
+        network = load_network(AutoModelForSequenceClassification, backbone, whole=whole, loading=loading, num_labels=1)
     elif answers:
-        network = _language_model(backbone, head, whole)
+        network = _language_model(backbone, head, whole, loading)
     else:
-        network = load_network(AutoModel, backbone, expects_more=own_head)
+        network = load_network(AutoModel, backbone, expects_more=own_head, loading=loading)
     tokenizer = load_text_tokenizer(backbone)
     settings = complete_settings(asked, head, network.config, tokenizer)
     if head.build is None:
@@ -71,17 +79,17 @@ def pair_network(
     return PairNetwork(network, tokenizer, settings)
 
 
-def _language_model(backbone: str, head: Head, whole: bool) -> Any:
+def _language_model(backbone: str, head: Head, whole: bool, loading: Loading) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     if not read_network_config(backbone).is_encoder_decoder:
-        return load_network(AutoModelForCausalLM, backbone, whole=True)
+        return load_network(AutoModelForCausalLM, backbone, whole=True, loading=loading)
     if not whole:
         raise UsageError(
             f"{backbone} answers with a decoder beside its encoder, and methods are put on one stack of layers: --head "
             f"{head.name} of an encoder-decoder re-ranks untuned only; give a decoder, or another --head"
         )
-    return load_network(AutoModelForSeq2SeqLM, backbone, whole=True)
+    return load_network(AutoModelForSeq2SeqLM, backbone, whole=True, loading=loading)
 
 
 def _answering(model: Any, head: Head, ids: tuple[int, int], name: str) -> Any:

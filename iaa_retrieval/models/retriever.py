@@ -223,9 +223,18 @@ class Retriever(nn.Module, ABC):
             UsageError, IaaRetrievalError: the tokenizer is not the network's, or the machine has no such device or
                 precision.
         """
-        require_rows(self.network, self.tokenizer, self.source)
+        self.ready()
         device = choose_device(device)
         self.to(device=device, dtype=DTYPES[choose_precision(precision, device)])
+        return self
+
+    def ready(self) -> Self:
+        """The retriever itself in evaluation mode, in the form and place that it has.
+
+        Raises:
+            IaaRetrievalError: the tokenizer is not the network's.
+        """
+        require_rows(self.network, self.tokenizer, self.source)
         return self.eval()
 
     def with_lengths(self, *, query: int | None = None, document: int | None = None) -> Self:

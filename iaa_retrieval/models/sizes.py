@@ -17,3 +17,11 @@ def position_limit(network: Any) -> int:
         positions = 512
     reserved = 2 if network.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
     return positions - reserved
+
+
+def parameter_count(network: Any) -> int:
+    """Numbers in a network's parameters, as they are in floating point: 4-bit weights lie packed, several in a byte."""
+    return sum(
+        parameter.numel() * (2 * parameter.element_size() if type(parameter).__name__ == "Params4bit" else 1)
+        for parameter in network.parameters()
+    )

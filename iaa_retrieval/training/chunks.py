@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -29,14 +29,25 @@ def forward_in_chunks(
     Returns:
         [rows, ...], in the order of the inputs.
     """
-    mask = inputs["attention_mask"]
-    rows = CHUNK_ROWS if mask.device.type == "cpu" else mask.shape[0]
-    lengths = mask.sum(dim=1)
-    order = lengths.argsort(descending=True, stable=True)
+    chunks = chunks_of(inputs["attention_mask"], grad_cache)
     results = []
-    for chunk in torch.split(order, grad_cache or rows):
-        width = round_up(int(lengths[chunk[0]]))  # what the inputs lack of it, they lack
+    for chunk, width in chunks:
         part = {name: values[chunk, :width] for name, values in inputs.items()}
         run = partial(forward, **part)
         results.append(run() if grad_cache is None else checkpoint(run, use_reentrant=False))
+    order = torch.cat([chunk for chunk, _ in chunks])
     return torch.cat(results)[order.argsort()]
+
+
+def chunks_of(mask: torch.Tensor, grad_cache: int | None = None) -> Sequence[tuple[torch.Tensor, int]]:
+    """The rows of each chunk, longest texts first, and the most tokens in it.
+
+    Args:
+        mask: attention mask [rows, tokens]; right-padded.
+        grad_cache: rows of a chunk; None is what suits the device.
+    """
+    rows = CHUNK_ROWS if mask.device.type == "cpu" else mask.shape[0]
+    lengths = mask.sum(dim=1)
+    order = lengths.argsort(descending=True, stable=True)
+    # What the inputs lack of a width, they lack.
+    return [(chunk, round_up(int(lengths[chunk[0]]))) for chunk in torch.split(order, grad_cache or rows)]

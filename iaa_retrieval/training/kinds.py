@@ -15,6 +15,7 @@ from iaa_retrieval.inference.cuts import Cuts
 from iaa_retrieval.models.backbone_checkpoint import read_backbone_checkpoint
 from iaa_retrieval.models.bi_encoder import BiEncoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder
+from iaa_retrieval.models.loading import Loading
 from iaa_retrieval.models.new_retriever import new_bi_encoder, new_cross_encoder
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
@@ -48,7 +49,7 @@ class TrainingKind:
 
     Attributes:
         name: of the kind.
-        new_model: a backbone (named) as a model of the kind in fp32 on the CPU, before a method is put on it.
+        new_model: a backbone (named) as a model of the kind, loaded as is said, before a method is put on it.
         compares_within_query: whether a positive is compared with the negatives of its own query only, so that
             every query needs some.
         collator: makes what the objective takes of examples; from the model, the data and the most tokens of a
@@ -60,7 +61,7 @@ class TrainingKind:
     """
 
     name: str
-    new_model: Callable[[str, TextOptions], Retriever]
+    new_model: Callable[[str, TextOptions, Loading], Retriever]
     compares_within_query: bool
     collator: Callable[[Any, TrainingData, int], Collator]
     objective: Callable[[Any, ResolvedHyperparameters, ObjectiveOptions], nn.Module]
@@ -68,7 +69,7 @@ class TrainingKind:
     card: CardTexts
 
 
-def _new_bi_encoder(backbone: str, text: TextOptions) -> BiEncoder:
+def _new_bi_encoder(backbone: str, text: TextOptions, loading: Loading) -> BiEncoder:
     inherits = BiEncoder.is_kind_of(read_backbone_checkpoint(backbone))
     return new_bi_encoder(
         backbone,
@@ -76,13 +77,12 @@ def _new_bi_encoder(backbone: str, text: TextOptions) -> BiEncoder:
         pooling=text.pooling,
         normalize=text.normalize,
         append_eos=text.append_eos,
-        precision="fp32",
-        device="cpu",
+        loading=loading,
     )
 
 
-def _new_cross_encoder(backbone: str, text: TextOptions) -> CrossEncoder:
-    return new_cross_encoder(backbone, pair=text.pair)
+def _new_cross_encoder(backbone: str, text: TextOptions, loading: Loading) -> CrossEncoder:
+    return new_cross_encoder(backbone, pair=text.pair, loading=loading)
 
 
 def _backbone_settings(backbone: str, text: TextOptions) -> TextSettings:

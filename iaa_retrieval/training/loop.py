@@ -22,11 +22,12 @@ from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.training.data import ExampleDataset, TrainingData
 from iaa_retrieval.training.judgments import Judgments, scored_dev_queries
 from iaa_retrieval.training.kinds import DevEvaluator, TrainingKind
+from iaa_retrieval.training.optimizers import transformers_name
 from iaa_retrieval.training.option_groups import DEV_METRICS, DevOptions
 from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 from iaa_retrieval.training.output import plain
 from iaa_retrieval.training.progress_lines import ProgressLines
-from iaa_retrieval.training.trainer import RetrievalTrainer
+from iaa_retrieval.training.trainer import RetrievalTrainer, placed_like
 
 
 def make_dev_evaluator(
@@ -63,7 +64,7 @@ def make_trainer(
     """The trainer of one run on ``dataset``, which keeps its checkpoints in ``work``."""
     scores_dev, method = evaluate_dev is not None, options.tuning.chosen_method
     trainer = RetrievalTrainer(
-        model=kind.objective(model, hyper, options.objective),
+        model=placed_like(model.network, kind.objective(model, hyper, options.objective)),
         args=_arguments(options, hyper, torch.device(model.device), len(dataset), work, precision, scores_dev),
         train_dataset=dataset,
         data_collator=kind.collator(
@@ -129,6 +130,7 @@ def _arguments(
         # Else a resumed run would forget for how long the dev score has not improved.
         restore_callback_states_from_checkpoint=True,
         ddp_find_unused_parameters=False,
+        **({} if options.memory.optimizer is None else {"optim": transformers_name(options.memory.optimizer)}),
     )
     # One process trains on one device (several: torchrun); DataParallel would part a batch's queries and passages.
     arguments._n_gpu = min(arguments.n_gpu, 1)

@@ -21,6 +21,7 @@ from iaa_retrieval.training.option_files import read_peft_config
 from iaa_retrieval.training.option_sizes import SIZES
 from iaa_retrieval.training.option_texts import MarginType, default_dropout, default_rates
 from iaa_retrieval.tuning.methods import Method, all_dimensions, get_method, method_names, peft_method
+from iaa_retrieval.tuning.methods.lora import aimed_at
 
 BI_ENCODER, CROSS_ENCODER = (KINDS[0],), (KINDS[1],)
 
@@ -136,6 +137,12 @@ class TuningOptions(Checked):
     activation: str | None = option(
         None, help="Non-linearity of bottlenecks, e.g. gelu.", default_text="relu", metavar="NAME"
     )
+    targets: str | None = option(
+        None,
+        help="What LoRA updates: attention (query, value) or all linear projections of the layers, the rank by budget.",
+        default_text="attention",
+        check=one_of("attention", "all"),
+    )
     start_from: str | None = option(
         None,
         help="Start from the trained weights of this checkpoint: of the same backbone, method and dimensions, of "
@@ -170,7 +177,8 @@ class TuningOptions(Checked):
         """
         if self.peft_config is not None:
             return peft_method(self.peft_config)
-        return get_method(self.method or DEFAULT_METHOD)
+        method = get_method(self.method or DEFAULT_METHOD)
+        return method if self.targets is None else aimed_at(method, self.targets)
 
     @property
     def method_name(self) -> str:
@@ -186,6 +194,7 @@ class TuningOptions(Checked):
             **self.dimensions,
             "scaling": self.scaling,
             "activation": self.activation,
+            "targets": self.targets,
         }
         return tuple(flag_of(name) for name, value in said.items() if value is not None)
 
@@ -226,7 +235,8 @@ class ObjectiveOptions(Checked):
     )
     grad_cache: int | None = option(
         None,
-        help="Hold the activations of so many texts at once (gradient caching): memory for time.",
+        help="Hold the activations of so many texts at once (gradient caching): memory for time. This is gradient "
+        "accumulation with the gradient of the whole batch, in-batch negatives included; there is no other.",
         default_text="all",
         metavar="TEXTS",
         check=at_least(1),

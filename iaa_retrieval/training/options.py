@@ -12,6 +12,7 @@ from iaa_retrieval.errors import UsageError
 from iaa_retrieval.options import Checked, build, check, default_for, flag_of, group, names_of, option
 from iaa_retrieval.training.losses.loss import DISTILLATION, KINDS
 from iaa_retrieval.training.losses.registry import get_loss
+from iaa_retrieval.training.memory_options import MemoryOptions
 from iaa_retrieval.training.option_groups import (
     DataOptions,
     DevOptions,
@@ -38,6 +39,7 @@ class TrainOptions(Checked):
     tuning: TuningOptions = group(TuningOptions)
     objective: ObjectiveOptions = group(ObjectiveOptions)
     optimisation: OptimisationOptions = group(OptimisationOptions)
+    memory: MemoryOptions = group(MemoryOptions)
     dev: DevOptions = group(DevOptions)
     text: TextOptions = group(TextOptions)
     seed: int = option(42, help="Seed of everything random.")
@@ -67,7 +69,7 @@ class TrainOptions(Checked):
         if kind not in KINDS:
             raise UsageError(f"unknown kind of model {kind!r}; one of {', '.join(KINDS)}")
         self._check_method()
-        for options in (self.data, self.tuning, self.objective, self.optimisation, self.dev, self.text):
+        for options in (self.data, self.tuning, self.objective, self.optimisation, self.memory, self.dev, self.text):
             check(options, kind)
         rates = self.tuning.chosen_method.learning_rates
         values = ResolvedHyperparameters(
@@ -77,6 +79,7 @@ class TrainOptions(Checked):
             loss=get_loss(kind, default_for(self.objective, "loss", kind)).name,
             **(self._resolved_distillation() if self.data.teacher else {}),
         )
+        self._check_memory()
         self._check_teacher(values)
         self._check_length_of_training()
         return values
@@ -101,6 +104,14 @@ class TrainOptions(Checked):
             raise UsageError(
                 "--separate-encoders puts two adapters on one frozen backbone, and method "
                 f"{method.name} freezes nothing; choose another method, or leave it out"
+            )
+
+    def _check_memory(self) -> None:
+        method = self.tuning.chosen_method
+        if self.memory.quantize and not method.is_adapter:
+            raise UsageError(
+                f"--quantize {self.memory.quantize} freezes the backbone in few bits, and method {method.name} trains "
+                "all of it; choose another method, or leave it out"
             )
 
     def _check_teacher(self, values: ResolvedHyperparameters) -> None:

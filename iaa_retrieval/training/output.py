@@ -47,6 +47,9 @@ def training_record(
         "steps": steps,
         "seed": options.seed,
         **_start(options.tuning.start_from),
+        **_if_asked(
+            quantize=options.memory.quantize, optimizer=options.memory.optimizer, targets=options.tuning.targets
+        ),
         "scaling": options.tuning.scaling,
         "activation": options.tuning.activation,
         "precision": precision,
@@ -65,6 +68,11 @@ def _start(checkpoint: str | None) -> dict[str, str]:
     if checkpoint is None or config is None:
         return {}
     return {"start_from": Path(checkpoint).name, "start_from_fingerprint": config.fingerprint}
+
+
+def _if_asked(**options: str | None) -> dict[str, str]:
+    """Those that were given: a record of an earlier version is that of a run without them."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def write_checkpoint(

@@ -26,6 +26,8 @@ from iaa_retrieval.training.interpolation import learn_interpolation
 from iaa_retrieval.training.judgments import Judgments, load_judgments, make_examples, mine_training_data
 from iaa_retrieval.training.kinds import TRAINING_KINDS, DevEvaluator, TrainingKind
 from iaa_retrieval.training.loop import best_dev_scores, make_dev_evaluator, make_trainer, work_settings
+from iaa_retrieval.training.memory_report import say_memory
+from iaa_retrieval.training.optimizers import require_optimizer
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
 from iaa_retrieval.training.trainer import RetrievalTrainer, finite_entries, last_checkpoint, require_finite_weights
@@ -100,10 +102,10 @@ def train_retriever(
     examples = make_examples(kind, data, hyper, options.seed, processes)
 
     evaluate_dev = make_dev_evaluator(kind, model, judgments, run, options.dev, options.seed, precision)
-
     trainer = make_trainer(kind, options, hyper, model, examples, work, precision, evaluate_dev)
     for callback in callbacks:
         trainer.add_callback(callback)
+    say_memory(kind, options, hyper, model, examples, precision)
     with ExitStack() as held:
         with trainer.args.main_process_first(local=False):
             if trainer.is_world_process_zero():
@@ -162,12 +164,15 @@ def _require_what_a_run_needs(options: TrainOptions, work: Path, processes: int)
     if processes > 1 and options.device.startswith("cuda:"):
         raise UsageError(f"{processes} processes train on a GPU each; write --device cuda instead of {options.device}")
     device = choose_device(options.device)
-    return device, choose_precision(options.precision, device)
+    precision = choose_precision(options.precision, device)
+    options.memory.loading(precision, device).require_possible(processes)
+    require_optimizer(options.memory.optimizer, device)
+    return device, precision
 
 
 def _tuned_model(kind: TrainingKind, options: TrainOptions, device: str, precision: str) -> TunedModel:
     """The model to train, whose vectors are long enough for what they shall be cut to."""
-    tuned = new_tuned_model(kind, options.tuning, options.text, device, precision)
+    tuned = new_tuned_model(kind, options.tuning, options.text, device, precision, options.memory)
     if options.objective.matryoshka:
         width = tuned.model.config.truncate_dim or tuned.model.width
         require_matryoshka(options.objective.matryoshka, width, options.tuning.backbone)

@@ -120,6 +120,14 @@ class RetrievalTrainer(Trainer):  # type: ignore[misc]
         load_trained_state(self.model, Path(str(self.state.best_model_checkpoint)))
 
 
+def placed_like(network: Any, objective: nn.Module) -> nn.Module:
+    """The objective, with what tells transformers' trainer that a network in it must not be moved to one device."""
+    for name in ("hf_device_map", "quantization_method", "is_loaded_in_4bit", "is_loaded_in_8bit"):
+        if (value := getattr(network, name, None)) is not None:
+            setattr(objective, name, value)
+    return objective
+
+
 def require_finite_weights(model: nn.Module) -> None:
     """Refuse trained weights that are not numbers, which a last step leaves whose gradient overflowed.
 

@@ -10,18 +10,30 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.models.loading import IN_FP32, Loading
 from iaa_retrieval.models.new_retriever import inherited_settings
+from iaa_retrieval.models.precision import DTYPES
 from iaa_retrieval.models.prompts import Asked, asked_frames, require_room
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.shared_backbone import share_weights, weights_untouched
+from iaa_retrieval.models.sizes import parameter_count
 from iaa_retrieval.training.kinds import TrainingKind
-from iaa_retrieval.training.network_settings import set_dropout, store_frozen_weights_in_bf16, use_fast_attention
+from iaa_retrieval.training.memory_options import MemoryOptions
+from iaa_retrieval.training.network_settings import (
+    keep_trained_weights_in_fp32,
+    move_what_is_on_the_cpu,
+    set_dropout,
+    store_frozen_weights,
+    use_fast_attention,
+    use_gradient_checkpointing,
+)
 from iaa_retrieval.training.option_groups import DEFAULT_BUDGET, TuningOptions
 from iaa_retrieval.training.starting_point import StartingPoint, read_starting_point
 from iaa_retrieval.training.text_options import TextOptions
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.budget import dimensions_on, parse_budget
 from iaa_retrieval.tuning.methods import Method, sizes_of
+from iaa_retrieval.tuning.methods.lora import Lora
 from iaa_retrieval.tuning.tuners.bitfit import count_biases
 
 LOG = logging.getLogger("iaa_retrieval")
@@ -36,22 +48,32 @@ class TunedModel(NamedTuple):
 
 
 def new_tuned_model(
-    kind: TrainingKind, tuning: TuningOptions, text: TextOptions, device: str, precision: str
+    kind: TrainingKind,
+    tuning: TuningOptions,
+    text: TextOptions,
+    device: str,
+    precision: str,
+    memory: MemoryOptions = MemoryOptions(),  # noqa: B008 (frozen)
 ) -> TunedModel:
-    """Load the backbone on ``device`` and put the method on it; what is not trained is kept in ``precision``.
+    """Load the backbone on ``device`` and put the method on it.
+
+    What is not trained is kept in ``precision``, and comes into memory in it where all of the backbone is frozen; what
+    is trained is in fp32.
 
     Raises:
         UsageError: dimensions, budget or lengths that the method or backbone does not take; a checkpoint to start from
             that does not fit.
     """
     start = None if tuning.start_from is None else read_starting_point(tuning.start_from)
-    model = new_untuned_model(kind, tuning.backbone, text, start)
+    method = tuning.chosen_method
+    loading = memory.loading(precision if method.is_adapter else "fp32", device)
+    model = new_untuned_model(kind, tuning.backbone, text, start, loading)
     if start is not None:
         start.require_same(model, tuning)
     dimensions = _dimensions(tuning, model, start)
     network = model.network
-    use_fast_attention(network, device)
-    method = tuning.chosen_method
+    if memory.attn_implementation is None:
+        use_fast_attention(network, device)
     dropout = tuning.dropout if tuning.dropout is not None else method.backbone_dropout
     if dropout is not None:
         set_dropout(network, dropout)
@@ -60,7 +82,7 @@ def new_tuned_model(
         {"modules_to_save": head_modules(network)} if model.has_task_head else {"task_type": EMBEDDING_TASK}
     )
 
-    backbone_parameters = sum(parameter.numel() for parameter in model.backbone.parameters())
+    backbone_parameters = parameter_count(model.backbone)
 
     def tune(bare: Any) -> nn.Module:
         return apply_method(bare, method, dimensions, scaling=tuning.scaling, activation=tuning.activation, **task)
@@ -69,10 +91,26 @@ def new_tuned_model(
     shared = weights_untouched(network, f"method {method.name}") if tuning.separate_encoders else nullcontext()
     with shared:
         model.set_networks(*[tune(bare) for bare in networks])
+    keep_trained_weights_in_fp32(model)
     model.config = replace(model.config, separate_encoders=tuning.separate_encoders)
     if start is not None:
         start.put_into(model)
     counts = _count_trainable(model, method)
+    _say_what_is_trained(kind, tuning, dimensions, counts, backbone_parameters)
+    _bring_into_place(model, loading, precision)
+    if memory.gradient_checkpointing:
+        for network in model.networks:
+            use_gradient_checkpointing(network, tuning.backbone)
+    return TunedModel(model, dimensions, counts)
+
+
+def _say_what_is_trained(
+    kind: TrainingKind,
+    tuning: TuningOptions,
+    dimensions: dict[str, int],
+    counts: dict[str, int],
+    backbone_parameters: int,
+) -> None:
     LOG.info(
         "%s %s on %s%s trains %s weights (%.2f%% of the backbone's %s parameters), %s biases and %s in heads",
         tuning.method_name,
@@ -85,16 +123,22 @@ def new_tuned_model(
         f"{counts['biases']:,}",
         f"{counts['heads']:,}",
     )
-    if method.loads_with_peft_model_only():
+    if tuning.chosen_method.loads_with_peft_model_only():
         LOG.warning(
             "only peft.PeftModel and this package load a %s checkpoint; AutoModel.from_pretrained, load_adapter and "
             "sentence-transformers do not",
             tuning.method_name,
         )
-    model.to(device)
-    if precision == "bf16":
-        store_frozen_weights_in_bf16(model)
-    return TunedModel(model, dimensions, counts)
+
+
+def _bring_into_place(model: Retriever, loading: Loading, precision: str) -> None:
+    """Move a tuned model to its device, its frozen weights in ``precision``."""
+    if loading.is_placed:
+        move_what_is_on_the_cpu(model, loading.device)
+    else:
+        model.to(loading.device)
+    if precision != "fp32":
+        store_frozen_weights(model, DTYPES[precision])
 
 
 def _count_trainable(model: Retriever, method: Method) -> dict[str, int]:
@@ -104,9 +148,13 @@ def _count_trainable(model: Retriever, method: Method) -> dict[str, int]:
 
 
 def new_untuned_model(
-    kind: TrainingKind, backbone: str, text: TextOptions, start: StartingPoint | None = None
+    kind: TrainingKind,
+    backbone: str,
+    text: TextOptions,
+    start: StartingPoint | None = None,
+    loading: Loading = IN_FP32,
 ) -> Retriever:
-    """The backbone as a model of the kind on the CPU, with the lengths, prefixes and prompts that ``text`` asks for.
+    """The backbone as a model of the kind, with the lengths, prefixes and prompts that ``text`` asks for.
 
     Where ``text`` says nothing, those of ``start`` count, if it is of this kind.
 
@@ -116,7 +164,7 @@ def new_untuned_model(
     frames = asked_frames(backbone, {role: Asked(*said) for role, said in text.around.items()})
     if start is not None:
         text = start.text_options(kind.name, text)
-    model = kind.new_model(backbone, text)
+    model = kind.new_model(backbone, text, loading)
     if start is not None:
         model.config = replace(model.config, **inherited_settings(start.config, type(model)))
     limit = model.position_limit
@@ -166,6 +214,9 @@ def _own_dimensions(tuning: TuningOptions, model: Retriever) -> dict[str, int]:
         sizes_of(base.config, count_biases(base)),
         tuning.method_name,
         parse_budget(tuning.budget or DEFAULT_BUDGET),
-        sum(parameter.numel() for parameter in base.parameters()),
+        parameter_count(base),
     )
+    method = tuning.chosen_method
+    if isinstance(method, Lora) and method.targets == "all":
+        chosen = method.spread(base, chosen)
     return {**chosen, **explicit}

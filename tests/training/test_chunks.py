@@ -79,6 +79,29 @@ def test_gradient_caching_gives_the_gradients_of_the_full_batch(
     assert max(gradient.abs().max() for gradient in gradients.values()) > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder"])
+def test_accumulating_over_chunks_is_a_step_on_the_large_batch(kind: str, tiny_backbone: Callable[[str], Path]) -> None:
+    """Weights after a step, against the loss over all twelve queries at once; nothing else is called accumulation."""
+
+    def after_a_step(grad_cache: int | None) -> dict[str, torch.Tensor]:
+        made, batch = objective(kind, str(tiny_backbone("bert")), grad_cache)
+        made = made.double().train()
+        for module in made.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        trained = {name: parameter for name, parameter in made.named_parameters() if parameter.requires_grad}
+        optimizer = torch.optim.AdamW(trained.values(), lr=0.01)
+        made(**batch)["loss"].backward()
+        optimizer.step()
+        return {name: parameter.detach() for name, parameter in trained.items()}
+
+    whole, cached = after_a_step(None), after_a_step(4)
+    start = dict(objective(kind, str(tiny_backbone("bert")), None)[0].named_parameters())
+    assert max((whole[name] - start[name]).abs().max() for name in whole) > 0.009
+    for name in whole:
+        torch.testing.assert_close(cached[name], whole[name], rtol=0, atol=1e-6)
+
+
 def saved_bytes(made: Any, batch: dict[str, torch.Tensor]) -> int:
     """Bytes that autograd keeps between forward and backward."""
     kept: dict[int, int] = {}

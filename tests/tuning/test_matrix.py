@@ -26,7 +26,7 @@ from tuning_models import (
     tuned,
 )
 
-from iaa_retrieval.training.network_settings import store_frozen_weights_in_bf16
+from iaa_retrieval.training.network_settings import store_frozen_weights
 from iaa_retrieval.tuning.apply import apply_method, count_trainable, head_modules
 from iaa_retrieval.tuning.merging import merge_into_backbone
 from iaa_retrieval.tuning.methods import get_method
@@ -172,7 +172,7 @@ def test_bf16_trains(method: str, backbone: str, tiny_backbone: Backbone):
     def gradient(frozen_in_bf16: bool, autocast: bool) -> torch.Tensor:
         model = tuned(load(tiny_backbone(backbone)), method, task_type="FEATURE_EXTRACTION")
         if frozen_in_bf16:
-            store_frozen_weights_in_bf16(model)
+            store_frozen_weights(model, torch.bfloat16)
         before = states(model) if not frozen_in_bf16 else None
         optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):

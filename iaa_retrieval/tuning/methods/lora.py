@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
+from iaa_retrieval.errors import UsageError
 from iaa_retrieval.tuning.methods.base import Method, Place, R, Settings
 from iaa_retrieval.tuning.methods.registry import register
 from iaa_retrieval.tuning.methods.scaling import Dimensions
@@ -13,7 +15,23 @@ from iaa_retrieval.tuning.methods.sizes import Sizes
 
 @dataclass(frozen=True, kw_only=True)
 class Lora(Method):
-    """A low-rank update of the query and value projections."""
+    """A low-rank update of the query and value projections, or of every linear projection in the layers.
+
+    Attributes:
+        targets: ``attention`` or ``all``.
+    """
+
+    targets: str = "attention"
+
+    def spread(self, model: Any, dimensions: Dimensions) -> dict[str, int]:
+        """The rank that trains as many weights at this method's targets as ``dimensions`` do at ``attention``'s.
+
+        Args:
+            model: the bare model, whose projections' real widths count.
+            dimensions: of the update of the query and value projections.
+        """
+        one, other = (sum(_projections(model, targets).values()) for targets in ("attention", self.targets))
+        return {"r": max(1, round(dimensions["r"] * one / other))}
 
     def count(self, sizes: Sizes, dimensions: Dimensions) -> int:
         """Two factors at each of two projections in every layer, as long as its input and its output are wide."""
@@ -30,12 +48,42 @@ class Lora(Method):
         from iaa_retrieval.tuning.architectures import architecture_of, in_layers
 
         architecture = architecture_of(model)
+        modules: tuple[str, ...] = architecture.lora_targets
+        if self.targets == "all":
+            modules = tuple(sorted({name for _, name in _projections(model, self.targets)}))
         return LoraConfig(
             r=dimensions["r"],
             lora_alpha=2 * dimensions["r"] * settings.scaling,
             lora_dropout=settings.dropout,
-            target_modules="|".join(in_layers(architecture, module) for module in architecture.lora_targets),
+            target_modules="|".join(in_layers(architecture, module) for module in modules),
         )
+
+
+def aimed_at(method: Method, targets: str) -> Method:
+    """The method on other projections.
+
+    Raises:
+        UsageError: it is not LoRA.
+    """
+    if not isinstance(method, Lora):
+        raise UsageError(f"--targets says which projections LoRA updates, and method {method.name} has none to choose")
+    return replace(method, targets=targets)
+
+
+def _projections(model: Any, targets: str) -> dict[tuple[str, str], int]:
+    """What one rank costs at each projection: the widths of its input and output, by its layer and name therein."""
+    from torch import nn
+
+    from iaa_retrieval.tuning.architectures import architecture_of, in_layers
+
+    architecture = architecture_of(model)
+    inside = re.compile(rf"({in_layers(architecture)})\.(.+)")
+    found = {}
+    for name, module in model.named_modules():
+        match = inside.fullmatch(name)
+        if match and isinstance(module, nn.Linear) and (targets == "all" or match[2] in architecture.lora_targets):
+            found[match[1], match[2]] = module.in_features + module.out_features
+    return found
 
 
 register(

@@ -1,0 +1,107 @@
+"""The line on memory at the start of a training run, and what to do where it will not do."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import torch
+
+from iaa_retrieval.models.retriever import Retriever
+from iaa_retrieval.training.data import ExampleDataset
+from iaa_retrieval.training.free_memory import free_bytes
+from iaa_retrieval.training.kinds import TrainingKind
+from iaa_retrieval.training.memory_estimate import MemoryEstimate, MemoryEstimator
+from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+
+LOG = logging.getLogger("iaa_retrieval")
+
+# glibc keeps what a training step frees; as measured (docs/backbones.md), the process then holds about twice the
+# activations, unless it is told to give large blocks back at once.
+_KEPT_BY_LIBRARY = 2.0
+_GIVE_BACK = "MALLOC_MMAP_THRESHOLD_"
+
+
+def say_memory(
+    kind: TrainingKind,
+    options: TrainOptions,
+    hyper: ResolvedHyperparameters,
+    model: Retriever,
+    examples: ExampleDataset,
+    precision: str,
+) -> None:
+    """Say (in the first process) how much memory the run needs, and warn where that is more than there is.
+
+    The batch is the longest of three: the first, one in the middle and the last.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    try:
+        estimator = MemoryEstimator(
+            model, _longest_batch(kind, options, hyper, model, examples), precision, options.memory.optimizer
+        )
+    except RuntimeError as error:  # even two texts are too many, or the network cannot be run for a trial
+        LOG.warning("how much memory training needs cannot be found out: %s", " ".join(str(error).split()))
+        return
+    devices = [parameter.device for parameter in model.parameters()]
+    free = free_bytes(devices)
+    grad_cache = options.objective.grad_cache
+    wanted = estimator.estimate(grad_cache)
+    if free is None:
+        LOG.info("training needs about %s of memory", _said(wanted.total))
+        return
+    there = free + wanted.weights  # the weights are in memory already
+    needed = held_bytes(wanted, model.device)
+    if needed <= there:
+        LOG.info("training needs about %s of memory, of %s free", _said(needed), _said(there))
+        return
+    LOG.warning(
+        "training needs about %s of memory, and %s are free; use %s",
+        _said(needed),
+        _said(there),
+        _advice(options, estimator, there, model.device),
+    )
+
+
+def held_bytes(wanted: MemoryEstimate, device: torch.device) -> int:
+    """What a process holds while its tensors take so much."""
+    if device.type != "cpu" or os.environ.get(_GIVE_BACK):
+        return wanted.total
+    return wanted.total + int((_KEPT_BY_LIBRARY - 1) * wanted.activations)
+
+
+def _longest_batch(
+    kind: TrainingKind,
+    options: TrainOptions,
+    hyper: ResolvedHyperparameters,
+    model: Retriever,
+    examples: ExampleDataset,
+) -> list[torch.Tensor]:
+    """The attention masks of a batch, as long as batches of this run get."""
+    # A collator of its own: the run's counts the texts that it cuts.
+    collator = kind.collator(model, examples.data, options.text.train_max_length or model.config.document_max_length)
+    size = min(hyper.batch_size, len(examples))
+    starts = {0, (len(examples) - size) // 2, len(examples) - size}
+    batches = [collator([examples[number] for number in range(start, start + size)]) for start in sorted(starts)]
+    masks = [[value for name, value in batch.items() if name.endswith("mask")] for batch in batches]
+    return max(masks, key=lambda batch: sum(int(mask.sum()) for mask in batch))
+
+
+def _advice(options: TrainOptions, estimator: MemoryEstimator, there: int, device: torch.device) -> str:
+    """The options that save most and are not in use yet."""
+    now, ways = options.objective.grad_cache, []
+    smaller = [size for size in (64, 32, 16, 8, 4, 2, 1) if now is None or size < now]
+    fits = [size for size in smaller if held_bytes(estimator.estimate(size), device) <= there]
+    if smaller:
+        ways.append(f"--grad-cache {fits[0] if fits else smaller[-1]}")
+    if not fits and not options.memory.gradient_checkpointing:
+        ways.append("--gradient-checkpointing")
+    if device.type == "cuda" and options.memory.quantize is None and options.tuning.chosen_method.is_adapter:
+        ways.append("--quantize 4bit")
+    if device.type == "cpu" and not os.environ.get(_GIVE_BACK):
+        ways.append(f"{_GIVE_BACK}=1048576 in the environment (slower)")
+    return " or ".join(ways) or "a smaller backbone, or a machine with more"
+
+
+def _said(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
