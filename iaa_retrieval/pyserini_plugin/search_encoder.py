@@ -134,7 +134,7 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
     if made_by is not None and queries is not None:
         encoded_name = f"--encoded-queries {encoded}"
         require_same_class(index_name, made_by.encoder_class, encoded_name, queries.encoder_class)
-        require_same_encoder(index_name, made_by.fingerprint, encoded_name, queries.fingerprint)
+        require_same_encoder(index_name, made_by.index_fingerprint, encoded_name, queries.index_fingerprint)
 
 
 @contextmanager

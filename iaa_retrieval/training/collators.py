@@ -61,7 +61,7 @@ class BiEncoderCollator:
             "passage_keys": torch.tensor([self._keys[d] for d in doc_ids]),
             "relevant_keys": torch.tensor([keys + [NO_DOCUMENT] * (width - len(keys)) for keys in relevant]),
         }
-        return {**batch, **_teacher_scores(self._data, examples)}
+        return {**batch, **teacher_scores(self._data, examples)}
 
     def _no_negatives_of(self, query_id: str) -> list[int]:
         positives = self._data.positives[query_id]
@@ -99,7 +99,7 @@ class CrossEncoderCollator:
             on_passage_cut=self.cuts[1].among([doc_id for _, doc_id in keys]),
         )
         inputs = pair_inputs(self._model, tokens, range(len(pairs)), torch.device("cpu"), self._max_length)
-        return {**inputs, "group_size": torch.tensor(size), **_teacher_scores(self._data, examples)}
+        return {**inputs, "group_size": torch.tensor(size), **teacher_scores(self._data, examples)}
 
 
 def _training_cuts(model: Retriever, max_length: int, documents: str) -> tuple[Cuts, Cuts]:
@@ -112,7 +112,7 @@ def _training_cuts(model: Retriever, max_length: int, documents: str) -> tuple[C
     )
 
 
-def _teacher_scores(data: TrainingData, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+def teacher_scores(data: TrainingData, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """The teacher's scores [batch, 1 + negatives] of each query's own passages; nothing without a teacher."""
     if not data.teacher:
         return {}

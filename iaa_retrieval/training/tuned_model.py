@@ -44,7 +44,7 @@ def new_tuned_model(
     start = None if tuning.start_from is None else read_starting_point(tuning.start_from)
     model = new_untuned_model(kind, tuning.backbone, text, start)
     if start is not None:
-        start.require_same(model, tuning)
+        start.require_same(model, tuning, queries_alone=kind.tunes_queries)
     dimensions = _dimensions(tuning, model, start)
     network = model.network
     use_fast_attention(network, device)
@@ -91,6 +91,8 @@ def new_tuned_model(
     model.to(device)
     if precision == "bf16":
         store_frozen_weights_in_bf16(model)
+    if kind.finish_model is not None:
+        kind.finish_model(model, tuning)
     return TunedModel(model, dimensions, counts)
 
 
