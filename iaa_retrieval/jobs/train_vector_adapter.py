@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from iaa_retrieval.collections.negatives import is_margin
-from iaa_retrieval.errors import IaaRetrievalError
+from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.keyword_options import documented_options
 from iaa_retrieval.options import Check, Checked, above, at_least, build, one_of, option, share
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from iaa_retrieval.inference.query_vectors import QueryVectors
     from iaa_retrieval.inference.stored_vectors import StoredVectors
     from iaa_retrieval.training.data import ExampleDataset
+    from iaa_retrieval.training.vector_adapter import Trained
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -91,6 +92,12 @@ class VectorAdapterOptions(Checked):
         "vectors as they are given where none is better. 0 holds none out and keeps the last epoch.",
         check=share(),
     )
+    select: str = option(
+        "all",
+        help="Which dev queries choose the epoch: all, or unseen, those for which training knows no relevant document. "
+        "A map that learns where the judged documents lie finds these better and the others worse.",
+        check=one_of("all", "unseen"),
+    )
     seed: int = option(42, help="Seed of everything random.")
     overwrite: bool = option(False, help="Replace a finished adapter at the end.")
 
@@ -143,7 +150,13 @@ def train_on_vectors(options: VectorAdapterOptions) -> VectorAdapterResult:
     from iaa_retrieval.inference.query_vectors import read_query_vectors
     from iaa_retrieval.inference.stored_vectors import open_stored_vectors
     from iaa_retrieval.models.vector_adapter import VectorAdapter
-    from iaa_retrieval.training.vector_adapter import VectorTraining, train_adapter, vector_dev_evaluator
+    from iaa_retrieval.training.vector_adapter import (
+        UNSEEN,
+        VectorTraining,
+        of_unseen_documents,
+        train_adapter,
+        vector_dev_evaluator,
+    )
 
     require_empty(options.output, overwrite=options.overwrite)
     queries, index = read_query_vectors(options.queries), open_stored_vectors(options.index)
@@ -154,18 +167,21 @@ def train_on_vectors(options: VectorAdapterOptions) -> VectorAdapterResult:
     torch.manual_seed(options.seed)
     unit = bool(np.abs(np.linalg.norm(queries.vectors, axis=1) - 1).max() < _UNIT_LENGTH)
     adapter = VectorAdapter(index.dimension, options.r, options.activation, normalize=unit)
-    evaluate_dev = vector_dev_evaluator(adapter, vectors, dev, index) if dev else None
+    unseen = of_unseen_documents(dev, train)
+    if options.select == "unseen" and not unseen:
+        raise UsageError(
+            f"--select unseen: training knows a relevant document of every dev query ({len(dev)}); use --select all"
+        )
+    evaluate_dev = vector_dev_evaluator(adapter, vectors, dev, unseen, index) if dev else None
     names = ("epochs", "batch_size", "lr", "weight_decay", "temperature", "random_negatives", "seed")
     how = VectorTraining(**{name: getattr(options, name) for name in names})
-    kept = train_adapter(adapter, vectors, examples, index, how, evaluate_dev, METRIC)
+    metric = METRIC + (UNSEEN if options.select == "unseen" else "")
+    kept = train_adapter(adapter, vectors, examples, index, how, evaluate_dev, metric)
     before = {name: value for name, value in kept.history[0].items() if name != "epoch"}
-    if dev and kept.epoch == 0:
-        LOG.warning(
-            "no epoch scored better on the %d dev queries than the vectors as they are given, so the adapter changes "
-            "nothing; try another --lr, --r or --temperature",
-            len(dev),
-        )
-    record = {"queries": len(train), "dev_queries": len(dev), "epoch": kept.epoch, "steps": kept.steps}
+    if dev:
+        _warn_of_no_gain(kept, before, len(dev), len(unseen))
+    record = {"queries": len(train), "dev_queries": len(dev), "unseen_dev_queries": len(unseen)}
+    record |= {"epoch": kept.epoch, "steps": kept.steps}
     _write(options, adapter, queries, index, record, before, kept.scores, kept.history)
     return VectorAdapterResult(Path(options.output), kept.epoch, kept.scores, before, len(dev))
 
@@ -186,6 +202,25 @@ def require_one_space(queries: QueryVectors, index: StoredVectors) -> None:
     if queries.config is not None and index.config is not None:
         left, right = index.config.index_fingerprint, queries.config.index_fingerprint
         require_same_encoder(index.source, left, queries.source, right)
+
+
+def _warn_of_no_gain(kept: Trained, before: Mapping[str, float], dev: int, unseen: int) -> None:
+    """Say where the adapter is no better than the vectors as they are given."""
+    from iaa_retrieval.training.vector_adapter import UNSEEN
+
+    name = METRIC + UNSEEN
+    if kept.epoch == 0:
+        LOG.warning(
+            "no epoch scored better on the dev queries (%d) than the vectors as they are given, so the adapter changes "
+            "nothing; try another --lr, --r or --temperature",
+            dev,
+        )
+    elif name in before and kept.scores[name] < before[name]:
+        LOG.warning(
+            "on the dev queries (%d of %d) for which training knows no relevant document, %s fell from %.4f to %.4f: "
+            "the adapter learnt where the judged documents lie; --select unseen chooses the epoch by these queries",
+            *(unseen, dev, METRIC, before[name], kept.scores[name]),
+        )
 
 
 def _judgments(options: VectorAdapterOptions, queries: QueryVectors, index: StoredVectors) -> tuple[Qrels, Qrels]:

@@ -1,8 +1,8 @@
 """A small residual map over query vectors, for encoders whose weights are out of reach.
 
 ``q' = q + W_up f(W_down q)``, of unit length where the vectors that it was trained on are. It needs no encoder: only
-vectors of queries, and judgments of documents whose vectors are somewhere. The idea is that of PEMA (Kim et al., arXiv:2311.08590),
-which tunes models through what their interface gives out.
+vectors of queries, and judgments of documents whose vectors are somewhere. The idea is that of PEMA (Kim et al.,
+arXiv:2311.08590), which tunes models through what their interface gives out.
 """
 
 from __future__ import annotations
@@ -96,10 +96,9 @@ class VectorAdapter(nn.Module):
                 f"this vector adapter takes vectors of {self.down.in_features} numbers, and these have "
                 f"{given.shape[-1]}; use the encoder that it was trained for"
             )
-        parts = [
-            self(torch.from_numpy(given[start : start + _AT_A_TIME])) for start in range(0, len(given), _AT_A_TIME)
-        ]
-        return torch.cat(parts).numpy() if parts else given
+        if not len(given):
+            return given
+        return torch.cat([self(part) for part in torch.split(torch.from_numpy(given), _AT_A_TIME)]).numpy()
 
 
 def save_vector_adapter(adapter: VectorAdapter, config: VectorAdapterConfig, directory: Path) -> VectorAdapterConfig:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from iaa_retrieval.java import prepare_java
+from iaa_retrieval.models.retriever_config import require_same_encoder
 from iaa_retrieval.models.vector_adapter import load_vector_adapter
 
 prepare_java()
@@ -29,7 +30,7 @@ class AdaptedQueryEncoder(QueryEncoder):  # type: ignore[misc]
         adapter: directory of a vector adapter.
 
     Raises:
-        IaaRetrievalError: the adapter cannot be read.
+        IaaRetrievalError: the adapter cannot be read, or was trained on vectors of another encoder.
     """
 
     def __init__(self, encoder: Any, adapter: str | Path) -> None:
@@ -37,6 +38,8 @@ class AdaptedQueryEncoder(QueryEncoder):  # type: ignore[misc]
         self.has_model = True
         self.encoder = encoder
         self.adapter, self.config = load_vector_adapter(adapter)
+        own = getattr(encoder, "fingerprint", "")  # this package's encoders say which they are
+        require_same_encoder(f"vector adapter {adapter}", self.config.encoder_fingerprint, "the query encoder", own)
 
     def encode(self, query: str, **kwargs: Any) -> np.ndarray:
         """Encode one query into float32 [d].

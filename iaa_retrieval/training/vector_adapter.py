@@ -22,6 +22,7 @@ from iaa_retrieval.training.objectives import known_positives
 from iaa_retrieval.training.query_side import document_batch
 
 WARMUP = 0.1  # share of the steps
+UNSEEN = " of unseen documents"
 
 Vectors = Mapping[str, np.ndarray]
 """Query id -> its vector, float32 [d]."""
@@ -123,16 +124,36 @@ def train_adapter(
 
 
 def vector_dev_evaluator(
-    adapter: VectorAdapter, queries: Vectors, qrels: Qrels, index: StoredVectors
+    adapter: VectorAdapter, queries: Vectors, dev: Qrels, unseen: Qrels, index: StoredVectors
 ) -> Callable[[], dict[str, float]]:
-    """Score dev queries by searching the index with their vectors as the adapter maps them."""
-    query_ids = list(qrels)
+    """Score dev queries by searching the index with their vectors as the adapter maps them.
+
+    Args:
+        adapter: as it is at each call.
+        queries: the vectors of all dev queries.
+        dev: their judgments.
+        unseen: of those among them for which training knows no relevant document; their scores come on top, under the
+            metric's name with ``UNSEEN`` behind it, where there are any.
+        index: what is searched.
+    """
+    query_ids = list(dev)
     given = np.stack([queries[query_id] for query_id in query_ids])
 
     def evaluate_dev() -> dict[str, float]:
-        return mean_scores(qrels, index.run(query_ids, adapter.map(given), qrels, DEPTH))
+        run = index.run(query_ids, adapter.map(given), dev, DEPTH)
+        scores = mean_scores(dev, run)
+        if unseen:
+            of_unseen = mean_scores(unseen, {query_id: run[query_id] for query_id in unseen})
+            scores |= {f"{name}{UNSEEN}": value for name, value in of_unseen.items()}
+        return scores
 
     return evaluate_dev
+
+
+def of_unseen_documents(dev: Qrels, train: Qrels) -> Qrels:
+    """The judgments of the dev queries of whose relevant documents no training query has any."""
+    seen = {doc_id for grades in train.values() for doc_id, grade in grades.items() if grade > 0}
+    return {q: grades for q, grades in dev.items() if not any(d in seen for d, grade in grades.items() if grade > 0)}
 
 
 def _batches(examples: ExampleDataset, how: VectorTraining, epoch: int) -> Iterator[list[int]]:

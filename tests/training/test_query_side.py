@@ -297,9 +297,9 @@ def test_documents_that_the_index_lacks(
     with caplog.at_level(logging.WARNING):
         train_retriever(query_options(index=str(tmp_path / "some")))
     assert "2 of 24 relevant documents are not in it (e.g. d3 of query q3); left out of training" in caplog.text
-    encode_corpus(load(toy.backbone), {"x": "hot word", "y": "time"}, tmp_path / "other")
+    encode_corpus(load(toy.backbone), {"x": "hot word", "y": "time"}, tmp_path / "strange")
     with pytest.raises(IaaRetrievalError, match="is it an index of this collection"):
-        train_retriever(query_options(name="other", index=str(tmp_path / "other")))
+        train_retriever(query_options(name="other", index=str(tmp_path / "strange")))
 
 
 @pytest.mark.parametrize(
