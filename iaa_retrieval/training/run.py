@@ -102,13 +102,11 @@ def train_retriever(
     # First: what is wrong with the backbone or the method is known before a collection is opened.
     model, dimensions, counts = new_tuned_model(kind, options.tuning, options.text, device, precision)
     options, judgments, run = _read_judgments(options, first_stage)
-    if kind.find_hits is not None and not run:
-        run = kind.find_hits(model, judgments.collection, judgments.train, options.data.negative_ranks[1], precision)
+    if hyper.negatives_per_query and not run:
+        run = _find_hits(kind, model, options, judgments, precision)
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)
-
     evaluate_dev = make_dev_evaluator(kind, model, judgments, run, options.dev, options.seed, precision)
-
     trainer = make_trainer(kind, options, hyper, model, examples, work, precision, evaluate_dev)
     for callback in (*callbacks, *_refreshing(kind, model, options, judgments, examples, work, precision)):
         trainer.add_callback(callback)
@@ -161,6 +159,15 @@ def _chosen_kind(options: TrainOptions) -> tuple[TrainOptions, TrainingKind]:
     return with_settings_of_index(options, index), query_side_kind(index, asked.random_negatives, options.seed)
 
 
+def _find_hits(
+    kind: TrainingKind, model: Retriever, options: TrainOptions, judgments: Judgments, precision: str
+) -> Run:
+    """A run of the training queries by the model as it is; none where the kind cannot make one."""
+    if kind.find_hits is None:
+        return {}
+    return kind.find_hits(model, judgments.collection, judgments.train, options.data.negative_ranks[1], precision)
+
+
 def _refreshing(
     kind: TrainingKind,
     model: Retriever,
@@ -171,15 +178,13 @@ def _refreshing(
     precision: str,
 ) -> list[TrainerCallback]:
     """What searches for negatives again in each epoch, if that is asked for."""
-    find_hits, asked = kind.find_hits, options.data
-    if find_hits is None or not options.query_side.refresh_negatives:
+    if not options.query_side.refresh_negatives:
         return []
-    first, last = asked.negative_ranks
+    (first, last), margin = options.data.negative_ranks, options.data.negative_margin
 
     def mine() -> dict[str, list[str]]:
-        run = find_hits(model, judgments.collection, judgments.train, last, precision)
-        found, _ = mine_negatives(run, judgments.train, first_rank=first, last_rank=last, margin=asked.negative_margin)
-        return found
+        run = _find_hits(kind, model, options, judgments, precision)
+        return mine_negatives(run, judgments.train, first_rank=first, last_rank=last, margin=margin)[0]
 
     return [RefreshedNegatives(examples, mine, work / "negatives")]
 

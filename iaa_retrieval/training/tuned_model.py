@@ -89,11 +89,16 @@ def new_tuned_model(
             tuning.method_name,
         )
     model.to(device)
+    _finish(kind, model, tuning, precision)
+    return TunedModel(model, dimensions, counts)
+
+
+def _finish(kind: TrainingKind, model: Retriever, tuning: TuningOptions, precision: str) -> None:
+    """What comes after the method is on the model: precision, and what the kind records of it."""
     if precision == "bf16":
         store_frozen_weights_in_bf16(model)
     if kind.finish_model is not None:
         kind.finish_model(model, tuning)
-    return TunedModel(model, dimensions, counts)
 
 
 def _count_trainable(model: Retriever, method: Method) -> dict[str, int]:

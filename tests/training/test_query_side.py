@@ -88,11 +88,15 @@ def test_every_method_tunes_queries_and_leaves_documents(
         alone = torch.nn.functional.normalize(hidden[0].mean(0), dim=0)
     np.testing.assert_allclose(encode_queries(tuned, TEXTS[:1])[0], alone.numpy(), atol=1e-6)
 
+    export(ExportOptions(str(result.output), "self-contained", str(result.output) + "-moved"))
+    np.testing.assert_array_equal(encode_queries(load(f"{result.output}-moved"), TEXTS), encode_queries(tuned, TEXTS))
+
     config = read_retriever_config(result.output)
     made_by = read_retriever_config(index)
     assert config is not None and config.documents is not None and made_by is not None
     assert config.documents.fingerprint == config.index_fingerprint == made_by.fingerprint != config.fingerprint
-    require_fitting_index(index, tuned, index_name="index", encoder_name="encoder")
+    for encoder in (tuned, load(f"{result.output}-moved")):
+        require_fitting_index(index, encoder, index_name="index", encoder_name="encoder")
     assert set(result.dev_scores) == {"nDCG@10", "MRR@10"}
     assert "only queries were tuned" in (result.output / "README.md").read_text()
 
@@ -200,10 +204,6 @@ def test_what_else_takes_it(checkpoint: Path, toy: Any, index: Path, tmp_path: P
     np.testing.assert_array_equal(server.encode_queries("it", TEXTS), encode_queries(alone, TEXTS))
     np.testing.assert_array_equal(server.encode_passages("it", TEXTS), encode_passages(alone, TEXTS))
 
-    export(ExportOptions(str(checkpoint), "self-contained", str(tmp_path / "moved")))
-    moved = load(tmp_path / "moved")
-    np.testing.assert_array_equal(encode_queries(moved, TEXTS), encode_queries(alone, TEXTS))
-    require_fitting_index(index, moved, index_name="index", encoder_name="encoder")
     with pytest.raises(UsageError, match="separate query and passage encoders"):
         export(ExportOptions(str(checkpoint), "merged", str(tmp_path / "merged")))
 
