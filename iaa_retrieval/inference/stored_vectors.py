@@ -194,8 +194,12 @@ def _require_vectors_back(index: Any, source: str) -> None:
 
     kind = type(index).__name__
     advice = "encode the corpus into a flat index (--index-factory Flat), or make one of its Parquet vectors"
-    if "IVF" in kind and "FastScan" in kind:  # Faiss ends the process where one is asked for a vector
-        raise UsageError(f"{source} is an {kind}, which does not give back the vectors of documents; {advice}")
+    lists = None if kind.startswith("IndexRefine") else faiss.try_extract_index_ivf(index)
+    if lists is not None and "FastScan" in type(faiss.downcast_index(lists)).__name__:
+        # Faiss ends the process where one of these is asked for a vector.
+        raise UsageError(
+            f"{source} is of inverted lists for fast scans, which do not give back the vectors of documents; {advice}"
+        )
     try:
         index.reconstruct_batch(np.zeros(1, dtype=np.int64))
     except RuntimeError:
