@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from iaa_retrieval.exporting.formats import register_format as register_export
     from iaa_retrieval.inference.adapter_server import AdapterServer
     from iaa_retrieval.inference.backends import register_backend
+    from iaa_retrieval.jobs.adapt_queries import adapt_queries
     from iaa_retrieval.jobs.encode import encode_corpus
     from iaa_retrieval.jobs.encode_queries import encode_queries
     from iaa_retrieval.jobs.evaluate import evaluate_run
     from iaa_retrieval.jobs.rerank import rerank_run
     from iaa_retrieval.jobs.train import train_bi_encoder, train_cross_encoder
+    from iaa_retrieval.jobs.train_vector_adapter import train_vector_adapter
     from iaa_retrieval.models.bi_encoder import BiEncoder
     from iaa_retrieval.models.cross_encoder import CrossEncoder
     from iaa_retrieval.models.kinds import load_retriever
@@ -42,6 +44,7 @@ __all__ = [
     "Retriever",
     "UsageError",
     "__version__",
+    "adapt_queries",
     "encode_corpus",
     "encode_queries",
     "evaluate_run",
@@ -57,6 +60,7 @@ __all__ = [
     "rerank_run",
     "train_bi_encoder",
     "train_cross_encoder",
+    "train_vector_adapter",
     "write_run",
 ]
 
@@ -70,6 +74,7 @@ _DEFINED_IN = {
     "IaaRetrievalError": "errors:IaaRetrievalError",
     "Retriever": "models.retriever:Retriever",
     "UsageError": "errors:UsageError",
+    "adapt_queries": "jobs.adapt_queries:adapt_queries",
     "encode_corpus": "jobs.encode:encode_corpus",
     "encode_queries": "jobs.encode_queries:encode_queries",
     "evaluate_run": "jobs.evaluate:evaluate_run",
@@ -85,6 +90,7 @@ _DEFINED_IN = {
     "rerank_run": "jobs.rerank:rerank_run",
     "train_bi_encoder": "jobs.train:train_bi_encoder",
     "train_cross_encoder": "jobs.train:train_cross_encoder",
+    "train_vector_adapter": "jobs.train_vector_adapter:train_vector_adapter",
     "write_run": "collections.runs:write_run",
 }
 

@@ -9,6 +9,7 @@ import click
 
 from iaa_retrieval.cli import Verb, one_line_errors
 from iaa_retrieval.errors import UsageError
+from iaa_retrieval.jobs.adapt_queries import AdaptQueriesOptions, adapt_queries
 from iaa_retrieval.jobs.convert_vectors import convert_encoded, holds_vectors
 from iaa_retrieval.jobs.embeddings_options import EmbeddingsOptions
 from iaa_retrieval.jobs.encode import CorpusOptions, EncodeOptions, EncoderOptions, encode_documents
@@ -103,6 +104,15 @@ def queries_section(**values: Any) -> tuple[str, dict[str, Any]]:
     """Encode queries into OUTPUT/embedding.pkl."""
     options = build(EncodeQueriesOptions, values)
     click.echo(f"{options.output}: {encode_topics(options)} queries")
+    return "queries", {}
+
+
+@main.command("query-vectors", cls=Verb)
+@click_options(AdaptQueriesOptions)
+def query_vectors_section(**values: Any) -> tuple[str, dict[str, Any]]:
+    """Map encoded queries with a vector adapter (train vector-adapter)."""
+    options = build(AdaptQueriesOptions, values)
+    click.echo(f"{options.output}: {adapt_queries(options.vectors, options.adapter, options.output)} queries")
     return "queries", {}
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iaa_retrieval.cli import Verb
-from iaa_retrieval.options import click_options
+from iaa_retrieval.jobs.train_vector_adapter import VectorAdapterOptions
+from iaa_retrieval.options import build, click_options
 from iaa_retrieval.training.option_files import read_config
 from iaa_retrieval.training.options import TrainOptions
 
@@ -49,7 +50,8 @@ list_methods_option = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @list_methods_option
 def main() -> None:
-    """Tune a retriever: a bi-encoder for first-stage search, or a cross-encoder for re-ranking.
+    """Tune a retriever: a bi-encoder for first-stage search, or a cross-encoder for re-ranking; or a map over vectors
+    of queries alone.
 
     \b
     Example (BEIR SciFact, IAA-L with 0.5% of the parameters):
@@ -78,6 +80,30 @@ def cross_encoder(**values: Any) -> None:
     from iaa_retrieval.jobs.train import train_cross_encoder
 
     _report(train_cross_encoder(**values))
+
+
+@main.command("vector-adapter", cls=Verb)
+@click_options(VectorAdapterOptions)
+def vector_adapter(**values: Any) -> None:
+    """Train a small map over query vectors, for an encoder whose weights are out of reach (an API's).
+
+    \b
+    Example (the encoder is never loaded; documents are not encoded again):
+      python -m iaa_retrieval.train vector-adapter --queries runs/train-queries --index runs/index \\
+          --qrels beir/scifact/train --output runs/adapter
+      python -m iaa_retrieval.encode query-vectors --vectors runs/test-queries \\
+          --adapter runs/adapter --output runs/adapted-queries
+      python -m iaa_retrieval.search faiss --index runs/index --topics beir/scifact/test \\
+          --encoded-queries runs/adapted-queries --output run.trec
+    """
+    from iaa_retrieval.jobs.train_vector_adapter import train_on_vectors
+
+    result = train_on_vectors(build(VectorAdapterOptions, values))
+    scores = "".join(
+        f", dev {name} {value:.4f} (before: {result.dev_scores_before[name]:.4f})"
+        for name, value in result.dev_scores.items()
+    )
+    click.echo(f"{result.output}: epoch {result.epoch} is kept{scores}")
 
 
 def _report(result: TrainResult) -> None:

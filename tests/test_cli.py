@@ -18,8 +18,8 @@ from iaa_retrieval.progress import progress
 
 HEAVY = "torch transformers peft pyserini faiss scipy pandas ir_datasets numpy jnius matplotlib".split()
 SUBCOMMANDS = (
-    *(["train", kind] for kind in ("bi-encoder", "cross-encoder")),
-    *(["encode", what] for what in ("input", "queries")),
+    *(["train", kind] for kind in ("bi-encoder", "cross-encoder", "vector-adapter")),
+    *(["encode", what] for what in ("input", "queries", "query-vectors")),
     *(["analyze", section] for section in ("convergence", "rates", "cost")),
 )
 

@@ -26,6 +26,7 @@ from iaa_retrieval.files import read_json, write_json
 
 if TYPE_CHECKING:
     from iaa_retrieval.exporting.source import Source
+    from iaa_retrieval.models.retriever_config import RetrieverConfig
 
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -48,13 +49,16 @@ class SelfContainedFormat(CheckpointFormat):
         return write_self_contained(source, directory)
 
     def usage(self, source: Source, name: str, *, merged: bool) -> str:
-        from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY, PASSAGE_DIRECTORY, QUERY_DIRECTORY
+        from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY
+        from iaa_retrieval.tuning.methods import find_method
 
         if merged or not source.is_stock_network:
             return plain_usage(source, name)
+        if source.config.documents is not None and not find_method(source.config.method).is_adapter:
+            return our_commands(source, name)
         auto, separate = auto_class(source), source.config.separate_encoders
         options = "".join(f", {option}={value!r}" for option, value in source.model.network_options.items())
-        adapters = [f"{name}/{role}" for role in (QUERY_DIRECTORY, PASSAGE_DIRECTORY)] if separate else [name]
+        adapters = [name if place == "." else f"{name}/{place}" for place in _places(source.config)]
         backbone = f'{auto}.from_pretrained("{name}/{BACKBONE_DIRECTORY}"{options})'
         code = REGISTERS + f"from peft import PeftModel\nfrom transformers import {auto}\n\n"
         code += "".join(f'model = PeftModel.from_pretrained({backbone}, "{adapter}")\n' for adapter in adapters)
@@ -70,13 +74,7 @@ class SelfContainedFormat(CheckpointFormat):
 
 def write_self_contained(source: Source, directory: Path) -> bool:
     """Write a tuned checkpoint with its backbone, and return whether there is no adapter in it."""
-    from iaa_retrieval.models.checkpoint import (
-        BACKBONE_DIRECTORY,
-        EMBEDDED_BACKBONE,
-        FULL_FILE,
-        PASSAGE_DIRECTORY,
-        QUERY_DIRECTORY,
-    )
+    from iaa_retrieval.models.checkpoint import BACKBONE_DIRECTORY, EMBEDDED_BACKBONE, FULL_FILE
 
     checkpoint = Path(source.name)
     source.save_tokenizer(directory)
@@ -85,14 +83,27 @@ def write_self_contained(source: Source, directory: Path) -> bool:
             shutil.copyfile(checkpoint / name, directory / name)
         source.config.save(directory)
         return True
-    roles = (QUERY_DIRECTORY, PASSAGE_DIRECTORY) if source.config.separate_encoders else (".",)
-    for role in roles:
+    for role in (roles := _places(source.config)):
+        if (checkpoint / role / FULL_FILE).is_file():
+            (directory / role).mkdir()
+            for name in (FULL_FILE, "config.json"):
+                shutil.copyfile(checkpoint / role / name, directory / role / name)
+            continue
         _copy_adapter(checkpoint / role, directory / role, above="./" if role == "." else "../")
     backbone = _write_backbone(source, directory / BACKBONE_DIRECTORY)
     if roles == (".",) and source.is_stock_network and not loads_with_peft_only(source):
         _write_redirection(source, backbone, directory)
     replace(source.config, backbone=EMBEDDED_BACKBONE).save(directory)
     return False
+
+
+def _places(config: RetrieverConfig) -> tuple[str, ...]:
+    """Where in a checkpoint its tuned weights are."""
+    from iaa_retrieval.models.checkpoint import PASSAGE_DIRECTORY, QUERY_DIRECTORY
+
+    if not config.separate_encoders:
+        return (".",)
+    return (QUERY_DIRECTORY, PASSAGE_DIRECTORY) if config.documents_have_weights else (QUERY_DIRECTORY,)
 
 
 def loads_with_peft_only(source: Source) -> bool:

@@ -155,7 +155,7 @@ class ParquetVectors:
             return None
         (first, config), *others = known.items()
         for folder, other in others:
-            require_same_encoder(str(first), config.fingerprint, str(folder), other.fingerprint)
+            require_same_encoder(str(first), config.index_fingerprint, str(folder), other.index_fingerprint)
         return config
 
 

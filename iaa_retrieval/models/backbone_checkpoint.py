@@ -29,7 +29,7 @@ def read_backbone_checkpoint(name: str) -> RetrieverConfig | None:
         IaaRetrievalError: it is an adapter, of ours or not, or not the weights that its ``retriever.json`` describes.
     """
     config = read_retriever_config(name)
-    if holds_adapter(name):
+    if holds_adapter(name) or (config is not None and config.separate_encoders):
         raise IaaRetrievalError(_foreign_adapter(name) if config is None else _own_adapter(name, config))
     if config is not None:
         require_weights(name, config, fingerprint_of)

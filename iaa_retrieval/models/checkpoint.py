@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.files import sha256_of
 from iaa_retrieval.models.backbone import fingerprint_weights, hub_options, load_network, resolve_backbone
+from iaa_retrieval.models.backbone_files import ADAPTER_CONFIG_FILE
 from iaa_retrieval.models.retriever_config import FILE_NAME, RetrieverConfig
 from iaa_retrieval.models.shared_backbone import SharedBackbone, share_weights, weights_untouched
 from iaa_retrieval.models.text_settings import load_text_tokenizer
@@ -34,6 +36,23 @@ def save_networks(networks: Sequence[nn.Module], directory: Path) -> None:
         save_weights(network, directory / place)
 
 
+def save_query_side(network: nn.Module, directory: Path, source: Path | None) -> None:
+    """Write a tuned query encoder beside a frozen document encoder.
+
+    Args:
+        network: the tuned one.
+        directory: of the checkpoint.
+        source: the checkpoint whose adapter documents are encoded with; None where it is the bare backbone.
+    """
+    save_weights(network, directory / QUERY_DIRECTORY)
+    if source is not None:
+        own = source / PASSAGE_DIRECTORY
+        frozen = own if own.is_dir() else source
+        (directory / PASSAGE_DIRECTORY).mkdir()
+        for name in (ADAPTER_FILE, ADAPTER_CONFIG_FILE):
+            shutil.copyfile(frozen / name, directory / PASSAGE_DIRECTORY / name)
+
+
 def save_weights(model: nn.Module, directory: Path) -> None:
     """Write adapter files for a PEFT model, ``model.safetensors`` and ``config.json`` for a fully tuned one."""
     model.save_pretrained(directory)  # type: ignore[operator]
@@ -41,8 +60,11 @@ def save_weights(model: nn.Module, directory: Path) -> None:
     (directory / "README.md").unlink(missing_ok=True)
 
 
-def weights_fingerprint(directory: str | Path) -> str:
-    """SHA-256 of the file that holds the tuned weights; with separate encoders, of the hashes of both files."""
+def weights_fingerprint(directory: str | Path, *, documents_have_weights: bool = True) -> str:
+    """SHA-256 of the file that holds the tuned weights; with separate encoders, of the hashes of both files.
+
+    Where documents are encoded by the bare backbone, that of the queries' file.
+    """
     directory = Path(directory)
     for name in (ADAPTER_FILE, FULL_FILE):
         if (directory / name).is_file():
@@ -50,6 +72,10 @@ def weights_fingerprint(directory: str | Path) -> str:
     both = [directory / role / ADAPTER_FILE for role in (QUERY_DIRECTORY, PASSAGE_DIRECTORY)]
     if all(path.is_file() for path in both):
         return hashlib.sha256("\n".join(map(sha256_of, both)).encode()).hexdigest()
+    if not documents_have_weights:
+        for name in (ADAPTER_FILE, FULL_FILE):
+            if (directory / QUERY_DIRECTORY / name).is_file():
+                return sha256_of(directory / QUERY_DIRECTORY / name)
     if (directory / "model.onnx").is_file():
         raise IaaRetrievalError(
             f"{directory} is an ONNX export, which only onnxruntime runs; give the checkpoint that it was made from"
@@ -62,7 +88,8 @@ def weights_fingerprint(directory: str | Path) -> str:
 
 def require_weights(path: str, config: RetrieverConfig, fingerprint_of: Callable[[RetrieverConfig, str], str]) -> None:
     """Refuse a checkpoint whose file of tuned weights is not the one that ``retriever.json`` was written with."""
-    if fingerprint_of(config, weights_fingerprint(path)) != config.fingerprint:
+    weights = weights_fingerprint(path, documents_have_weights=config.documents_have_weights)
+    if fingerprint_of(config, weights) != config.fingerprint:
         raise IaaRetrievalError(
             f"{path}: its weights are not those that retriever.json describes; train or copy it again"
         )
@@ -113,20 +140,27 @@ def load_networks(
     if config.separate_encoders:
         queries = _bare_network(auto_class, path, config, backbone, **options)
         passages = share_weights(queries)
-        return (
-            _put_adapter(queries, Path(path) / QUERY_DIRECTORY, shared=True),
-            _put_adapter(passages, Path(path) / PASSAGE_DIRECTORY, shared=True),
-        )
+        if (Path(path) / QUERY_DIRECTORY / FULL_FILE).is_file():
+            _refuse_whole(path, backbone)
+            return load_network(auto_class, str(Path(path) / QUERY_DIRECTORY), **options), passages
+        tuned = _put_adapter(queries, Path(path) / QUERY_DIRECTORY, shared=True)
+        if not config.documents_have_weights:
+            return tuned, passages
+        return tuned, _put_adapter(passages, Path(path) / PASSAGE_DIRECTORY, shared=True)
     if (Path(path) / FULL_FILE).is_file():
-        if backbone is not None:
-            raise IaaRetrievalError(
-                f"checkpoint {path} is a whole tuned network, not an adapter on {backbone.name}; load it on its own"
-            )
+        _refuse_whole(path, backbone)
         whole = load_network(auto_class, path, expects_more=finish is not None, **options)
         return (whole if finish is None else finish(whole, Path(path) / FULL_FILE),)
     network = _bare_network(auto_class, path, config, backbone, **options)
     network = network if finish is None else finish(network, None)
     return (_put_adapter(network, Path(path), shared=backbone is not None),)
+
+
+def _refuse_whole(path: str, backbone: SharedBackbone | None) -> None:
+    if backbone is not None:
+        raise IaaRetrievalError(
+            f"checkpoint {path} is a whole tuned network, not an adapter on {backbone.name}; load it on its own"
+        )
 
 
 def backbone_location(path: str, config: RetrieverConfig) -> str:

@@ -11,10 +11,12 @@ from iaa_retrieval.files import OURS, read_json, write_json
 from iaa_retrieval.tuning.methods import UNTUNED
 
 FILE_NAME = OURS
+VECTOR_ADAPTER = "vector-adapter"  # a kind that retrieves nothing by itself, see ``models.vector_adapter``
 PAIR_FIELDS = ("pair_template", "pair_instruction", "pair_tokens")
 _LEFT_OUT_WHEN_UNSET = (
     "interpolation",
     "truncate_dim",
+    "documents",
     "query_suffix",
     "document_suffix",
     "append_token",
@@ -49,14 +51,31 @@ class Interpolation:
 
 
 @dataclass(frozen=True)
+class FrozenDocuments:
+    """Which encoder made the vectors that queries were tuned for; it is frozen, and its indexes stay in use.
+
+    Attributes:
+        encoder: its name: a backbone, or the checkpoint that the queries' adapter started from.
+        fingerprint: its own, which its indexes carry.
+        adapter: whether it is the backbone with the frozen adapter in ``passage/``, or the backbone alone.
+    """
+
+    encoder: str
+    fingerprint: str
+    adapter: bool = False
+
+
+@dataclass(frozen=True)
 class RetrieverConfig:
     """How text becomes vectors or scores, and where the weights came from.
 
     Lengths are in tokens, special tokens included. Prefixes are joined to the text with one space, as Pyserini
     does; prompts are put before it as they are, as sentence-transformers does, and suffixes after it. The tokenizer
     ends every text with ``append_token``, which it would not do by itself. ``fingerprint`` is a hash of every
-    weight and setting that a vector depends on: two artefacts with the same fingerprint may be searched together.
-    ``interpolation`` is what a re-ranker's training chose on its dev queries; None is the bare score.
+    weight and setting that a vector depends on: two artefacts with the same ``index_fingerprint`` may be searched
+    together.
+    ``interpolation`` is what a re-ranker's training chose on its dev queries; None is the bare score. ``documents`` are
+    those for which queries alone were tuned; None where the documents' encoder was trained too.
     """
 
     kind: str  # "bi-encoder" or "cross-encoder"
@@ -90,6 +109,17 @@ class RetrieverConfig:
     versions: dict[str, str] = field(default_factory=dict)
     dev_scores: dict[str, float] = field(default_factory=dict)
     interpolation: Interpolation | None = None  # cross-encoders only
+    documents: FrozenDocuments | None = None  # bi-encoders only
+
+    @property
+    def index_fingerprint(self) -> str:
+        """Of all that a document's vector depends on: what an index must carry to be searched."""
+        return self.fingerprint if self.documents is None else self.documents.fingerprint
+
+    @property
+    def documents_have_weights(self) -> bool:
+        """Whether a checkpoint with separate encoders has an adapter for documents; else the backbone encodes them."""
+        return self.documents is None or self.documents.adapter
 
     @property
     def is_untuned(self) -> bool:
@@ -126,6 +156,11 @@ def read_retriever_config(directory: str | Path) -> RetrieverConfig | None:
     if not path.is_file():
         return None
     values = read_json(path)
+    if isinstance(values, dict) and values.get("kind") == VECTOR_ADAPTER:
+        raise IaaRetrievalError(
+            f"{directory} is a vector adapter, which maps vectors of queries and encodes no text; "
+            "python -m iaa_retrieval.encode query-vectors --adapter takes it"
+        )
     known = _names(RetrieverConfig)
     if not isinstance(values, dict) or "kind" not in values or not set(values) <= known:
         unknown = sorted(set(values) - known) if isinstance(values, dict) else []
@@ -139,6 +174,11 @@ def read_retriever_config(directory: str | Path) -> RetrieverConfig | None:
             raise IaaRetrievalError(f"{path}: its interpolation is not that of a checkpoint of this version")
         values["interpolation"] = Interpolation(**learnt)
     values["pair_tokens"] = tuple(values.get("pair_tokens", ()))
+    frozen = values.get("documents")
+    if frozen is not None:
+        if not isinstance(frozen, dict) or set(frozen) != _names(FrozenDocuments):
+            raise IaaRetrievalError(f"{path}: its documents are not those of a checkpoint of this version")
+        values["documents"] = FrozenDocuments(**frozen)
     return RetrieverConfig(**values)
 
 

@@ -31,7 +31,8 @@ def require_fitting_index(
     name = described(encoder_name, encoder.config)
     if made_by is not None:
         require_same_class(index_name, made_by.encoder_class, encoder_name, encoder.config.encoder_class)
-        require_same_encoder(described(index_name, made_by), made_by.fingerprint, name, encoder.fingerprint)
+        ours, theirs = encoder.config.index_fingerprint, made_by.index_fingerprint
+        require_same_encoder(described(index_name, made_by), theirs, name, ours)
         require_same_size(index_name, made_by, encoder_name, encoder.config)
     if (Path(index) / "index").is_file():
         require_dimension(index, name, encoder.dimension, pca_model, index_name=index_name)

@@ -155,7 +155,7 @@ def _look_up(arguments: StockArguments, encoded: str, queries: Sequence[Query]) 
     if made_by is not None and asked_by is not None:
         index_name, name = f"--index {index}", f"--encoded-queries {encoded}"
         require_same_class(index_name, made_by.encoder_class, name, asked_by.encoder_class)
-        require_same_encoder(index_name, made_by.fingerprint, name, asked_by.fingerprint)
+        require_same_encoder(index_name, made_by.index_fingerprint, name, asked_by.index_fingerprint)
         require_same_size(index_name, made_by, name, asked_by)
     import pandas
 

@@ -198,7 +198,7 @@ def require_matching_index(arguments: StockArguments, encoder: IaaQueryEncoder |
         require_dimension(index, encoded_name, dimension, pca_model, index_name=index_name)
     if made_by is not None and queries is not None:
         require_same_class(index_name, made_by.encoder_class, encoded_name, queries.encoder_class)
-        require_same_encoder(index_name, made_by.fingerprint, encoded_name, queries.fingerprint)
+        require_same_encoder(index_name, made_by.index_fingerprint, encoded_name, queries.index_fingerprint)
 
 
 @contextmanager

@@ -71,7 +71,10 @@ class Encoders:
         return encoder
 
     def made(self, index: RetrieverConfig) -> str | None:
-        """The name of the bi-encoder whose fingerprint an index carries; None where none is loaded that has it."""
+        """The name of the bi-encoder whose fingerprint an index carries; None where none is loaded that has it.
+
+        One whose queries alone were tuned for such indexes has another, and is taken where it is asked for.
+        """
         for name in self.names:
             try:
                 if self.bi_encoder(name).fingerprint == index.fingerprint:

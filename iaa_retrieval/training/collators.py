@@ -64,7 +64,7 @@ class BiEncoderCollator:
             "passage_keys": torch.tensor([self._keys[d] for d in doc_ids]),
             "relevant_keys": torch.tensor([keys + [NO_DOCUMENT] * (width - len(keys)) for keys in relevant]),
         }
-        return {**batch, **_teacher_scores(self._data, examples)}
+        return {**batch, **teacher_scores(self._data, examples)}
 
     def _no_negatives_of(self, query_id: str) -> list[int]:
         positives = self._data.positives[query_id]
@@ -95,7 +95,7 @@ class CrossEncoderCollator:
             on_document_cut=self.cuts[1].among([doc_id for _, doc_id in keys]),
         )
         inputs = self._reader.inputs(tokens, range(len(pairs)), torch.device("cpu"))
-        return {**inputs, "group_size": torch.tensor(size), **_teacher_scores(self._data, examples)}
+        return {**inputs, "group_size": torch.tensor(size), **teacher_scores(self._data, examples)}
 
 
 def _training_cuts(model: Retriever, max_length: int, documents: str) -> tuple[Cuts, Cuts]:
@@ -108,7 +108,7 @@ def _training_cuts(model: Retriever, max_length: int, documents: str) -> tuple[C
     )
 
 
-def _teacher_scores(data: TrainingData, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+def teacher_scores(data: TrainingData, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """The teacher's scores [batch, 1 + negatives] of each query's own passages; nothing without a teacher."""
     if not data.teacher:
         return {}

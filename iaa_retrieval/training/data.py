@@ -7,7 +7,7 @@ import json
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from iaa_retrieval.collections.base import Collection
@@ -31,7 +31,8 @@ class TrainingData:
 
     Attributes:
         queries: query id -> text.
-        passages: document id -> text, of every document that an example can name.
+        passages: document id -> text, of every document that an example can name; empty where an index has their
+            vectors.
         positives: query id -> relevant document ids, sorted.
         negatives: query id -> mined document ids, hardest first.
         teacher: query id -> document id -> the score to learn; empty without a teacher.
@@ -129,8 +130,7 @@ class ExampleDataset:
         self._count = negatives_per_query
         self._seed = seed
         self._epoch = 0
-        self._pool = sorted({doc_id for ids in data.negatives.values() for doc_id in ids})
-        self._pooled = frozenset(self._pool)
+        self._take_pool()
         pairs = [(query_id, doc_id) for query_id, ids in data.positives.items() for doc_id in ids]
         self._pairs = [pair for pair in pairs if self._scored(*pair)]
         if not self._pairs:
@@ -157,6 +157,15 @@ class ExampleDataset:
                     len(self._pairs),
                     negatives_per_query,
                 )
+
+    def _take_pool(self) -> None:
+        self._pool = sorted({doc_id for ids in self.data.negatives.values() for doc_id in ids})
+        self._pooled = frozenset(self._pool)
+
+    def replace_negatives(self, negatives: dict[str, list[str]]) -> None:
+        """Draw from other negatives from now on; which examples there are stays."""
+        self.data = replace(self.data, negatives=negatives)
+        self._take_pool()
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -65,7 +65,7 @@ def bi_encoder_dev_evaluator(
     query_ids = list(queries)
 
     def evaluate_dev() -> dict[str, float]:
-        with _inference_precision(precision, bi_encoder.device):
+        with inference_precision(precision, bi_encoder.device):
             vectors = encode_passages(bi_encoder, texts)
             scores = encode_queries(bi_encoder, [queries[q] for q in query_ids]) @ vectors.T
         run: Run = {}
@@ -73,7 +73,7 @@ def bi_encoder_dev_evaluator(
             top = [doc_ids[i] for i in np.argsort(-row)[: DEPTH + 1]]  # one more, if the query itself is among them
             hits = [doc_id for doc_id in top if not is_query_itself(query_id, doc_id, qrels[query_id])][:DEPTH]
             run[query_id] = {doc_id: float(row[place[doc_id]]) for doc_id in hits}
-        return _mean_scores(qrels, run)
+        return mean_scores(qrels, run)
 
     return evaluate_dev
 
@@ -115,7 +115,7 @@ class RerankedDev:
         return self._last[1]
 
     def _scored(self) -> Run:
-        with _inference_precision(self._precision, self._cross_encoder.device):
+        with inference_precision(self._precision, self._cross_encoder.device):
             scores = score_pairs(self._cross_encoder, self._pairs)
         run: Run = {query_id: {} for query_id in self.candidates}
         for (query_id, doc_id), score in zip(self._keys, scores, strict=True):
@@ -123,7 +123,7 @@ class RerankedDev:
         return run
 
     def __call__(self) -> dict[str, float]:
-        return _mean_scores(self.judged, self.run())
+        return mean_scores(self.judged, self.run())
 
 
 def cross_encoder_dev_evaluator(
@@ -157,12 +157,14 @@ def _digest_of_trained(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _mean_scores(qrels: Qrels, run: Run) -> dict[str, float]:
+def mean_scores(qrels: Qrels, run: Run) -> dict[str, float]:
+    """The mean over the judged queries of each dev metric, by its name."""
     per_metric = evaluate(qrels, run, parse_metrics(" ".join(DEV_METRICS)))
     return {name: mean(values) for name, values in per_metric.items()}
 
 
-def _inference_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
+def inference_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """What dev texts go through the network in: autocast, unless ``precision`` is ``fp32``."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)

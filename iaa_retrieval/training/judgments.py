@@ -15,7 +15,7 @@ from iaa_retrieval.collections.sampling import sample_ids
 from iaa_retrieval.collections.types import Qrels, Run
 from iaa_retrieval.errors import IaaRetrievalError, UsageError
 from iaa_retrieval.training.dangling_judgments import DEV, TRAINING, with_their_queries
-from iaa_retrieval.training.data import ExampleDataset, TrainingData, load_training_data
+from iaa_retrieval.training.data import ExampleDataset, TrainingData
 from iaa_retrieval.training.kinds import TrainingKind
 from iaa_retrieval.training.option_groups import DataOptions, DevOptions
 from iaa_retrieval.training.options import ResolvedHyperparameters
@@ -111,16 +111,15 @@ def mine_training_data(
             "(python -m iaa_retrieval.search makes one) or --teacher"
         )
     if negatives_per_query == 0 or not run:
-        return load_training_data(collection, qrels, {})
+        return kind.load_data(collection, qrels, {}, "")
     first, last = options.negative_ranks
     negatives, report = mine_negatives(run, qrels, first_rank=first, last_rank=last, margin=options.negative_margin)
-    LOG.info("negatives from %s: %s", options.negatives_run, report)
+    source = options.negatives_run or "searching the index"
+    LOG.info("negatives from %s: %s", source, report)
     if not report.kept:
-        raise IaaRetrievalError(
-            f"{options.negatives_run} gives no negative for any training query; is it a run of these queries?"
-        )
+        raise IaaRetrievalError(f"{source} gives no negative for any training query; is it a run of these queries?")
     if options.teacher is None:
-        return load_training_data(collection, qrels, negatives, str(options.negatives_run))
+        return kind.load_data(collection, qrels, negatives, source)
     teacher = run if options.negatives is None else read_run(options.teacher)
     scored = {q: [d for d in ids if d in teacher.get(q, ())] for q, ids in negatives.items()}
     LOG.info(
@@ -130,7 +129,7 @@ def mine_training_data(
         sum(any(grade > 0 and d in teacher.get(q, ()) for d, grade in grades.items()) for q, grades in qrels.items()),
         len(qrels),
     )
-    return replace(load_training_data(collection, qrels, scored, str(options.negatives_run)), teacher=teacher)
+    return replace(kind.load_data(collection, qrels, scored, source), teacher=teacher)
 
 
 def make_examples(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -21,11 +21,11 @@ from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.text_settings import TextSettings, read_text_settings
 from iaa_retrieval.training.card_texts import BI_ENCODER_CARD, CROSS_ENCODER_CARD, CardTexts
 from iaa_retrieval.training.collators import BiEncoderCollator, CrossEncoderCollator
-from iaa_retrieval.training.data import Example, TrainingData
+from iaa_retrieval.training.data import Example, TrainingData, load_training_data
 from iaa_retrieval.training.dev import bi_encoder_dev_evaluator, cross_encoder_dev_evaluator
 from iaa_retrieval.training.losses.distillation import Distillation
 from iaa_retrieval.training.objectives import BiEncoderObjective, CrossEncoderObjective
-from iaa_retrieval.training.option_groups import DevOptions, ObjectiveOptions
+from iaa_retrieval.training.option_groups import DevOptions, ObjectiveOptions, TuningOptions
 from iaa_retrieval.training.options import ResolvedHyperparameters
 from iaa_retrieval.training.text_options import TextOptions
 
@@ -37,7 +37,9 @@ DevEvaluator = Callable[[], dict[str, float]]
 class Collator(Protocol):
     """Examples to a padded batch, counting the texts that are cut."""
 
-    cuts: tuple[Cuts, Cuts]
+    @property
+    def cuts(self) -> tuple[Cuts, ...]:
+        """What counts the texts that are cut."""
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         """The keyword arguments of the objective's forward."""
@@ -58,6 +60,12 @@ class TrainingKind:
         dev_evaluator: a function that scores dev queries; from the model, the collection and judgments of the dev
             queries, the hits of a run for them, the options, the seed and the precision.
         card: what its model card says.
+        load_data: the training data; from the collection, the judgments, the mined negatives of each query and the file
+            that they come from.
+        tunes_queries: whether queries alone are tuned, and documents' vectors stay as they are.
+        finish_model: told of the model when its method is on it, with the options that it was made from.
+        find_hits: a run of the training queries to take negatives from where none is named; from the model, the
+            collection and judgments, the hits per query and the precision. None where negatives need a named run.
     """
 
     name: str
@@ -67,6 +75,10 @@ class TrainingKind:
     objective: Callable[[Any, ResolvedHyperparameters, ObjectiveOptions], nn.Module]
     dev_evaluator: Callable[[Any, Collection, Qrels, Run, DevOptions, int, str], DevEvaluator]
     card: CardTexts
+    load_data: Callable[[Collection, Qrels, Mapping[str, Sequence[str]], str], TrainingData] = load_training_data
+    tunes_queries: bool = False
+    finish_model: Callable[[Any, TuningOptions], None] | None = None
+    find_hits: Callable[[Any, Collection, Qrels, int, str], Run] | None = None
 
 
 def _new_bi_encoder(backbone: str, text: TextOptions, loading: Loading) -> BiEncoder:

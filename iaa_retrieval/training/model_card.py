@@ -6,7 +6,7 @@ import json
 
 from iaa_retrieval.models.backbone import public_name
 from iaa_retrieval.models.kinds import retriever_class
-from iaa_retrieval.models.retriever_config import Interpolation, RetrieverConfig
+from iaa_retrieval.models.retriever_config import FrozenDocuments, Interpolation, RetrieverConfig
 from iaa_retrieval.training.kinds import TRAINING_KINDS
 from iaa_retrieval.tuning.methods import find_method
 
@@ -60,6 +60,16 @@ passage_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained("BACKBONE"
 ```
 """
 
+_QUERY_SIDE_USE = """
+Only queries were tuned: documents are those of indexes that {documents} made (encoder {fingerprint}), which stay as
+they are, and `encode input` with this checkpoint makes the same vectors. The query encoder alone:
+
+```python
+import iaa_retrieval  # makes the method known to PEFT
+{loading}
+```
+"""
+
 _DEV_NOTE = "Dev scores are of held-out queries over {dev_data}; they chose the checkpoint and are not test scores.\n\n"
 
 
@@ -77,6 +87,8 @@ def model_card(config: RetrieverConfig) -> str:
     use, stock = texts.use, retriever.is_stock_network(config)
     if not stock:
         use += _OWN_HEAD.format(head=config.head)
+    elif config.documents is not None:
+        use += _query_side_use(config, config.documents, backbone)
     elif config.separate_encoders:
         use += "\n" + _SEPARATE_PEFT_USE.format(backbone=backbone)
     elif method.is_adapter:
@@ -92,6 +104,9 @@ def model_card(config: RetrieverConfig) -> str:
     adapters = (
         "| adapters | one for queries (`query/`), one for passages (`passage/`) |\n" if config.separate_encoders else ""
     )
+    if config.documents is not None:
+        frozen = ", by the frozen adapter in `passage/`" if config.documents.adapter else ""
+        adapters = f"| documents | as {config.documents.encoder} encodes them{frozen}; only queries were tuned |\n"
     leads = (
         f"| put before the text | {config.query_lead!r} (queries), {config.document_lead!r} (passages) |\n"
         if config.query_lead or config.document_lead
@@ -123,6 +138,17 @@ def _pair_rows(config: RetrieverConfig) -> str:
         "answers": " / ".join(f"`{token}`" for token in config.pair_tokens),
     }
     return "".join(f"| {name} | {value.replace('|', '&#124;')} |\n" for name, value in rows.items() if value)
+
+
+def _query_side_use(config: RetrieverConfig, documents: FrozenDocuments, backbone: str) -> str:
+    """How the tuned query encoder is loaded by itself: an adapter, or a whole network."""
+    loading = 'from transformers import AutoModel\n\nquery_encoder = AutoModel.from_pretrained("CHECKPOINT/query")'
+    if find_method(config.method).is_adapter:
+        loading = (
+            "from peft import PeftModel\nfrom transformers import AutoModel\n\n"
+            f'query_encoder = PeftModel.from_pretrained(AutoModel.from_pretrained({backbone}), "CHECKPOINT/query")'
+        )
+    return _QUERY_SIDE_USE.format(documents=documents.encoder, fingerprint=documents.fingerprint[:12], loading=loading)
 
 
 def _interpolation_row(learnt: Interpolation | None) -> str:

@@ -67,6 +67,18 @@ class BiEncoderObjective(nn.Module):
         passages = forward_in_chunks(
             self.bi_encoder.encode_passages, {"input_ids": passage_ids, "attention_mask": passage_mask}, self.grad_cache
         )
+        return self.loss_of(queries, passages, positive_index, passage_keys, relevant_keys, teacher_scores)
+
+    def loss_of(
+        self,
+        queries: torch.Tensor,
+        passages: torch.Tensor,
+        positive_index: torch.Tensor,
+        passage_keys: torch.Tensor,
+        relevant_keys: torch.Tensor,
+        teacher_scores: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """``{"loss": scalar}`` of vectors [batch, d] and [passages, d], and of what the collator knows of them."""
         all_positives = gather_rows(positive_index + rows_before(passages))
         width = widest(relevant_keys) - relevant_keys.shape[1]
         ignore = known_positives(

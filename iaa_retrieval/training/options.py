@@ -20,6 +20,7 @@ from iaa_retrieval.training.option_groups import (
     OptimisationOptions,
     TuningOptions,
 )
+from iaa_retrieval.training.query_side_options import QuerySideOptions, check_query_side
 from iaa_retrieval.training.text_options import TextOptions
 from iaa_retrieval.tuning.methods import check_overrides
 
@@ -37,6 +38,7 @@ class TrainOptions(Checked):
     data: DataOptions
     output: str = option(help="Checkpoint directory to make.", type=click.Path(file_okay=False))
     tuning: TuningOptions = group(TuningOptions)
+    query_side: QuerySideOptions = group(QuerySideOptions)
     objective: ObjectiveOptions = group(ObjectiveOptions)
     optimisation: OptimisationOptions = group(OptimisationOptions)
     memory: MemoryOptions = group(MemoryOptions)
@@ -69,7 +71,17 @@ class TrainOptions(Checked):
         if kind not in KINDS:
             raise UsageError(f"unknown kind of model {kind!r}; one of {', '.join(KINDS)}")
         self._check_method()
-        for options in (self.data, self.tuning, self.objective, self.optimisation, self.memory, self.dev, self.text):
+        check_query_side(kind, self.query_side, self.tuning, self.data, self.text)
+        for options in (
+            self.data,
+            self.tuning,
+            self.query_side,
+            self.objective,
+            self.optimisation,
+            self.memory,
+            self.dev,
+            self.text,
+        ):
             check(options, kind)
         rates = self.tuning.chosen_method.learning_rates
         values = ResolvedHyperparameters(

@@ -13,13 +13,14 @@ import torch
 import yaml
 
 from iaa_retrieval.files import atomic_directory, write_json
-from iaa_retrieval.models.checkpoint import save_networks, save_tokenizer, weights_fingerprint
+from iaa_retrieval.models.checkpoint import save_networks, save_query_side, save_tokenizer, weights_fingerprint
 from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import RetrieverConfig, read_retriever_config
 from iaa_retrieval.options import flat, names_of
 from iaa_retrieval.training.data import TrainingData
 from iaa_retrieval.training.model_card import model_card
 from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
+from iaa_retrieval.training.query_side_options import QUERIES
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -28,13 +29,16 @@ def training_record(
     options: TrainOptions, hyper: ResolvedHyperparameters, data: TrainingData, steps: int, precision: str
 ) -> dict[str, Any]:
     """What ``retriever.json`` and the model card say about the training."""
-    asked = options.data
+    asked, query_side = options.data, options.query_side
+    unnamed = "in-batch"
+    if query_side.index is not None and hyper.negatives_per_query:
+        unnamed = f"what the index finds{', anew in each epoch' if query_side.refresh_negatives else ''}"
     return {
         "collection": Path(asked.collection).name if Path(asked.collection).is_dir() else asked.collection,
         "split": asked.split or "",
         "queries": len(data.positives),
         "loss": hyper.loss,
-        "negatives": Path(asked.negatives_run).name if asked.negatives_run else "in-batch",
+        "negatives": Path(asked.negatives_run).name if asked.negatives_run else unnamed,
         "negatives_per_query": hyper.negatives_per_query,
         "teacher": Path(asked.teacher).name if asked.teacher else None,
         "distillation": hyper.distillation,
@@ -46,6 +50,7 @@ def training_record(
         **_matryoshka(options.objective.matryoshka),
         "steps": steps,
         "seed": options.seed,
+        **({} if query_side.index is None else {"tuned": QUERIES, "random_negatives": query_side.random_negatives}),
         **_start(options.tuning.start_from),
         **_if_asked(
             quantize=options.memory.quantize, optimizer=options.memory.optimizer, targets=options.tuning.targets
@@ -94,9 +99,15 @@ def write_checkpoint(
             config.backbone,
         )
     with atomic_directory(output, overwrite=options.overwrite) as directory:
-        save_networks(model.networks, directory)
+        if config.documents is None:
+            save_networks(model.networks, directory)
+        else:
+            start = options.tuning.start_from
+            frozen = Path(start) if start and config.documents.adapter else None
+            save_query_side(model.network, directory, frozen)
         save_tokenizer(model.tokenizer, directory)
-        config = replace(config, fingerprint=model.fingerprint_of(config, weights_fingerprint(directory)))
+        weights = weights_fingerprint(directory, documents_have_weights=config.documents_have_weights)
+        config = replace(config, fingerprint=model.fingerprint_of(config, weights))
         config.save(directory)
         (directory / "README.md").write_text(model_card(config), encoding="utf-8")
         write_json(directory / "history.json", history)

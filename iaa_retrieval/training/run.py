@@ -11,17 +11,22 @@ from typing import NamedTuple
 
 from transformers import TrainerCallback, set_seed
 
+from iaa_retrieval.collections.negatives import mine_negatives
 from iaa_retrieval.collections.runs import read_run, read_tag
 from iaa_retrieval.collections.types import Run
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.files import require_empty
+from iaa_retrieval.inference.stored_vectors import open_stored_vectors
 from iaa_retrieval.models.precision import choose_device, choose_precision
+from iaa_retrieval.models.retriever import Retriever
 from iaa_retrieval.models.retriever_config import Interpolation
 from iaa_retrieval.models.truncation import require_matryoshka
 from iaa_retrieval.options import changed
 from iaa_retrieval.training.across_processes import launched_processes
+from iaa_retrieval.training.data import ExampleDataset
 from iaa_retrieval.training.default_dev import with_default_dev
 from iaa_retrieval.training.dev import RerankedDev
+from iaa_retrieval.training.frozen_documents import with_settings_of_index
 from iaa_retrieval.training.interpolation import learn_interpolation
 from iaa_retrieval.training.judgments import Judgments, load_judgments, make_examples, mine_training_data
 from iaa_retrieval.training.kinds import TRAINING_KINDS, DevEvaluator, TrainingKind
@@ -30,6 +35,8 @@ from iaa_retrieval.training.memory_report import say_memory
 from iaa_retrieval.training.optimizers import require_optimizer
 from iaa_retrieval.training.options import TrainOptions
 from iaa_retrieval.training.output import training_record, write_checkpoint
+from iaa_retrieval.training.query_side import query_side_kind
+from iaa_retrieval.training.refreshed_negatives import RefreshedNegatives
 from iaa_retrieval.training.trainer import RetrievalTrainer, finite_entries, last_checkpoint, require_finite_weights
 from iaa_retrieval.training.tuned_model import TunedModel, new_tuned_model
 from iaa_retrieval.versions import library_versions
@@ -88,7 +95,7 @@ def train_retriever(
         IaaRetrievalError: data that cannot be trained on, or another process that makes the same output.
     """
     hyper = options.resolved()
-    kind = TRAINING_KINDS[options.kind]
+    options, kind = _chosen_kind(options)
     output = Path(options.output)
     work = output.absolute().with_name(f".{output.name}.training")
     processes = launched_processes()
@@ -98,12 +105,13 @@ def train_retriever(
     # First: what is wrong with the backbone or the method is known before a collection is opened.
     model, dimensions, counts = _tuned_model(kind, options, device, precision)
     options, judgments, run = _read_judgments(options, first_stage)
+    if hyper.negatives_per_query and not run:
+        run = _find_hits(kind, model, options, judgments, precision)
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)
-
     evaluate_dev = make_dev_evaluator(kind, model, judgments, run, options.dev, options.seed, precision)
     trainer = make_trainer(kind, options, hyper, model, examples, work, precision, evaluate_dev)
-    for callback in callbacks:
+    for callback in (*callbacks, *_refreshing(kind, model, options, judgments, examples, work, precision)):
         trainer.add_callback(callback)
     say_memory(kind, options, hyper, model, examples, precision)
     with ExitStack() as held:
@@ -144,6 +152,45 @@ def _read_judgments(options: TrainOptions, first_stage: MakeFirstStage | None) -
         options = changed(options, negatives=made.train, dev_run=options.dev.dev_run or made.dev)
         run = read_run(made.train)
     return options, judgments, run
+
+
+def _chosen_kind(options: TrainOptions) -> tuple[TrainOptions, TrainingKind]:
+    """How the model is trained; where queries alone are, the options with the settings of the index's encoder."""
+    asked = options.query_side
+    if asked.index is None:
+        return options, TRAINING_KINDS[options.kind]
+    index = open_stored_vectors(asked.index)
+    return with_settings_of_index(options, index), query_side_kind(index, asked.random_negatives, options.seed)
+
+
+def _find_hits(
+    kind: TrainingKind, model: Retriever, options: TrainOptions, judgments: Judgments, precision: str
+) -> Run:
+    """A run of the training queries by the model as it is; none where the kind cannot make one."""
+    if kind.find_hits is None:
+        return {}
+    return kind.find_hits(model, judgments.collection, judgments.train, options.data.negative_ranks[1], precision)
+
+
+def _refreshing(
+    kind: TrainingKind,
+    model: Retriever,
+    options: TrainOptions,
+    judgments: Judgments,
+    examples: ExampleDataset,
+    work: Path,
+    precision: str,
+) -> list[TrainerCallback]:
+    """What searches for negatives again in each epoch, if that is asked for."""
+    if not options.query_side.refresh_negatives:
+        return []
+    (first, last), margin = options.data.negative_ranks, options.data.negative_margin
+
+    def mine() -> dict[str, list[str]]:
+        run = _find_hits(kind, model, options, judgments, precision)
+        return mine_negatives(run, judgments.train, first_rank=first, last_rank=last, margin=margin)[0]
+
+    return [RefreshedNegatives(examples, mine, work / "negatives")]
 
 
 def _require_what_a_run_needs(options: TrainOptions, work: Path, processes: int) -> tuple[str, str]:

@@ -73,12 +73,13 @@ class StartingPoint:
         pair = text.pair.or_else(pair_settings_of(self.config))
         return {"pair_template": pair.template, "pair_instruction": pair.instruction, "pair_tokens": pair.tokens}
 
-    def require_same(self, model: Retriever, tuning: TuningOptions) -> None:
+    def require_same(self, model: Retriever, tuning: TuningOptions, *, queries_alone: bool = False) -> None:
         """Refuse what cannot carry the checkpoint's weights, before a method is put on it.
 
         Args:
             model: the bare backbone, as the kind that is trained.
             tuning: what shall be put on it.
+            queries_alone: whether it shall encode queries only; then the passages' encoder stays as it is.
 
         Raises:
             UsageError: another backbone, tokenizer, method or number of encoders; both sides are named.
@@ -108,7 +109,9 @@ class StartingPoint:
                 f"answers {' or '.join(start.pair_tokens)}, and this run's answers are others",
                 "leave --pair-tokens out",
             )
-        if start.separate_encoders != tuning.separate_encoders:
+        if start.documents is not None and not queries_alone:
+            self._refuse("was tuned on its queries alone", "add --tune queries and its --index")
+        if not queries_alone and start.separate_encoders != tuning.separate_encoders:
             has = {True: "separate encoders for queries and passages", False: "one encoder"}
             self._refuse(
                 f"has {has[start.separate_encoders]}, and this run trains {has[tuning.separate_encoders]}",
@@ -143,7 +146,7 @@ class StartingPoint:
             self._put_whole(model, same_head)
         else:
             places = (QUERY_DIRECTORY, PASSAGE_DIRECTORY) if self.config.separate_encoders else (".",)
-            for network, place in zip(model.networks, places, strict=True):
+            for network, place in zip(model.networks, places[: len(model.networks)], strict=True):
                 self._put_adapter(model, network, Path(self.path) / place, same_head)
         head = ""
         if model.has_task_head:

@@ -69,7 +69,7 @@ def new_tuned_model(
     loading = memory.loading(precision if method.is_adapter else "fp32", device)
     model = new_untuned_model(kind, tuning.backbone, text, start, loading)
     if start is not None:
-        start.require_same(model, tuning)
+        start.require_same(model, tuning, queries_alone=kind.tunes_queries)
     dimensions = _dimensions(tuning, model, start)
     network = model.network
     if memory.attn_implementation is None:
@@ -98,6 +98,8 @@ def new_tuned_model(
     counts = _count_trainable(model, method)
     _say_what_is_trained(kind, tuning, dimensions, counts, backbone_parameters)
     _bring_into_place(model, loading, precision)
+    if kind.finish_model is not None:
+        kind.finish_model(model, tuning)
     if memory.gradient_checkpointing:
         for network in model.networks:
             use_gradient_checkpointing(network, tuning.backbone)

@@ -32,7 +32,7 @@ from tuning_models import (
 )
 
 from iaa_retrieval.errors import UsageError
-from iaa_retrieval.training.network_settings import set_dropout, store_frozen_weights_in_bf16
+from iaa_retrieval.training.network_settings import set_dropout, store_frozen_weights
 from iaa_retrieval.tuning.apply import EMBEDDING_TASK, apply_method, count_trainable
 from iaa_retrieval.tuning.merging import merge_into_backbone
 from iaa_retrieval.tuning.methods import get_method
@@ -149,7 +149,7 @@ def _gradients(model: Any, method: str, checkpointing: bool = False, bf16: bool 
         model.gradient_checkpointing_enable()
         model.enable_input_require_grads()
     if bf16:
-        store_frozen_weights_in_bf16(model)
+        store_frozen_weights(model, torch.bfloat16)
     model.train()
     for _ in range(1 + checkpointing):  # a second pass meets whatever the first left behind
         model.zero_grad()
