@@ -115,6 +115,7 @@ def load_network(
     options = {"ignore_mismatched_sizes": True, "output_loading_info": True, **loading.options(), **options}
     with _without_report() if expects_more else nullcontext():
         network, report = load_pretrained(auto_class, name, **options)
+    network.config.use_cache = False  # a text is read once; a decoder would keep the keys and values of every token
     own_code = names_own_code(config)
     _require_every_weight(network, report, name, own_code=own_code)
     if whole:

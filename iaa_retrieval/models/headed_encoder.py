@@ -6,7 +6,6 @@ transformers' classifiers, and ``AutoModel`` reads the encoder of a saved networ
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +41,6 @@ class HeadedEncoder(PreTrainedModel):  # type: ignore[misc]
         self.all_tied_weights_keys: dict[str, str] = {}  # set after initialisation, which must not happen here
         setattr(self, self.base_model_prefix, encoder)
         setattr(self, HEAD, head)
-        takes = inspect.signature(encoder.forward).parameters
-        # Decoders would keep keys and values for tokens to come, of which there are none.
-        self._without_cache = {"use_cache": False} if "use_cache" in takes else {}
 
     def get_input_embeddings(self) -> Any:
         """The encoder's."""
@@ -60,8 +56,7 @@ class HeadedEncoder(PreTrainedModel):  # type: ignore[misc]
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        options = {**segments, **self._without_cache}
-        hidden = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **options)[0]
+        hidden = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **segments)[0]
         scores = getattr(self, HEAD)(hidden, input_ids, attention_mask, token_type_ids)
         return SequenceClassifierOutput(logits=scores[:, None])
 

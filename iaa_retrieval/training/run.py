@@ -105,8 +105,7 @@ def train_retriever(
     # First: what is wrong with the backbone or the method is known before a collection is opened.
     model, dimensions, counts = _tuned_model(kind, options, device, precision)
     options, judgments, run = _read_judgments(options, first_stage)
-    if hyper.negatives_per_query and not run:
-        run = _find_hits(kind, model, options, judgments, precision)
+    run = run or (_find_hits(kind, model, options, judgments, precision) if hyper.negatives_per_query else {})
     data = mine_training_data(kind, options.data, judgments, run, hyper.negatives_per_query)
     examples = make_examples(kind, data, hyper, options.seed, processes)
     evaluate_dev = make_dev_evaluator(kind, model, judgments, run, options.dev, options.seed, precision)
