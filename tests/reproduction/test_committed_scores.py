@@ -15,6 +15,9 @@ import pytest
 
 from iaa_retrieval.collections.runs import read_run, write_run
 from iaa_retrieval.evaluation.metrics import mean
+from iaa_retrieval.evaluation.significance import paired_t_test
+from iaa_retrieval.files import sha256_of
+from iaa_retrieval.jobs.evaluate import evaluate_run
 from iaa_retrieval.reproduction.commands import commands_of
 from iaa_retrieval.reproduction.loading import load_reproduction
 from iaa_retrieval.reproduction.plan import ConditionPlan
@@ -122,3 +125,34 @@ def test_reranking_checkpoints(name: str, first_stage: Path, tmp_path: Path, env
         assert mean(kept[metric]) == pytest.approx(score.value, abs=0.0001), metric
         before, now = ({query_id: scores[metric][query_id] for query_id in scored} for scores in (kept, again))
         assert mean(now) == pytest.approx(mean(before), abs=reproduction.checkpoint_tolerance), metric
+
+
+def test_queries_are_tuned_for_the_untuned_index_without_encoding_a_document(
+    runs: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """docs/query-side.md: a vector adapter, chosen on held-out training queries, against the index that it searches."""
+    index = runs / TUNED_ON / "dense-untuned-index"
+    if not index.is_dir():
+        [plan] = load_reproduction(TUNED_ON).select("dense-untuned", "retrieval")
+        rerun(plan, runs, environment)
+    before = {path.name: sha256_of(path) for path in index.iterdir()}
+    train, test, adapter, adapted = (str(tmp_path / name) for name in ("train", "test", "adapter", "adapted"))
+    module = ["python", "-m"]
+    for split, output in (("train", train), ("test", test)):
+        words = ["--topics", f"beir/scifact/{split}", "--encoder", "all-MiniLM-L6-v2", "--output", output]
+        output_of([*module, "iaa_retrieval.encode", "queries", *words], environment)
+    words = ["--queries", train, "--index", str(index), "--qrels", "beir/scifact/train", "--dev-fraction", "0.2"]
+    output_of([*module, "iaa_retrieval.train", "vector-adapter", *words, "--output", adapter], environment)
+    words = ["--vectors", test, "--adapter", adapter, "--output", adapted]
+    output_of([*module, "iaa_retrieval.encode", "query-vectors", *words], environment)
+    scores = []
+    for queries in (test, adapted):
+        run = str(tmp_path / f"{Path(queries).name}.trec")
+        words = ["--topics", "beir/scifact/test", "--encoded-queries", queries, "--output", run]
+        output_of([*module, "iaa_retrieval.search", "faiss", "--index", str(index), *words], environment)
+        scores.append(evaluate_run("beir/scifact/test", run, "nDCG@10", per_query=True)["nDCG@10"])
+    compared = paired_t_test(*scores)
+    assert mean(scores[0]) == pytest.approx(0.6451, abs=0.0001)
+    assert mean(scores[1]) == pytest.approx(0.7853, abs=0.005)
+    assert compared.n == 300 and compared.p_value < 1e-6
+    assert {path.name: sha256_of(path) for path in index.iterdir()} == before
