@@ -101,7 +101,32 @@ def sizes_page(results: dict[str, Any]) -> str:
     parts = [INTRODUCTION]
     for topics, encoders in results.items():
         parts += [f"### {topics}", _table(encoders), *(_made(name, found) for name, found in encoders.items())]
+    encoders = [encoder["rows"] for found in results.values() for encoder in found.values()]
+    if encoders:
+        parts.append(_findings(encoders))
     return "\n\n".join(parts) + "\n"
+
+
+def _findings(encoders: list[list[dict[str, Any]]]) -> str:
+    """The largest differences that fewer bits make at the same size, over all encoders and collections."""
+
+    def largest(form: str, other: str, metric: str) -> str:
+        differences = []
+        for rows in encoders:
+            values = {(row["vectors"], row["size"]): row[metric] for row in rows}
+            differences += [abs(values[form, row["size"]] - values[other, row["size"]]) for row in rows]
+        return f"{max(differences):.4f}"
+
+    def both(form: str, other: str) -> str:
+        return f"{largest(form, other, 'nDCG@10')} in nDCG@10 and {largest(form, other, 'R@100')} in R@100"
+
+    return (
+        f"Over all of these tables and at the same size, `int8` differs from `float32` by at most "
+        f"{both('int8', 'float32')}, `binary` by up to {both('binary', 'float32')}, and `binary, re-scored by int8` "
+        f"from `int8` by at most {both('binary, re-scored by int8', 'int8')}. Faiss compares a batch of queries with "
+        "whole vectors by products of matrices, so that fewer bits are smaller, and not faster, in such small "
+        "collections."
+    )
 
 
 def _table(encoders: dict[str, Any]) -> str:

@@ -180,7 +180,7 @@ def test_vectors_need_no_encoder_and_options_of_documents_are_refused(tmp_path: 
         ([*source, *target], "add --to-faiss, --to-lucene or --to-parquet"),
         ([*source, *target, "--to-faiss", "--to-parquet"], "--to-faiss and --to-parquet are different outputs"),
         ([*source, *target, "--to-parquet", "--index-factory", "HNSW8"], "--index-factory describes a Faiss index"),
-        ([*source, *target, "--to-faiss", "--quantize", "int8"], "--quantize is about a Lucene index"),
+        ([*source, *target, "--to-parquet", "--quantize", "int8"], "--quantize is about an index"),
         ([*source, *target, "--to-lucene", "flat", "--hnsw-m", "8"], "--hnsw-m is about a graph"),
     ]
     for words, message in cases:
