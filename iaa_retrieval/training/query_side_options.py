@@ -69,8 +69,8 @@ def check_query_side(
             f"--tune queries keeps the document encoder beside the tuned one, and method {tuning.method_name} from "
             "--start-from has none; give that checkpoint as --backbone"
         )
-    names = ("document_prefix", "document_max_length", "train_max_length")
-    meaningless = [flag_of(name) for name in names if getattr(text, name) is not None]
+    of_documents = ("document_prefix", "document_prompt", "document_prompt_name", "document_max_length")
+    meaningless = [flag_of(name) for name in (*of_documents, "train_max_length") if getattr(text, name) is not None]
     if meaningless:
         raise UsageError(f"--tune queries encodes no document; leave {', '.join(meaningless)} out")
     if asked.refresh_negatives and data.negatives_run:
