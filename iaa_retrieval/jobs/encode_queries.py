@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iaa_retrieval.device_options import device_field, precision_field
+from iaa_retrieval.device_options import attention_field, device_field, precision_field
 from iaa_retrieval.errors import UsageError
 from iaa_retrieval.jobs.encode import require_bi_encoder
 from iaa_retrieval.jobs.encoder_options import (
@@ -59,6 +59,7 @@ class EncodeQueriesOptions(Checked):
     )
     precision: str = precision_field("fp32", "Queries are few and short: fp32 costs nothing and is exact.")
     device: str = device_field()
+    attn_implementation: str | None = attention_field()
 
 
 def encode_topics(options: EncodeQueriesOptions) -> int:
@@ -79,6 +80,7 @@ def encode_topics(options: EncodeQueriesOptions) -> int:
     from iaa_retrieval.inference.encoded_queries import write_encoded_queries
     from iaa_retrieval.models.bi_encoder import load_bi_encoder
     from iaa_retrieval.models.encoder_classes import pooling_named
+    from iaa_retrieval.models.loading import use_attention
 
     require_empty(options.output)
     # Not load_for_inference, here and below: queries are few, and their vectors those of the weights as they lie.
@@ -93,6 +95,8 @@ def encode_topics(options: EncodeQueriesOptions) -> int:
         precision=options.precision,
         device=options.device,
     )
+    if options.attn_implementation is not None:
+        use_attention(encoder, options.attn_implementation)
     queries = read_topics(options.topics)
     write_encoded_queries(encoder, queries, options.output, cut_advice=CUT_ADVICE)
     return len(queries)

@@ -8,7 +8,7 @@ from typing import Any
 from iaa_retrieval.errors import IaaRetrievalError
 from iaa_retrieval.models.bi_encoder import BiEncoder, load_bi_encoder
 from iaa_retrieval.models.cross_encoder import CrossEncoder, load_cross_encoder
-from iaa_retrieval.models.loading import require_attention, set_attention
+from iaa_retrieval.models.loading import require_attention, use_attention
 from iaa_retrieval.models.pair_template import PairSettings
 from iaa_retrieval.models.plain_rerankers import read_plain_reranker
 from iaa_retrieval.models.precision import choose_device, choose_precision
@@ -69,8 +69,7 @@ def load_retriever(
         require_attention(attn_implementation, on, choose_precision(precision, on))
     model = _LOADERS[kind](name_or_path, precision=precision, device=device, **settings)
     if attn_implementation is not None:
-        for network in model.networks:
-            set_attention(network, attn_implementation, name_or_path)
+        use_attention(model, attn_implementation)
     return model
 
 

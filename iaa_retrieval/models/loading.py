@@ -135,6 +135,17 @@ def set_attention(network: Any, name: str, source: str) -> None:
         raise UsageError(f"--attn-implementation {name} is not there for {source}, which computes by {found}")
 
 
+def use_attention(model: Any, name: str) -> None:
+    """Give a loaded retriever another attention kernel.
+
+    Raises:
+        UsageError: as ``require_attention`` and ``set_attention``.
+    """
+    require_attention(name, str(model.device), "fp32" if model.dtype == torch.float32 else "bf16")
+    for network in model.networks:
+        set_attention(network, name, model.source)
+
+
 def _quantization(name: str, dtype: torch.dtype) -> Any:
     """``transformers.BitsAndBytesConfig``: 4 bits are QLoRA's (NF4, the scales quantised too), 8 are LLM.int8()."""
     from transformers import BitsAndBytesConfig

@@ -196,6 +196,10 @@ class ExampleDataset:
         self._epoch = epoch
 
     def __getitem__(self, index: int) -> Example:
+        return self.peek(index)
+
+    def peek(self, index: int) -> Example:
+        """The example that this epoch draws there, for a look at it that is no part of the training."""
         query_id, positive = self._pairs[index]
         rng = random.Random(f"{self._seed}/{self._epoch}/{index}")
         own = self.data.negatives.get(query_id, [])

@@ -21,8 +21,8 @@ class MemoryOptions(Checked):
 
     gradient_checkpointing: bool = option(
         False,
-        help="Keep each layer's input only, and run the layer again for its gradient: about a third more time, and "
-        "with --grad-cache the least memory. The gradient is the same.",
+        help="Keep each layer's input only, and run the layer again for its gradient: less memory for another forward "
+        "pass, and with --grad-cache the least. The gradient is the same.",
     )
     attn_implementation: str | None = attention_field("eager on a CPU, else what transformers takes for the model")
     quantize: str | None = option(
@@ -40,8 +40,8 @@ class MemoryOptions(Checked):
     )
     optimizer: str | None = option(
         None,
-        help="Optimiser, by transformers' name: adamw_torch, adafactor (no second copy of the weights), adamw_8bit or "
-        "paged_adamw_8bit (bitsandbytes, CUDA; a quarter of AdamW's memory, moved to main memory when short), ...",
+        help="Optimiser, by transformers' name: adamw_torch, adafactor (keeps sums of rows and columns only), "
+        "adamw_8bit or paged_adamw_8bit (bitsandbytes, CUDA; in 8 bits, paged into main memory when short), ...",
         default_text="AdamW",
         metavar="NAME",
     )

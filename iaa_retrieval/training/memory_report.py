@@ -82,7 +82,7 @@ def _longest_batch(
     collator = kind.collator(model, examples.data, options.text.train_max_length or model.config.document_max_length)
     size = min(hyper.batch_size, len(examples))
     starts = {0, (len(examples) - size) // 2, len(examples) - size}
-    batches = [collator([examples[number] for number in range(start, start + size)]) for start in sorted(starts)]
+    batches = [collator([examples.peek(number) for number in range(start, start + size)]) for start in sorted(starts)]
     masks = [[value for name, value in batch.items() if name.endswith("mask")] for batch in batches]
     return max(masks, key=lambda batch: sum(int(mask.sum()) for mask in batch))
 
