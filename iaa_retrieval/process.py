@@ -24,8 +24,10 @@ ENVIRONMENT = {
 }
 TALKATIVE = ("huggingface_hub", "httpx", "httpx2", "ir_datasets", "faiss", "faiss.loader", "peft", "urllib3")
 
-# Of malloc.h
+# Of malloc.h, and the variables that set the same from outside
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MALLOC_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+_KEPT, _GIVEN_BACK = 2**26, 2**20  # bytes from which a block goes back as soon as it is freed
 
 
 def prepare_process() -> None:
@@ -40,7 +42,7 @@ def prepare_process() -> None:
     - Logging: messages of ``iaa_retrieval`` from INFO on go to standard error as plain lines, those of the
       libraries from WARNING on.
     - Memory: glibc keeps freed blocks below 64 MiB for the next tensor. A tenth of the time of encoding goes into
-      page faults otherwise. Elsewhere than with glibc nothing is done.
+      page faults otherwise. Elsewhere than with glibc nothing is done, nor where a variable of glibc's says how.
     """
     _quiet_libraries()
     _keep_freed_memory()
@@ -61,9 +63,28 @@ def _keep_freed_memory() -> None:
 
     Each batch allocates and frees the same large tensors. Blocks from 64 MiB on, such as an index, still go back.
     """
+    if not given_back():
+        _set_malloc(trim=2**31 - 1, mmap=_KEPT)
+
+
+def given_back() -> bool:
+    """Whether a variable of the environment says what becomes of freed memory, so that it is not kept."""
+    return any(name in os.environ for name in MALLOC_VARIABLES)
+
+
+def give_back_freed_memory() -> None:
+    """Let the C library return what is freed, from 1 MiB on, at once: slower, and the process holds what it uses.
+
+    Memory that is kept does not fit the next tensors one for one, so that a process which keeps it holds more than its
+    tensors take. Elsewhere than with glibc nothing is done.
+    """
+    _set_malloc(trim=_GIVEN_BACK, mmap=_GIVEN_BACK)
+
+
+def _set_malloc(*, trim: int, mmap: int) -> None:
     import ctypes
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(M_MMAP_THRESHOLD, 2**26)
+        mallopt(M_TRIM_THRESHOLD, trim)
+        mallopt(M_MMAP_THRESHOLD, mmap)

@@ -6,6 +6,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from iaa_retrieval import process
+
 CODE = """
 import logging, os, sys, warnings
 from iaa_retrieval import prepare_process
@@ -29,3 +33,15 @@ def test_it_sets_what_is_not_set_and_a_second_call_changes_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "told\ntold too\n"
+
+
+@pytest.mark.parametrize("variable", [None, *process.MALLOC_VARIABLES])
+def test_what_the_environment_says_of_freed_memory_stays(variable: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[dict[str, int]] = []
+    monkeypatch.setattr(process, "_set_malloc", lambda **values: called.append(values))
+    for name in process.MALLOC_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(variable, "65536")
+    process._keep_freed_memory()
+    assert bool(called) == (variable is None)

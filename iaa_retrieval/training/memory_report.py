@@ -8,6 +8,7 @@ import os
 import torch
 
 from iaa_retrieval.models.retriever import Retriever
+from iaa_retrieval.process import give_back_freed_memory, given_back
 from iaa_retrieval.training.data import ExampleDataset
 from iaa_retrieval.training.free_memory import free_bytes
 from iaa_retrieval.training.kinds import TrainingKind
@@ -16,10 +17,9 @@ from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 
 LOG = logging.getLogger("iaa_retrieval")
 
-# glibc keeps what a training step frees; as measured (docs/backbones.md), the process then holds about twice the
-# activations, unless it is told to give large blocks back at once.
+# glibc keeps what a training step frees (``process.prepare_process``); the process then holds about twice the
+# activations, as measured (docs/backbones.md).
 _KEPT_BY_LIBRARY = 2.0
-_GIVE_BACK = "MALLOC_MMAP_THRESHOLD_"
 
 
 def say_memory(
@@ -51,23 +51,31 @@ def say_memory(
         LOG.info("training needs about %s of memory", _said(wanted.total))
         return
     there = free + wanted.weights  # the weights are in memory already
-    needed = held_bytes(wanted, model.device)
-    if needed <= there:
-        LOG.info("training needs about %s of memory, of %s free", _said(needed), _said(there))
+    kept = 0 if any(device.type != "cpu" for device in devices) or given_back() else held_too(wanted)
+    if wanted.total + kept <= there:
+        LOG.info("training needs about %s of memory, of %s free", _said(wanted.total + kept), _said(there))
+        return
+    if kept:
+        give_back_freed_memory()
+    if wanted.total <= there:
+        LOG.info(
+            "training needs about %s of memory, of %s free; what a step frees is given back at once, which is slower "
+            "(--grad-cache needs less)",
+            _said(wanted.total),
+            _said(there),
+        )
         return
     LOG.warning(
         "training needs about %s of memory, and %s are free; use %s",
-        _said(needed),
+        _said(wanted.total),
         _said(there),
         _advice(options, estimator, there, model.device),
     )
 
 
-def held_bytes(wanted: MemoryEstimate, device: torch.device) -> int:
-    """What a process holds while its tensors take so much."""
-    if device.type != "cpu" or os.environ.get(_GIVE_BACK):
-        return wanted.total
-    return wanted.total + int((_KEPT_BY_LIBRARY - 1) * wanted.activations)
+def held_too(wanted: MemoryEstimate) -> int:
+    """What a process on a CPU holds beside its tensors while the C library keeps what they free."""
+    return int((_KEPT_BY_LIBRARY - 1) * wanted.activations)
 
 
 def _longest_batch(
@@ -91,15 +99,13 @@ def _advice(options: TrainOptions, estimator: MemoryEstimator, there: int, devic
     """The options that save most and are not in use yet."""
     now, ways = options.objective.grad_cache, []
     smaller = [size for size in (64, 32, 16, 8, 4, 2, 1) if now is None or size < now]
-    fits = [size for size in smaller if held_bytes(estimator.estimate(size), device) <= there]
+    fits = [size for size in smaller if estimator.estimate(size).total <= there]
     if smaller:
         ways.append(f"--grad-cache {fits[0] if fits else smaller[-1]}")
     if not fits and not options.memory.gradient_checkpointing:
         ways.append("--gradient-checkpointing")
     if device.type == "cuda" and options.memory.quantize is None and options.tuning.chosen_method.is_adapter:
         ways.append("--quantize 4bit")
-    if device.type == "cpu" and not os.environ.get(_GIVE_BACK):
-        ways.append(f"{_GIVE_BACK}=1048576 in the environment (slower)")
     return " or ".join(ways) or "a smaller backbone, or a machine with more"
 
 

@@ -142,6 +142,15 @@ def test_a_run_says_what_it_needs_and_what_to_do(
     (line,) = [record for record in caplog.records if "training needs" in record.message]
     assert line.levelname == "WARNING"
     assert "and 0 MiB are free; use --grad-cache 1 or --gradient-checkpointing" in line.message
+    given_back: list[bool] = []
+    monkeypatch.setattr(memory_report, "give_back_freed_memory", lambda: given_back.append(True))
+    monkeypatch.setattr(
+        memory_report, "held_too", lambda wanted: GIB
+    )  # enough for what is needed, not for what is kept
+    monkeypatch.setattr(memory_report, "free_bytes", lambda devices: GIB // 2)
+    with caplog.at_level(logging.INFO, "iaa_retrieval"):
+        run(tmp_path, tiny_backbone("bert"))
+    assert given_back and re.search(r"about 5\d MiB of memory, of 5\d\d MiB free; what a step frees", caplog.text)
     monkeypatch.setattr(memory_report, "MemoryEstimator", lambda *_: (_ for _ in ()).throw(RuntimeError("out of\nit")))
     run(tmp_path, tiny_backbone("bert"))
     assert "how much memory training needs cannot be found out: out of it" in caplog.text
