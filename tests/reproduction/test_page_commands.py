@@ -104,12 +104,13 @@ def test_index_rerank_and_evaluate(all_commands: dict[str, str], no_files: None)
     from iaa_retrieval.evaluation.metrics import parse_metrics
     from iaa_retrieval.index import main as index
     from iaa_retrieval.jobs.rerank import RerankOptions
+    from iaa_retrieval.options import build
     from iaa_retrieval.rerank import main as rerank
 
     for words in of_verb(all_commands, "index"):
         require_collection(parse(index, words)["collection"])
     for words in of_verb(all_commands, "rerank"):
-        options = RerankOptions(**parse(rerank, words))
+        options = build(RerankOptions, parse(rerank, words))
         assert options.collection is not None and options.index is None
         require_collection(options.collection)
         require_collection(options.topics)

@@ -276,8 +276,8 @@ def test_an_unknown_backbone_needs_target_modules():
         "intermediate_size": 8,
         "num_hidden_layers": 1,
     }
-    model = AutoModel.from_config(AutoConfig.for_model("albert", embedding_size=8, **size))
-    with pytest.raises(UsageError, match="not known for a 'albert' backbone; write target_modules"):
+    model = AutoModel.from_config(AutoConfig.for_model("megatron-bert", **size))
+    with pytest.raises(UsageError, match="not known for a 'megatron-bert' backbone; write target_modules"):
         applied(model, {"peft_type": "LORA"})
     applied(model, {"peft_type": "LORA", "target_modules": ["query"]})
 
