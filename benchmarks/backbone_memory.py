@@ -120,15 +120,16 @@ MODELS = [
 
 def main() -> None:
     wanted = set(sys.argv[1:])
-    print("| sizes of | parameters | method | all at once | `--grad-cache 8` |")
-    print("|---|---:|---|---:|---:|")
+    cached = [f"`{method}`, `--grad-cache {CACHED}`" for method in METHODS]
+    print("| sizes of | parameters |", *(f"`{method}` |" for method in METHODS), *(f"{name} |" for name in cached))
+    print("|---|---:|" + "---:|" * (2 * len(METHODS)))
     for model in MODELS:
         if not wanted or model.family in wanted:
             with tempfile.TemporaryDirectory() as folder:
                 parameters = save_random(model, Path(folder))
-                for method in METHODS:
-                    whole, cached = (f"{size / 2**30:.1f} GiB" for size in estimates(Path(folder), method))
-                    print(f"| {model.name} | {parameters:,} | `{method}` | {whole} | {cached} |", flush=True)
+                found = [estimates(Path(folder), method) for method in METHODS]
+                cells = [f"{pair[part] / 2**30:.1f} |" for part in (0, 1) for pair in found]
+                print(f"| {model.name} | {parameters:,} |", *cells, flush=True)
 
 
 def save_random(model: Sized, folder: Path) -> int:
