@@ -17,9 +17,9 @@ from iaa_retrieval.training.options import ResolvedHyperparameters, TrainOptions
 
 LOG = logging.getLogger("iaa_retrieval")
 
-# glibc keeps what a training step frees (``process.prepare_process``); the process then holds about twice the
-# activations, as measured (docs/backbones.md).
-_KEPT_BY_LIBRARY = 2.0
+# glibc keeps what a training step frees (``process.prepare_process``), and what it keeps does not fit one for one. As
+# measured (docs/backbones.md), that is about half of the activations, and at least so much, but for tiny models.
+_KEPT_AT_LEAST = 512 * 2**20
 
 
 def say_memory(
@@ -75,7 +75,7 @@ def say_memory(
 
 def held_too(wanted: MemoryEstimate) -> int:
     """What a process on a CPU holds beside its tensors while the C library keeps what they free."""
-    return int((_KEPT_BY_LIBRARY - 1) * wanted.activations)
+    return min(4 * wanted.activations, max(_KEPT_AT_LEAST, wanted.activations // 2))
 
 
 def _longest_batch(
