@@ -30,7 +30,7 @@ from iaa_retrieval.models.pair_template import (
 )
 from iaa_retrieval.models.retriever_config import RetrieverConfig
 from iaa_retrieval.models.sizes import position_limit
-from iaa_retrieval.models.text_settings import load_text_tokenizer, metadata_file
+from iaa_retrieval.models.text_settings import load_text_tokenizer, metadata_file, read_metadata
 
 LOG = logging.getLogger("iaa_retrieval")
 
@@ -148,7 +148,7 @@ def _names(name: str) -> str:
 
 def _metadata(name: str, asked: PairSettings) -> PlainReranker:
     """What sentence-transformers' files say of a cross-encoder, for the instruction that is asked for."""
-    whole = _read(name, "config_sentence_transformers.json")
+    whole = read_metadata(name, "config_sentence_transformers.json")
     if whole.get("model_type") != "CrossEncoder":
         return PlainReranker(PairSettings())
     modules = _read_list(name, "modules.json")
@@ -159,13 +159,13 @@ def _metadata(name: str, asked: PairSettings) -> PlainReranker:
             f"{name} ends in a {', '.join(unknown)} layer, which a cross-encoder here does not have"
         )
     folder = kinds.get("Transformer", "")
-    transformer = _read(name, f"{folder}/sentence_bert_config.json" if folder else "sentence_bert_config.json")
+    transformer = read_metadata(name, f"{folder}/sentence_bert_config.json" if folder else "sentence_bert_config.json")
     prompt = str((whole.get("prompts") or {}).get(str(whole.get("default_prompt_name"))) or "")
     length = transformer.get("max_seq_length")
     max_length = length if isinstance(length, int) else None
     if "LogitScore" not in kinds:
         return PlainReranker(PairSettings(), prompt, max_length)
-    score = _read(name, f"{kinds['LogitScore']}/config.json")
+    score = read_metadata(name, f"{kinds['LogitScore']}/config.json")
     pair = _answer_settings(name, score, transformer, asked.or_else(PairSettings(instruction=prompt)))
     return PlainReranker(pair, "", max_length)
 
@@ -211,14 +211,6 @@ def _answer_settings(
         f"the chat template of {name} does not put the messages of {', '.join(texts)} into one text, once each; "
         "--pair-template says how instead"
     )
-
-
-def _read(name: str, relative: str) -> dict[str, Any]:
-    path = metadata_file(name, relative)
-    values = read_json(path) if path else {}
-    if not isinstance(values, dict):
-        raise IaaRetrievalError(f"{path} does not hold a JSON object")
-    return values
 
 
 def _read_list(name: str, relative: str) -> list[dict[str, Any]]:

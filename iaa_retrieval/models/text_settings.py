@@ -82,13 +82,13 @@ def read_text_settings(name: str) -> TextSettings:
     unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
     if unknown:
         raise IaaRetrievalError(f"{name} ends in a {', '.join(unknown)} layer, which a bi-encoder here does not have")
-    whole = _read(name, "config_sentence_transformers.json")
+    whole = read_metadata(name, "config_sentence_transformers.json")
     kind = str(whole.get("model_type", "SentenceTransformer"))
     if kind != "SentenceTransformer":
         raise IaaRetrievalError(f"{name} is a {kind} of sentence-transformers; a bi-encoder is needed here")
     if "Pooling" not in modules:
         return TextSettings(pooling_is_guessed=True)
-    pooling = _read(name, f"{modules['Pooling']}/config.json")
+    pooling = read_metadata(name, f"{modules['Pooling']}/config.json")
     transformer = _transformer_settings(name, modules.get("Transformer", ""))
     _refuse_what_is_not_done(name, whole, transformer)
     prompts = _prompts(name, whole)
@@ -126,7 +126,7 @@ def prompt_named(name: str, prompt_name: str) -> str:
     Raises:
         UsageError: it has no prompt of that name; the message lists those it has.
     """
-    prompts = _prompts(name, _read(name, "config_sentence_transformers.json"))
+    prompts = _prompts(name, read_metadata(name, "config_sentence_transformers.json"))
     if prompt_name not in prompts:
         has = f"its prompts are called {', '.join(prompts)}" if prompts else "it names no prompts"
         raise UsageError(f"{name} has no prompt called {prompt_name!r} (config_sentence_transformers.json): {has}")
@@ -152,7 +152,12 @@ def metadata_file(name: str, relative: str) -> Path | None:
     return file_on_hub(location, relative, **hub_options(location))
 
 
-def _read(name: str, relative: str) -> dict[str, Any]:
+def read_metadata(name: str, relative: str) -> dict[str, Any]:
+    """The JSON object in such a file; empty where there is none.
+
+    Raises:
+        IaaRetrievalError: it holds something else.
+    """
     path = metadata_file(name, relative)
     values = read_json(path) if path else {}
     if not isinstance(values, dict):
@@ -195,7 +200,7 @@ def _transformer_settings(name: str, folder: str) -> dict[str, Any]:
     folders = (f"{folder}/", "") if folder else ("",)
     for relative in (f"{parent}{file}" for parent in folders for file in _TRANSFORMER_FILES):
         if metadata_file(name, relative) is not None:
-            return _read(name, relative)
+            return read_metadata(name, relative)
     return {}
 
 

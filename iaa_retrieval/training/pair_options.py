@@ -13,9 +13,8 @@ from iaa_retrieval.models.pair_template import (
     PairSettings,
 )
 from iaa_retrieval.options import Check, Checked, NamesOf, option
+from iaa_retrieval.training.option_groups import CROSS_ENCODER
 from iaa_retrieval.training.option_texts import described_heads
-
-CROSS_ENCODER = ("cross-encoder",)
 
 
 @dataclass(frozen=True, kw_only=True)
